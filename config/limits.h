@@ -1,0 +1,66 @@
+/* Every hard limit of the node, with its reason.  Layer config, any process.
+ * What an operator may change is in settings.h or in a tenant's quota; these are the ends of those ranges. */
+#ifndef TULOU_CONFIG_LIMITS_H
+#define TULOU_CONFIG_LIMITS_H
+
+/* Names: an app's name is one DNS label in front of the base domain; 40 leaves room for suffixes in interface and
+ * cgroup names. */
+#define LIMIT_APP_NAME 40
+#define LIMIT_TENANT_NAME 32
+#define LIMIT_TYPE_NAME 16   /* process type, "web" */
+#define LIMIT_HOST 253       /* RFC 1035 */
+#define LIMIT_TOKEN_NAME 64
+#define LIMIT_COMMAND 4096   /* one Procfile line */
+#define LIMIT_TYPES 16       /* process types of one release */
+#define LIMIT_CONFIG_VARS 256
+#define LIMIT_CONFIG_KEY 128
+#define LIMIT_CONFIG_VALUE 32768
+#define LIMIT_CONFIG_TOTAL 65536 /* all config vars of an app: they are copied into every instance's stack */
+#define LIMIT_DOMAINS 64     /* per app */
+#define LIMIT_INSTANCES_PER_TYPE 100
+
+/* The node. */
+#define LIMIT_TENANTS 16000     /* uid ranges of 65,536 that fit between 2^30 and 2^31 */
+#define LIMIT_APPS 20000        /* slots of the proxies' statistics segment */
+#define LIMIT_INSTANCES 8000    /* 3 descriptors each in the supervisor, under a 65,536 limit */
+#define LIMIT_LISTEN 8          /* addresses per kind */
+#define LIMIT_WORKERS 16        /* proxy workers */
+#define LIMIT_UID_RANGE 65536u
+#define LIMIT_UID_BASE 0x40000000u /* clear of subuid (100,000..) and of systemd's dynamic ranges (0x70000000..) */
+
+/* Quotas: smallest and largest that can be asked for. */
+#define LIMIT_MEMORY_MIN (8ull << 20)  /* below it not even a shell starts reliably */
+#define LIMIT_MEMORY_MAX (1ull << 42)
+#define LIMIT_CPU_MIN 10u              /* thousandths of one CPU; the kernel's quota floor is 1 ms per 100 ms */
+#define LIMIT_CPU_MAX 1024000u
+#define LIMIT_PIDS_MIN 4u
+#define LIMIT_PIDS_MAX 32768u
+#define LIMIT_DISK_MIN (1ull << 20)
+#define LIMIT_DISK_MAX (1ull << 42)
+
+/* Input. */
+#define LIMIT_JSON_BODY (256u << 10)     /* a body of the API that is not an upload */
+#define LIMIT_SOURCE_BYTES (512ull << 20) /* packed source: a push's pack or a tarball */
+#define LIMIT_TREE_BYTES (2ull << 30)    /* unpacked source or release */
+#define LIMIT_TREE_ENTRIES 200000u       /* files of a release; a large node_modules is 60,000 */
+#define LIMIT_TREE_DEPTH 64u
+#define LIMIT_PATH_BYTES 1024u
+#define LIMIT_MANIFEST_BYTES (256u << 10) /* Procfile, app.json, tulou.yaml and release.yml of a build together */
+#define LIMIT_BUILD_LOG (4u << 20)       /* bytes kept; the middle of a longer log is dropped */
+#define LIMIT_BLOB (192u << 10)          /* argv, environment and file texts of one launch */
+#define LIMIT_REPO_BYTES (2ull << 30)    /* one app's bare repository */
+
+/* Output of apps. */
+#define LIMIT_LOG_LINE 16384u      /* bytes; a longer line is split */
+#define LIMIT_LOG_FILE (4ull << 20) /* per app, twice: current and previous */
+#define LIMIT_LOG_RATE 1000u       /* lines per second and instance, in the long run */
+#define LIMIT_LOG_BURST 5000u
+
+/* Waits, in milliseconds. */
+#define LIMIT_LAUNCH_MS 10000u     /* request to exec; normally 5 */
+#define LIMIT_HEALTH_MS 60000u     /* a new instance becomes healthy within this */
+#define LIMIT_DRAIN_MS 30000u      /* requests in flight when an instance leaves */
+#define LIMIT_STOP_GRACE_MS 10000u /* SIGTERM to SIGKILL */
+#define LIMIT_BUILD_MS 900000u     /* one build */
+
+#endif

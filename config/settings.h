@@ -1,0 +1,75 @@
+/* Settings of the node: embedded defaults, then one YAML file.  Layer config, supervisor reads them (the file is the
+ * operator's), other roles get what they need in their first message. */
+#ifndef TULOU_CONFIG_SETTINGS_H
+#define TULOU_CONFIG_SETTINGS_H
+
+#include "base/err.h"
+#include "config/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct settings_address {
+	struct sockaddr_storage addr;
+	unsigned len;  /* of addr */
+	char text[64]; /* as written */
+};
+
+/* What one sandbox may use, unless a quota says otherwise. */
+struct settings_limits {
+	uint64_t memory;   /* bytes */
+	uint64_t disk;     /* bytes of the private writable layer (held in memory until project quotas or btrfs serve it) */
+	uint32_t cpu;      /* thousandths of one CPU */
+	uint32_t pids;
+	uint32_t nofile;   /* open descriptors per process */
+};
+
+/* All of it is plain data without pointers, so it is copied and passed whole. */
+struct settings {
+	char node_name[LIMIT_HOST + 1];   /* node.name: default the host's name, cleaned to a label */
+	char data[200];                   /* node.data: /var/lib/tulou */
+	char runtime[100];                /* node.runtime: /run/tulou (socket paths below it must fit 108 bytes) */
+	char cgroup[32];                  /* node.cgroup: tulou; a name, one per node on a host */
+	uint32_t uid_base;                /* node.uid_base: LIMIT_UID_BASE; first id of the tenants' ranges */
+	char user[32];                    /* node.user: tulou (control) */
+	char user_proxy[32];              /* node.user_proxy: tulou-proxy */
+	char user_log[32];                /* node.user_log: tulou-log */
+
+	struct settings_address http[LIMIT_LISTEN]; /* listen.http: embedded default 127.0.0.1:8080 and [::1]:8080 */
+	unsigned http_count;
+	struct settings_address https[LIMIT_LISTEN]; /* listen.https: none */
+	unsigned https_count;
+
+	char domain_apps[LIMIT_HOST + 1];    /* domains.apps: localhost -> shop.localhost */
+	char domain_control[LIMIT_HOST + 1]; /* domains.control: tulou.localhost */
+
+	uint32_t pool_net;                /* network.pool: 10.94.0.0/16, host byte order */
+	unsigned pool_prefix;             /* 8..28 */
+	char link_prefix[5];              /* network.link_prefix: "tl"; 2..4 characters, one per node on a host */
+
+	unsigned proxy_workers;           /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
+
+	struct settings_limits app;       /* app.{memory,disk,cpu,pids,nofile}: 256MiB, 64MiB, 1000, 256, 4096 */
+	struct settings_limits build;     /* build.{…}: 1GiB, 1GiB, 2000, 1024, 4096 */
+	unsigned build_concurrent;        /* build.concurrent: 2 */
+	uint64_t build_time_ms;           /* build.time: 15m */
+
+	/* health.{timeout,drain,grace} in ms: 60s, 30s, 10s */
+	uint64_t health_ms, drain_ms, grace_ms;
+};
+
+/* Fills the embedded defaults.  Never fails. */
+void settings_default(struct settings *s);
+
+/* Reads YAML text over what *s holds already.  Unknown keys, wrong types and values out of range are refused with
+ * field = the dotted key; *s is unchanged then.  0 or negative errno. */
+int settings_parse(const char *text, size_t n, struct settings *s, struct err *e);
+
+/* settings_default and, when path is not NULL, the file (at most 64 KiB).  0 or negative errno. */
+int settings_load(const char *path, struct settings *s, struct err *e);
+
+/* The i-th documented key ("node.name", …), NULL past the end: a test compares them with the manual page. */
+const char *settings_key(unsigned i);
+
+#endif

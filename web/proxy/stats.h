@@ -1,0 +1,42 @@
+/* The statistics segment shared by all proxy workers and control: a memfd mapped by each.  Layer web.
+ * One row per (worker, app slot), written by that worker alone with relaxed atomics, read by control. */
+#ifndef TULOU_WEB_PROXY_STATS_H
+#define TULOU_WEB_PROXY_STATS_H
+
+#include "config/limits.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STATS_BUCKETS 16 /* request duration: bucket b counts < 2^(b+7) us (128 us .. 4 s), the last all others */
+
+struct stats_row {
+	_Atomic uint64_t requests, status[6]; /* status[1..5] = 1xx..5xx; [0] = no answer sent */
+	_Atomic uint64_t bytes_in, bytes_out; /* bodies, client side */
+	_Atomic uint64_t duration_us, bucket[STATS_BUCKETS];
+	_Atomic uint64_t upstream_errors, waited; /* failed connects and resets; requests that had to wait */
+	_Atomic uint32_t in_flight, pad;
+	_Atomic uint64_t last_ms; /* monotonic ms of the newest request: idling reads it */
+};
+
+struct stats_worker {
+	_Atomic uint64_t accepted, closed, bad_requests, unknown_hosts;
+	_Atomic uint32_t connections, upstreams, parked, pad;
+};
+
+struct stats_segment {
+	struct stats_worker worker[LIMIT_WORKERS];
+	struct stats_row row[LIMIT_WORKERS][LIMIT_APPS]; /* sparse: untouched pages cost nothing */
+};
+
+/* A memfd of the right size; a descriptor or negative errno.  Supervisor. */
+int stats_create(void);
+/* Maps it (read-only for control when writable is 0); NULL with errno on failure. Never unmapped. */
+struct stats_segment *stats_map(int fd, int writable);
+
+/* Sum over workers of one app's rows. */
+struct stats_sum { uint64_t requests, status[6], bytes_in, bytes_out, duration_us, bucket[STATS_BUCKETS], upstream_errors, waited, in_flight, last_ms; };
+void stats_sum_app(struct stats_segment *s, uint32_t slot, struct stats_sum *ret);
+
+#endif
