@@ -85,22 +85,52 @@ static void chan_flush(struct chan *c)
 	loop_io_start(c->loop, &c->io, c->fd, EV_READ, chan_on_io, c);
 }
 
-static const struct chan_rule *chan_rule_find(const struct chan *c, uint16_t type)
+union chan_message {
+	struct chan_head head;
+	char bytes[sizeof(struct chan_head) + CHAN_BODY_MAX];
+	max_align_t align;
+};
+
+/* The rule that permits the message of n bytes, NULL when none does.  *named is the rule of its type, if any. */
+static const struct chan_rule *chan_permit(const struct chan_rule *rules, size_t nrules, const union chan_message *in,
+					   size_t n, size_t nfds, const struct chan_rule **named)
 {
-	for (size_t i = 0; i < c->nrules; i++)
-		if (c->rules[i].type == type)
-			return &c->rules[i];
-	return NULL;
+	*named = NULL;
+	if (n < sizeof in->head || in->head.len != n - sizeof in->head)
+		return NULL;
+	for (size_t i = 0; i < nrules; i++)
+		if (rules[i].type == in->head.type)
+			*named = &rules[i];
+	if (!*named || in->head.len < (*named)->min || in->head.len > (*named)->max || nfds < (*named)->fds_min ||
+	    nfds > (*named)->fds_max)
+		return NULL;
+	return *named;
+}
+
+int chan_recv_first(int fd, const struct chan_rule *rules, size_t nrules, uint16_t *type, void *body, size_t *len, int *fds,
+		    size_t *nfds)
+{
+	static union chan_message in;
+	const struct chan_rule *named;
+	ssize_t n = fd_recv(fd, &in, sizeof in, fds, nfds);
+
+	if (n <= 0)
+		return n == 0 ? -EPIPE : (int)n;
+	if (!chan_permit(rules, nrules, &in, (size_t)n, *nfds, &named)) {
+		while (*nfds)
+			close(fds[--*nfds]);
+		return -EBADMSG;
+	}
+	*type = in.head.type;
+	*len = in.head.len;
+	memcpy(body, in.bytes + sizeof in.head, in.head.len);
+	return 0;
 }
 
 static void chan_read_one(struct chan *c, bool *more)
 {
-	static union {
-		struct chan_head head;
-		char bytes[sizeof(struct chan_head) + CHAN_BODY_MAX];
-		max_align_t align;
-	} in;
-	const struct chan_rule *rule;
+	static union chan_message in;
+	const struct chan_rule *named = NULL;
 	char reason[160];
 	int fds[FD_PASS_MAX * 2];
 	size_t nfds;
@@ -113,11 +143,9 @@ static void chan_read_one(struct chan *c, bool *more)
 		chan_lost(c, n == 0 ? "closed by the peer" : strerror((int)-n));
 		return;
 	}
-	rule = n < (ssize_t)sizeof in.head ? NULL : chan_rule_find(c, in.head.type);
-	if (!rule || in.head.len != (size_t)n - sizeof in.head || in.head.len < rule->min || in.head.len > rule->max ||
-	    nfds < rule->fds_min || nfds > rule->fds_max) {
+	if (!chan_permit(c->rules, c->nrules, &in, (size_t)n, nfds, &named)) {
 		snprintf(reason, sizeof reason, "message refused: type %u (%s), %zd bytes, %zu descriptors",
-			 n < (ssize_t)sizeof in.head ? 0u : in.head.type, rule ? rule->name : "not permitted", n, nfds);
+			 n < (ssize_t)sizeof in.head ? 0u : in.head.type, named ? named->name : "not permitted", n, nfds);
 		for (size_t i = 0; i < nfds; i++)
 			close(fds[i]);
 		chan_lost(c, reason);

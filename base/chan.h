@@ -47,6 +47,11 @@ size_t chan_backlog(const struct chan *c);
 /* Closes now, frees at the end of the turn.  NULL and a second call are harmless. */
 void chan_close(struct chan *c);
 
+/* Waits (blocking descriptor) for one permitted message before a loop runs: a role's first. body has room for
+ * CHAN_BODY_MAX bytes, fds for FD_PASS_MAX; received descriptors are the caller's.  0, -EPIPE at the end, -EBADMSG. */
+int chan_recv_first(int fd, const struct chan_rule *rules, size_t nrules, uint16_t *type, void *body, size_t *len, int *fds,
+		    size_t *nfds);
+
 /* A connected pair of blocking, CLOEXEC SEQPACKET sockets; 0 or negative errno. */
 int chan_pair(int ret[2]);
 

@@ -18,7 +18,8 @@ enum msg_type {
 	MSG_PEER_CONTROL,     /* to a proxy: empty; fds: channel to control (replaces an older one) */
 	MSG_PEER_PROXY,       /* to control: struct msg_peer; fds: channel to that worker */
 	MSG_DRAIN,            /* to a proxy: stop accepting, finish, exit: struct msg_drain */
-	MSG_READY,            /* role -> supervisor: initialised, privileges dropped; empty */
+	MSG_READY,            /* role -> supervisor: initialised, privileges dropped; int32_t[]: numbers of the descriptors
+				 that a later supervisor may take back with pidfd_getfd (proxy: stats, log, listeners) */
 
 	/* control -> supervisor */
 	MSG_LAUNCH = 32,      /* struct msg_launch; fds: blob memfd, then stdio as `stdio_count` says */
@@ -37,6 +38,8 @@ enum msg_type {
 	MSG_LOG_OPEN = 96,    /* struct msg_log_open; fds: pipe (read end) */
 	MSG_LOG_DROP,         /* struct msg_log_drop: delete an app's logs */
 };
+
+#define MSG_READY_FDS (2 + LIMIT_LISTEN)
 
 struct msg_init_control {
 	struct settings settings;
