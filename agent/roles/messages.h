@@ -52,9 +52,11 @@ struct msg_init_proxy {
 	char control_path[100]; /* unix socket of the API, relative to the proxy's root directory: "/control.sock" */
 	char control_host[LIMIT_HOST + 1];
 	char node_name[LIMIT_HOST + 1];
+	char user[32];          /* to become */
+	char root_dir[120];     /* <runtime>/gate: its root directory */
 };
 
-struct msg_init_logger { uint32_t line_rate, line_burst; uint64_t file_bytes; };
+struct msg_init_logger { uint32_t line_rate, line_burst; uint64_t file_bytes; char user[32]; };
 struct msg_peer { uint32_t worker; int32_t pid; };
 struct msg_drain { uint32_t deadline_ms; };
 

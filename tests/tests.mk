@@ -1,0 +1,41 @@
+# Tests, lint and sanitizer builds.
+
+UNIT_SRC := $(wildcard tests/unit/*.c)
+UNIT_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(UNIT_SRC))
+# Rooms in the order of the layers, programs' parts included; the CLI and the daemon share one test binary.
+UNIT_ROOMS := agent/roles agent/build agent/image agent/supervise web/cli web/api web/dashboard web/proxy web/http scheduler store config base
+
+$(O)/unit: $(UNIT_OBJ) $(call rooms,$(UNIT_ROOMS))
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(UNIT_OBJ) -Wl,--start-group $(call rooms,$(UNIT_ROOMS)) -Wl,--end-group $(LIBS) $(CLI_LIBS) -lz -lcriterion
+
+unit: $(O)/unit ## build and run the unit tests only
+	$(O)/unit
+
+TEST_OUT := $(O)/tests
+test: ## install what tests need, build, run every suite; the last line counts them
+	$(Q)deploy/bootstrap build run test
+	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker
+	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) \
+		unit='$(O)/unit --tap --jobs 2 --timeout 120' \
+		lint='tests/lint $(O)' \
+		proxy='tests/proxy/run $(O)' \
+		system='python3 tests/system/run.py --build $(O)'
+
+test-system: all ## the system tests only (ONLY=pattern)
+	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) system='python3 tests/system/run.py --build $(O) $(if $(ONLY),--only $(ONLY))'
+
+lint: ## format, layers, banned functions, static analysis
+	$(Q)tests/lint $(O) full
+
+asan: ## unit tests under AddressSanitizer and UBSan
+	$(MAKE) VARIANT=asan O=$(O)/asan $(O)/asan/unit && $(O)/asan/unit --timeout 300
+tsan: ## unit tests under ThreadSanitizer
+	$(MAKE) VARIANT=tsan O=$(O)/tsan $(O)/tsan/unit && $(O)/tsan/unit --timeout 300
+coverage: ## unit tests with coverage, summary per room
+	$(MAKE) VARIANT=coverage O=$(O)/coverage $(O)/coverage/unit && $(O)/coverage/unit
+	tests/coverage $(O)/coverage
+
+format: ## re-format all C files
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+.PHONY: unit test test-system lint asan tsan coverage format
