@@ -46,7 +46,8 @@ struct ops {
 	 * The log is followed with `log`. *build is its id. -EBUSY when one runs already for the app; -EDQUOT. */
 	int (*build_tarball)(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build, struct err *e);
 	void (*log_cancel)(void *ctx, int64_t build, void *arg); /* the follower went away; the build goes on */
-	/* Follows a running build; -ENOENT when it is not running (read the file <data>/builds/<id>.log then). */
+	/* Follows a running build from now on (no replay: the API sends the log file's present content first, so what on_log
+	 * gives must be in the file too); -ENOENT when it is not running (read the file <data>/builds/<id>.log then). */
 	int (*build_follow)(void *ctx, int64_t build, const struct ops_log_fn *log, struct err *e);
 
 	/* service: "git-receive-pack" or "git-upload-pack"; advertise: the answer to GET info/refs (without the pkt-line
@@ -60,7 +61,7 @@ struct ops {
 	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason"}. */
 	void (*instances)(void *ctx, int64_t app, json_t *arr);
 	/* New object with the figures of an app: {"state","instances_running","instances_wanted","memory_bytes","cpu_cores",
-	 * "requests_total","requests_per_second","p50_ms","p99_ms","status":{"2xx":…},"bytes_in","bytes_out"}. */
+	 * "cpu_seconds","requests_total","requests_per_second","p50_ms","p99_ms","status":{"2xx":…},"bytes_in","bytes_out"}. */
 	json_t *(*app_stats)(void *ctx, int64_t app);
 	/* New object for GET /v1/node: see web/api/README.md. */
 	json_t *(*node)(void *ctx);
@@ -72,6 +73,15 @@ struct ops {
 	/* Stops giving new work to this node / stops everything; eligibility. */
 	int (*node_set)(void *ctx, int eligible /* -1 keep */, int draining /* -1 keep */, struct err *e);
 	bool (*ready)(void *ctx); /* supervisor connected and synced */
+
+	/* The API wrote to the store in this turn: commit at its end, then call api_committed() (or api_commit_failed()).
+	 * Called for every write, also where no app_changed or tenant_changed goes with it (tokens, sessions). */
+	void (*written)(void *ctx);
+	/* The upload of a build_tarball broke off before its end: the build fails with "the upload was interrupted".  Called
+	 * before `in` is closed, and after log_cancel: a cut-off plain tar looks complete to a reader. */
+	void (*build_cancel)(void *ctx, int64_t build);
+	/* Stops one instance of an app; its formation replaces it.  -ENOENT when the app has no such living instance. */
+	int (*instance_stop)(void *ctx, int64_t app, int64_t instance, struct err *e);
 };
 
 #endif
