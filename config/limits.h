@@ -35,8 +35,19 @@
 #define LIMIT_CPU_MAX 1024000u
 #define LIMIT_PIDS_MIN 4u
 #define LIMIT_PIDS_MAX 32768u
+#define LIMIT_TENANT_PIDS_MAX 1048576u /* of a tenant together; a quarter of the kernel's largest pid_max */
+#define LIMIT_NOFILE_MIN 16u
+#define LIMIT_NOFILE_MAX 1048576u      /* the kernel's default fs.nr_open */
 #define LIMIT_DISK_MIN (1ull << 20)
 #define LIMIT_DISK_MAX (1ull << 42)
+
+/* Records of the store. */
+#define LIMIT_TOKENS 100         /* per tenant, and of the node: a list that a person can still read */
+#define LIMIT_EVENTS 100000      /* of the node; about 20 MiB */
+#define LIMIT_EVENTS_APP 1000
+#define LIMIT_USAGE_HOURS 1488   /* 62 days per app: a month that can still be billed in the next one */
+#define LIMIT_IDEM_HOURS 24
+#define LIMIT_IDEM_TOKEN 1000    /* remembered answers per token */
 
 /* Input. */
 #define LIMIT_JSON_BODY (256u << 10)     /* a body of the API that is not an upload */

@@ -1,0 +1,81 @@
+/* SQLite behind a few verbs, for the files of this room only.  Layer store, control process. */
+#ifndef TULOU_STORE_DB_H
+#define TULOU_STORE_DB_H
+
+#include "base/err.h"
+#include "base/map.h"
+#include "store/store.h"
+
+#include <sqlite3.h>
+
+#define DB_KEY_BYTES 32 /* of the key of the token digests */
+
+struct store {
+	sqlite3 *db;          /* owned */
+	struct map *stmts;    /* owned: SQL text (static) -> sqlite3_stmt (owned) */
+	bool open;            /* a transaction is open */
+	bool lost;            /* SQLite rolled it back by itself after an error: the next commit must fail */
+	uint64_t generation;  /* in memory; written with each commit when it changed */
+	uint64_t saved_generation;
+	unsigned char token_key[DB_KEY_BYTES];
+};
+
+/* One bound value.  Text and blobs are borrowed until the statement is done. */
+enum db_kind { DB_INT, DB_TEXT, DB_BLOB };
+struct db_arg {
+	enum db_kind kind;
+	int64_t i; /* number, or length of a blob */
+	const void *p;
+};
+#define DB_I(v) ((struct db_arg){.kind = DB_INT, .i = (int64_t)(v)})
+#define DB_S(v) ((struct db_arg){.kind = DB_TEXT, .p = (v)}) /* NULL binds NULL */
+#define DB_B(v, n) ((struct db_arg){.kind = DB_BLOB, .p = (v), .i = (int64_t)(n)})
+/* Two arguments of the functions below: the values and how many. */
+#define DB_ARGS(...)                                                                                                   \
+	(const struct db_arg[]){__VA_ARGS__}, sizeof((const struct db_arg[]){__VA_ARGS__}) / sizeof(struct db_arg)
+#define DB_NONE NULL, 0
+
+/* A statement in use.  sql must be a string literal: prepared statements are cached by it. A statement that is
+ * already in use further up the stack (a list within a list) is prepared a second time. */
+struct db_query {
+	struct store *s;
+	sqlite3_stmt *stmt;
+	bool temporary;
+};
+int db_query_start(struct store *s, struct db_query *q, const char *sql, const struct db_arg *args, size_t n,
+		   struct err *e);
+/* 1 = a row, 0 = the end, or -EIO. */
+int db_query_step(struct db_query *q, struct err *e);
+void db_query_done(struct db_query *q);
+#define DB_QUERY __attribute__((cleanup(db_query_done))) struct db_query
+
+/* Columns of the present row.  db_text copies and cuts; db_dup allocates, NULL when out of memory. */
+int64_t db_int(struct db_query *q, int column);
+void db_text(struct db_query *q, int column, char *out, size_t cap);
+char *db_dup(struct db_query *q, int column);
+
+/* One write, inside a transaction that is opened when there is none.  Rows changed, -EEXIST (unique), -ENOENT (foreign
+ * key), -EIO. */
+int db_run(struct store *s, const char *sql, const struct db_arg *args, size_t n, struct err *e);
+/* One number; `none` when there is no row. */
+int db_number(struct store *s, int64_t none, int64_t *ret, const char *sql, const struct db_arg *args, size_t n,
+	      struct err *e);
+
+/* A group of writes that happens as a whole: r = db_group_start(); ... r = db_group_end(s, r, e). */
+int db_group_start(struct store *s, struct err *e);
+int db_group_end(struct store *s, int r, struct err *e);
+
+/* Notes that a fleet controller could see a difference. */
+void db_touch(struct store *s);
+
+/* Brings the schema up to date (schema.c). */
+int db_migrate(struct store *s, struct err *e);
+int db_schema_version(void);
+
+/* LIMIT for SQL: 0 = no limit. */
+static inline int64_t db_limit(unsigned limit)
+{
+	return limit ? (int64_t)limit : -1;
+}
+
+#endif

@@ -1,0 +1,47 @@
+/* Names of the nouns' states.  Layer store. */
+#include "store/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const model_roles[MODEL_ROLE_COUNT] = {"none", "reader", "deployer", "admin", "fleet", "operator"};
+
+const char *model_role_name(enum model_role r)
+{
+	return r < MODEL_ROLE_COUNT ? model_roles[r] : "unknown";
+}
+
+enum model_role model_role_parse(const char *s)
+{
+	for (unsigned i = 0; i < MODEL_ROLE_COUNT; i++)
+		if (strcmp(s, model_roles[i]) == 0)
+			return (enum model_role)i;
+	return MODEL_ROLE_COUNT;
+}
+
+const char *model_release_state_name(enum model_release_state s)
+{
+	static const char *const names[MODEL_RELEASE_STATE_COUNT] = {"pending", "live", "failed", "retired"};
+	return s < MODEL_RELEASE_STATE_COUNT ? names[s] : "unknown";
+}
+
+void model_release_done(struct model_release *r)
+{
+	free(r->types_json);
+	free(r->config_json);
+	free(r->app_json);
+	r->types_json = r->config_json = r->app_json = NULL;
+}
+
+const char *model_build_state_name(enum model_build_state s)
+{
+	static const char *const names[MODEL_BUILD_STATE_COUNT] = {"running", "succeeded", "failed"};
+	return s < MODEL_BUILD_STATE_COUNT ? names[s] : "unknown";
+}
+
+const char *model_instance_state_name(enum model_instance_state s)
+{
+	static const char *const names[MODEL_INSTANCE_STATE_COUNT] = {"starting", "running", "draining", "stopping",
+								      "exited"};
+	return s < MODEL_INSTANCE_STATE_COUNT ? names[s] : "unknown";
+}
