@@ -95,6 +95,9 @@ struct msg_launch {
  * file tree).  In values of the environment nothing is expanded, but tulou-sandbox appends PORT, HOST_ADDRESS... as
  * listed in agent/sandbox/README.md. */
 
+/* $PORT of an instance that has an address: each address belongs to one instance, so all use the same port. */
+#define MSG_INSTANCE_PORT 8080
+
 struct msg_stop { uint64_t instance; uint32_t grace_ms; /* 0 = kill at once */ uint32_t pad; };
 struct msg_forget { uint64_t instance; };
 
