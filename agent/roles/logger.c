@@ -315,6 +315,7 @@ int role_logger_main(void)
 	uint16_t type;
 	struct err e = {0};
 
+	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor */
 	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_logger, msg_rules_logger_count, &type, body, &len, fds, &nfds) < 0 ||
 	    type != MSG_INIT_LOGGER) {
 		LOG_ERROR("start failed", "reason=\"no first message\"");

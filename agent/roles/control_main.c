@@ -1,0 +1,40 @@
+/* The control role's way from root into control_main().  Layer agent, control process. */
+#include "agent/roles/control.h"
+#include "agent/roles/messages.h"
+#include "agent/roles/role.h"
+#include "base/chan.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/fd.h"
+
+#include <signal.h>
+#include <string.h>
+
+int role_control_main(void)
+{
+	static char body[CHAN_BODY_MAX] __attribute__((aligned(16)));
+	const struct msg_init_control *init = (const struct msg_init_control *)body;
+	int fds[FD_PASS_MAX];
+	struct loop *loop;
+	size_t len, nfds;
+	uint16_t type;
+	struct err e = {0};
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_control, msg_rules_control_count, &type, body, &len, fds, &nfds) < 0 ||
+	    type != MSG_INIT_CONTROL) {
+		LOG_ERROR("start failed", "reason=\"no first message\"");
+		return 1;
+	}
+	if (role_confine(ROLE_CONTROL, init->settings.user, NULL, &e) < 0) {
+		LOG_ERROR("start failed", "reason=\"%s\"", e.text);
+		return 1;
+	}
+	loop = loop_new();
+	if (!loop) {
+		LOG_ERROR("start failed", "reason=\"out of memory or descriptors\"");
+		return 1;
+	}
+	return control_main(loop, ROLE_CHANNEL_FD, init, fds[0], fds[1]);
+}

@@ -1,0 +1,130 @@
+/* The proxy role: one worker of the front door.  Layer agent, proxy process.
+ *
+ * It owns no file: listening sockets, statistics and the log's pipe come with the first message, routes over the channel
+ * to control.  When the supervisor or control goes away it serves on with what it has; SIGTERM (from the next
+ * supervisor) or MSG_DRAIN makes it finish what it has and end. */
+#include "web/proxy/proxy.h"
+
+#include "agent/roles/messages.h"
+#include "agent/roles/role.h"
+#include "base/chan.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "web/proxy/stats.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROXY_ROLE_DRAIN_MS 30000 /* for SIGTERM: an upgrade lets downloads and uploads finish */
+
+struct proxy_role {
+	struct loop *loop;
+	struct chan *chan;   /* to the supervisor; NULL after it went away */
+	struct proxy *proxy;
+	bool draining;
+	struct loop_signal term;
+};
+
+static void proxy_role_on_drained(void *arg)
+{
+	loop_stop(((struct proxy_role *)arg)->loop);
+}
+
+static void proxy_role_drain(struct proxy_role *pr, unsigned deadline_ms)
+{
+	if (!pr->draining)
+		proxy_drain(pr->proxy, deadline_ms, proxy_role_on_drained, pr);
+	pr->draining = true;
+}
+
+static void proxy_role_on_signal(void *arg, int signo)
+{
+	(void)signo;
+	proxy_role_drain(arg, PROXY_ROLE_DRAIN_MS);
+}
+
+static void proxy_role_on_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
+{
+	struct proxy_role *pr = arg;
+
+	(void)len;
+	(void)nfds;
+	if (type == MSG_PEER_CONTROL) {
+		if (proxy_control(pr->proxy, fds[0]) == 0)
+			fds[0] = -1;
+	} else if (type == MSG_DRAIN) {
+		proxy_role_drain(pr, ((const struct msg_drain *)body)->deadline_ms);
+	}
+}
+
+static void proxy_role_on_gone(void *arg, const char *reason)
+{
+	struct proxy_role *pr = arg;
+
+	LOG_INFO("supervisor gone, serving on", "reason=\"%s\"", reason);
+	chan_close(pr->chan);
+	pr->chan = NULL;
+}
+
+static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *init, const int *fds, size_t nfds, struct err *e)
+{
+	static const struct chan_ops ops = {proxy_role_on_msg, proxy_role_on_gone};
+	struct proxy_config config = {.worker = init->worker, .log_fd = fds[1]};
+	struct stats_segment *stats = stats_map(fds[0], 1);
+	int32_t numbers[MSG_READY_FDS];
+	int r;
+
+	memcpy(config.control_host, init->control_host, sizeof config.control_host);
+	memcpy(config.control_path, init->control_path, sizeof config.control_path);
+	memcpy(config.node_name, init->node_name, sizeof config.node_name);
+	if (!stats)
+		return err_errno(e, "cannot map the statistics segment");
+	if ((size_t)init->http_count + init->https_count != nfds - 2)
+		return err_set(e, EBADMSG, "listeners and their count differ");
+	pr->loop = loop_new();
+	if (!pr->loop)
+		return err_set(e, ENOMEM, "out of memory or descriptors");
+	r = role_confine(ROLE_PROXY, init->user, init->root_dir, e);
+	if (r < 0)
+		return r;
+	pr->proxy = proxy_new(pr->loop, &config, stats, e);
+	if (!pr->proxy)
+		return -e->code;
+	pr->chan = chan_new(pr->loop, ROLE_CHANNEL_FD, msg_rules_proxy, msg_rules_proxy_count, &ops, pr);
+	if (!pr->chan || loop_signal_start(pr->loop, &pr->term, SIGTERM, proxy_role_on_signal, pr) < 0)
+		return err_set(e, ENOMEM, "out of memory");
+	for (size_t i = 2; i < nfds; i++)
+		if ((r = proxy_listen(pr->proxy, fds[i], i - 2 >= init->http_count)) < 0)
+			return err_set(e, -r, "cannot accept on listener %zu: %s", i - 2, strerror(-r));
+	for (size_t i = 0; i < nfds; i++)
+		numbers[i] = fds[i];
+	chan_send(pr->chan, MSG_READY, numbers, nfds * sizeof *numbers, NULL, 0);
+	return 0;
+}
+
+int role_proxy_main(void)
+{
+	static char body[CHAN_BODY_MAX] __attribute__((aligned(16)));
+	struct proxy_role pr = {0};
+	int fds[FD_PASS_MAX];
+	size_t len, nfds;
+	uint16_t type;
+	struct err e = {0};
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which drains us */
+	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_proxy, msg_rules_proxy_count, &type, body, &len, fds, &nfds) < 0 ||
+	    type != MSG_INIT_PROXY) {
+		LOG_ERROR("start failed", "reason=\"no first message\"");
+		return 1;
+	}
+	if (proxy_role_start(&pr, (const struct msg_init_proxy *)body, fds, nfds, &e) < 0) {
+		LOG_ERROR("start failed", "reason=\"%s\"", e.text);
+		return 1;
+	}
+	loop_run(pr.loop);
+	return 0;
+}

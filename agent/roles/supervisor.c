@@ -1,0 +1,579 @@
+/* The supervisor: the only process that is root.  Layer agent, supervisor process. */
+#include "agent/roles/supervisor.h"
+
+#include "agent/roles/child.h"
+#include "agent/roles/listeners.h"
+#include "agent/roles/messages.h"
+#include "agent/roles/takeover.h"
+#include "agent/supervise/supervise.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "base/sys.h"
+#include "web/proxy/stats.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SUPERVISOR_END_US 3000000   /* our own processes get this long to end before they are killed */
+
+/*   starting -> serving --SIGTERM--> stopping (apps) -> ending (own processes) -> gone
+ *                  |----SIGQUIT----------------------------^
+ *                  '----SIGHUP/SIGUSR2 -> executed again   */
+enum supervisor_phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING, PHASE_ENDING, PHASE_COUNT };
+
+struct supervisor {
+	struct loop *loop;
+	struct settings settings;
+	const char *settings_path; /* borrowed, NULL = embedded defaults */
+	const char *program;       /* borrowed */
+	char **argv;               /* borrowed */
+	enum supervisor_phase phase;
+	bool teardown;             /* the apps were stopped too */
+	bool again;                /* execute the program again */
+	struct supervise *supervise;
+	struct listeners listeners;
+	int lock, roles_dir, stats, access[2], logs_dir; /* owned */
+	uint64_t boot;
+	struct child control, logger, workers[LIMIT_WORKERS];
+	unsigned worker_base;      /* rows of the stats segment that this run's workers write */
+	struct takeover_process old[TAKEOVER_MAX];
+	struct loop_io old_io[TAKEOVER_MAX];
+	unsigned old_count;
+	struct loop_signal signals[6];
+	struct loop_timer deadline;
+};
+
+/* Connects one worker with control by a fresh channel; the older ends are dropped by both. */
+static void supervisor_join(struct supervisor *s, struct child *worker)
+{
+	struct msg_peer peer = {.worker = s->worker_base + worker->index, .pid = worker->pid};
+	int pair[2];
+
+	if (!worker->chan || !s->control.chan || chan_pair(pair) < 0)
+		return;
+	chan_send(worker->chan, MSG_PEER_CONTROL, NULL, 0, &pair[0], 1);
+	chan_send(s->control.chan, MSG_PEER_PROXY, &peer, sizeof peer, &pair[1], 1);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void supervisor_init_control(struct supervisor *s, struct child *c)
+{
+	struct msg_init_control *init = calloc(1, sizeof *init);
+	int fds[2] = {s->listeners.api, s->stats};
+
+	if (!init)
+		return;
+	init->settings = s->settings;
+	init->boot = s->boot;
+	chan_send(c->chan, MSG_INIT_CONTROL, init, sizeof *init, fds, 2);
+	free(init);
+	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
+		supervisor_join(s, &s->workers[i]);
+}
+
+static void supervisor_init_proxy(struct supervisor *s, struct child *c)
+{
+	struct msg_init_proxy init = {.worker = s->worker_base + c->index, .control_path = "/control.sock"};
+	int fds[2 + LIMIT_LISTEN];
+	size_t n = 0;
+
+	fds[n++] = s->stats;
+	fds[n++] = s->access[1];
+	for (unsigned i = 0; i < s->listeners.http_count && n < ARRAY_LEN(fds); i++, init.http_count++)
+		fds[n++] = s->listeners.http[i];
+	for (unsigned i = 0; i < s->listeners.https_count && n < ARRAY_LEN(fds); i++, init.https_count++)
+		fds[n++] = s->listeners.https[i];
+	memcpy(init.control_host, s->settings.domain_control, sizeof init.control_host);
+	memcpy(init.node_name, s->settings.node_name, sizeof init.node_name);
+	memcpy(init.user, s->settings.user_proxy, sizeof init.user);
+	snprintf(init.root_dir, sizeof init.root_dir, "%s/gate", s->settings.runtime);
+	chan_send(c->chan, MSG_INIT_PROXY, &init, sizeof init, fds, n);
+	supervisor_join(s, c);
+}
+
+static void supervisor_init_logger(struct supervisor *s, struct child *c)
+{
+	struct msg_init_logger init = {.line_rate = LIMIT_LOG_RATE, .line_burst = LIMIT_LOG_BURST, .file_bytes = LIMIT_LOG_FILE};
+	struct msg_log_open access = {.source = "access"};
+
+	memcpy(init.user, s->settings.user_log, sizeof init.user);
+	chan_send(c->chan, MSG_INIT_LOGGER, &init, sizeof init, &s->logs_dir, 1);
+	chan_send(c->chan, MSG_LOG_OPEN, &access, sizeof access, &s->access[0], 1);
+	if (s->supervise)
+		supervise_reopen_logs(s->supervise);
+}
+
+static void supervisor_on_child_start(void *arg, struct child *c)
+{
+	struct supervisor *s = arg;
+
+	takeover_note(s->roles_dir, c->role, s->worker_base + c->index, c->pid, NULL, 0);
+	switch (c->role) {
+	case ROLE_CONTROL:
+		supervisor_init_control(s, c);
+		break;
+	case ROLE_LOGGER:
+		supervisor_init_logger(s, c);
+		break;
+	case ROLE_PROXY:
+		supervisor_init_proxy(s, c);
+		break;
+	case ROLE_COUNT:
+		break;
+	}
+}
+
+/* Once every worker of this run accepts, those of the earlier run finish what they have and go. */
+static void supervisor_retire_old(struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
+		if (!s->workers[i].ready)
+			return;
+	for (unsigned i = 0; i < s->old_count; i++) {
+		struct takeover_process *p = &s->old[i];
+		if (p->pidfd >= 0 && p->record.role == ROLE_PROXY) {
+			LOG_INFO("old worker drains", "pid=%d", p->record.pid);
+			sys_pidfd_kill(p->pidfd, SIGTERM);
+			p->record.role = ROLE_COUNT; /* told once */
+		}
+	}
+}
+
+static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const void *body, int *fds, size_t nfds)
+{
+	switch (type) {
+	case MSG_LAUNCH:
+		if (s->phase == PHASE_SERVING)
+			supervise_launch(s->supervise, body, fds[0], fds + 1, nfds - 1);
+		break;
+	case MSG_STOP: {
+		const struct msg_stop *m = body;
+		supervise_stop(s->supervise, m->instance, m->grace_ms);
+		break;
+	}
+	case MSG_FORGET:
+		supervise_forget(s->supervise, ((const struct msg_forget *)body)->instance);
+		break;
+	case MSG_SYNC:
+		supervise_sync(s->supervise);
+		chan_send(s->control.chan, MSG_SYNC_DONE, NULL, 0, NULL, 0);
+		break;
+	case MSG_REMOVE: {
+		const struct msg_remove *m = body;
+		if (m->kind == MSG_REMOVE_LOGS) {
+			struct msg_log_drop drop = {m->id};
+			if (s->logger.chan)
+				chan_send(s->logger.chan, MSG_LOG_DROP, &drop, sizeof drop, NULL, 0);
+			chan_send(s->control.chan, MSG_REMOVED, m, sizeof *m, NULL, 0);
+		} else {
+			int r = supervise_remove(s->supervise, m);
+			if (r < 0)
+				LOG_WARN("tree not removed", "kind=%u id=%" PRIu64 " error=\"%s\"", m->kind, m->id, strerror(-r));
+		}
+		break;
+	}
+	default:
+		break;
+	}
+}
+
+static void supervisor_on_child_msg(void *arg, struct child *c, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
+{
+	struct supervisor *s = arg;
+
+	if (type == MSG_READY) {
+		takeover_note(s->roles_dir, c->role, s->worker_base + c->index, c->pid, body, len / sizeof(int32_t));
+		if (c->role == ROLE_PROXY)
+			supervisor_retire_old(s);
+	} else if (c->role == ROLE_CONTROL && s->supervise) {
+		supervisor_on_control_msg(s, type, body, fds, nfds);
+	}
+}
+
+static void supervisor_try_leave(struct supervisor *s);
+
+static void supervisor_on_child_exit(void *arg, struct child *c, int status)
+{
+	struct supervisor *s = arg;
+
+	(void)status;
+	(void)c;
+	supervisor_try_leave(s);
+}
+
+static const struct child_ops supervisor_child_ops = {supervisor_on_child_start, supervisor_on_child_msg, supervisor_on_child_exit};
+
+static void supervisor_on_instance(void *arg, const struct msg_instance *m)
+{
+	struct supervisor *s = arg;
+
+	if (s->control.chan)
+		chan_send(s->control.chan, MSG_INSTANCE, m, sizeof *m, NULL, 0);
+}
+
+static void supervisor_on_usage(void *arg, const struct msg_usage *m, size_t n)
+{
+	struct supervisor *s = arg;
+
+	/* Samples are worth little when control is behind: the next ones come in seconds. */
+	if (s->control.chan && chan_backlog(s->control.chan) < 1000)
+		chan_send(s->control.chan, MSG_USAGE, m, n * sizeof *m, NULL, 0);
+}
+
+static void supervisor_on_log_open(void *arg, const struct msg_log_open *m, int fd)
+{
+	struct supervisor *s = arg;
+
+	if (s->logger.chan)
+		chan_send(s->logger.chan, MSG_LOG_OPEN, m, sizeof *m, &fd, 1);
+}
+
+static void supervisor_on_removed(void *arg, const struct msg_remove *m)
+{
+	struct supervisor *s = arg;
+
+	if (s->control.chan)
+		chan_send(s->control.chan, MSG_REMOVED, m, sizeof *m, NULL, 0);
+}
+
+static void supervisor_on_deadline(void *arg)
+{
+	struct supervisor *s = arg;
+
+	LOG_WARN("processes did not end in time, killing them", "phase=%d", (int)s->phase);
+	child_end(&s->control, SIGKILL);
+	child_end(&s->logger, SIGKILL);
+	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
+		child_end(&s->workers[i], SIGKILL);
+}
+
+/* Ends the loop once all our own processes are gone. */
+static void supervisor_try_leave(struct supervisor *s)
+{
+	if (s->phase != PHASE_ENDING || !child_idle(&s->control) || !child_idle(&s->logger))
+		return;
+	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
+		if (!child_idle(&s->workers[i]))
+			return;
+	loop_stop(s->loop);
+}
+
+static void supervisor_end_processes(struct supervisor *s)
+{
+	s->phase = PHASE_ENDING;
+	child_end(&s->control, SIGTERM);
+	for (unsigned i = 0; i < s->settings.proxy_workers; i++) {
+		/* Ending workers do not wait for clients to go: the apps are stopped, or this is SIGQUIT. */
+		struct msg_drain now = {.deadline_ms = 500};
+		if (s->workers[i].chan)
+			chan_send(s->workers[i].chan, MSG_DRAIN, &now, sizeof now, NULL, 0);
+		child_end(&s->workers[i], 0);
+	}
+	for (unsigned i = 0; i < s->old_count; i++)
+		if (s->old[i].pidfd >= 0)
+			sys_pidfd_kill(s->old[i].pidfd, SIGTERM);
+	child_end(&s->logger, SIGTERM);
+	loop_timer_start(s->loop, &s->deadline, SUPERVISOR_END_US, supervisor_on_deadline, s);
+	supervisor_try_leave(s);
+}
+
+static void supervisor_on_apps_stopped(void *arg)
+{
+	struct supervisor *s = arg;
+
+	if (s->phase == PHASE_STOPPING)
+		supervisor_end_processes(s);
+}
+
+static void supervisor_on_signal(void *arg, int signo)
+{
+	struct supervisor *s = arg;
+	struct settings fresh;
+	struct err e;
+
+	switch (signo) {
+	case SIGTERM:
+	case SIGINT:
+		if (s->phase == PHASE_STOPPING) {
+			LOG_INFO("stopping at once", "signal=%d", signo);
+			supervise_stop_all(s->supervise, 0, supervisor_on_apps_stopped, s);
+		} else if (s->phase == PHASE_SERVING) {
+			LOG_INFO("stopping apps and node", "signal=%d", signo);
+			s->phase = PHASE_STOPPING;
+			s->teardown = true;
+			/* Control first: it would start again what we stop. */
+			child_end(&s->control, SIGTERM);
+			supervise_stop_all(s->supervise, (uint32_t)s->settings.grace_ms, supervisor_on_apps_stopped, s);
+		}
+		break;
+	case SIGQUIT:
+		if (s->phase == PHASE_SERVING) {
+			LOG_INFO("leaving the apps running", "signal=%d", signo);
+			supervisor_end_processes(s);
+		}
+		break;
+	case SIGHUP:
+	case SIGUSR2:
+		if (s->phase != PHASE_SERVING)
+			break;
+		if (settings_load(s->settings_path, &fresh, &e) < 0) {
+			LOG_ERROR("settings refused, going on with the old ones", "error=\"%s\"", e.text);
+			break;
+		}
+		LOG_INFO("executing again in place", "signal=%d", signo);
+		s->again = true;
+		loop_stop(s->loop);
+		break;
+	default:
+		break;
+	}
+}
+
+static int supervisor_user(const char *name, struct passwd *ret, struct err *e)
+{
+	struct passwd *pw = getpwnam(name);
+
+	if (!pw)
+		return err_set(e, ENOENT, "user %s does not exist: run deploy/bootstrap run, or useradd --system --no-create-home %s", name, name);
+	*ret = *pw;
+	return 0;
+}
+
+static int supervisor_dir(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e)
+{
+	int r = fd_mkdirs(path, 0755);
+
+	if (r < 0)
+		return err_set(e, -r, "cannot make directory %s: %s", path, strerror(-r));
+	if (chown(path, uid, gid) < 0 || chmod(path, mode) < 0)
+		return err_errno(e, "cannot give directory %s its owner", path);
+	return 0;
+}
+
+static int supervisor_dirs(struct supervisor *s, struct err *e)
+{
+	struct passwd control, log;
+	char path[256], link[256];
+	int r;
+
+	if ((r = supervisor_user(s->settings.user, &control, e)) < 0 || (r = supervisor_user(s->settings.user_log, &log, e)) < 0)
+		return r;
+	snprintf(path, sizeof path, "%s/control", s->settings.data);
+	if ((r = supervisor_dir(s->settings.data, 0755, 0, 0, e)) < 0 || (r = supervisor_dir(path, 0700, control.pw_uid, control.pw_gid, e)) < 0)
+		return r;
+	snprintf(path, sizeof path, "%s/logs", s->settings.data);
+	if ((r = supervisor_dir(path, 02750, log.pw_uid, control.pw_gid, e)) < 0)
+		return r;
+	s->logs_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if ((r = supervisor_dir(s->settings.runtime, 0755, 0, 0, e)) < 0)
+		return r;
+	snprintf(path, sizeof path, "%s/gate", s->settings.runtime);
+	if ((r = supervisor_dir(path, 0755, 0, 0, e)) < 0)
+		return r;
+	snprintf(path, sizeof path, "%s/roles", s->settings.runtime);
+	if ((r = supervisor_dir(path, 0700, 0, 0, e)) < 0)
+		return r;
+	s->roles_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Control makes the operator's token in its own directory; root finds it where the manual says. */
+	snprintf(link, sizeof link, "%s/operator.token", s->settings.data);
+	if (symlink("control/operator.token", link) < 0 && errno != EEXIST)
+		return err_errno(e, "cannot make %s", link);
+	return s->logs_dir < 0 || s->roles_dir < 0 ? err_errno(e, "cannot open our directories") : 0;
+}
+
+static int supervisor_lock(struct supervisor *s, struct err *e)
+{
+	char path[160];
+
+	if (fd_mkdirs(s->settings.runtime, 0755) < 0)
+		return err_errno(e, "cannot make directory %s", s->settings.runtime);
+	snprintf(path, sizeof path, "%s/lock", s->settings.runtime);
+	s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->lock < 0)
+		return err_errno(e, "cannot open %s", path);
+	if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, EBUSY, "another node runs with runtime directory %s: stop it, or set node.runtime, node.data, node.cgroup, "
+					 "network.pool and network.link_prefix to others", s->settings.runtime);
+	return 0;
+}
+
+/* After an upgrade in place the earlier run's processes are our children still, and nobody else reaps them. */
+static void supervisor_on_old_exit(void *arg, short what)
+{
+	struct supervisor *s = arg;
+
+	(void)what;
+	for (unsigned i = 0; i < s->old_count; i++) {
+		struct takeover_process *p = &s->old[i];
+		struct pollfd pfd = {.fd = p->pidfd, .events = POLLIN};
+		siginfo_t si;
+		if (p->pidfd < 0 || poll(&pfd, 1, 0) != 1)
+			continue;
+		waitid(P_PIDFD, (id_t)p->pidfd, &si, WEXITED | WNOHANG);
+		takeover_forget(s->roles_dir, p->record.pid);
+		loop_io_stop(&s->old_io[i]);
+		own_close(&p->pidfd);
+	}
+}
+
+/* Takes from the processes of an earlier run what this run goes on with. */
+static int supervisor_take_over(struct supervisor *s, struct err *e)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+	bool upper = false;
+
+	s->old_count = takeover_find(s->roles_dir, s->old);
+	for (unsigned i = 0; i < s->old_count; i++) {
+		struct takeover_process *p = &s->old[i];
+		loop_io_start(s->loop, &s->old_io[i], p->pidfd, EV_READ, supervisor_on_old_exit, s);
+		if (p->record.role != ROLE_PROXY) {
+			/* Control has nothing to hand over; two loggers would share the apps' lines between them. */
+			sys_pidfd_kill(p->pidfd, SIGTERM);
+			continue;
+		}
+		upper = upper || p->record.index < LIMIT_WORKERS / 2;
+		if (s->stats < 0)
+			s->stats = takeover_fd(p, 0);
+		for (unsigned k = 2; k < p->record.fd_count; k++) {
+			int fd = takeover_fd(p, k);
+			if (fd >= 0)
+				listeners_offer(&s->listeners, &s->settings, fd);
+		}
+	}
+	/* Old and new workers live side by side while the old ones drain: they write different rows. */
+	s->worker_base = upper ? LIMIT_WORKERS / 2 : 0;
+	if (pid && count && strtol(pid, NULL, 10) == getpid())
+		for (int fd = 3; fd < 3 + (int)strtol(count, NULL, 10); fd++) {
+			fcntl(fd, F_SETFD, FD_CLOEXEC);
+			listeners_offer(&s->listeners, &s->settings, fd);
+		}
+	if (s->stats < 0)
+		s->stats = stats_create();
+	if (s->stats < 0)
+		return err_set(e, -s->stats, "cannot make the statistics segment: %s", strerror(-s->stats));
+	return 0;
+}
+
+static void supervisor_raise_limits(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &r);
+	}
+}
+
+static int supervisor_start(struct supervisor *s, struct err *e)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2};
+	const struct supervise_ops ops = {supervisor_on_instance, supervisor_on_usage, supervisor_on_log_open, supervisor_on_removed, s};
+	OWN_FREE char *dir = strdup(s->program);
+	struct passwd proxy;
+	int r;
+
+	signal(SIGPIPE, SIG_IGN);
+	supervisor_raise_limits();
+	if (!dir || !(s->loop = loop_new()))
+		return err_set(e, ENOMEM, "out of memory or descriptors");
+	*strrchr(dir, '/') = 0;
+	if ((r = supervisor_lock(s, e)) < 0 || (r = supervisor_dirs(s, e)) < 0 || (r = supervisor_user(s->settings.user_proxy, &proxy, e)) < 0)
+		return r;
+	if ((r = supervisor_take_over(s, e)) < 0 || (r = listeners_open(&s->listeners, &s->settings, e)) < 0 ||
+	    (r = listeners_open_api(&s->listeners, &s->settings, proxy.pw_gid, e)) < 0)
+		return r;
+	if (pipe2(s->access, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_errno(e, "cannot make the access log's pipe");
+	fcntl(s->access[1], F_SETPIPE_SZ, 1 << 20);
+	for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
+		loop_signal_start(s->loop, &s->signals[i], signals[i], supervisor_on_signal, s);
+	child_init(&s->control, s->loop, ROLE_CONTROL, 0, &supervisor_child_ops, s);
+	child_init(&s->logger, s->loop, ROLE_LOGGER, 0, &supervisor_child_ops, s);
+	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
+		child_init(&s->workers[i], s->loop, ROLE_PROXY, i, &supervisor_child_ops, s);
+	/* The logger before the instances, so that nothing they say waits. */
+	child_start(&s->logger);
+	r = supervise_new(s->loop, &s->settings, dir, &ops, &s->supervise, e);
+	if (r < 0)
+		return r;
+	supervise_reopen_logs(s->supervise);
+	s->phase = PHASE_SERVING;
+	child_start(&s->control);
+	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
+		child_start(&s->workers[i]);
+	return 0;
+}
+
+static void supervisor_remove_runtime(struct supervisor *s)
+{
+	int dir = open(s->settings.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return;
+	fd_remove_tree(dir, "roles");
+	fd_remove_tree(dir, "gate");
+	unlinkat(dir, "control.sock", 0);
+	unlinkat(dir, "lock", 0);
+	close(dir);
+	rmdir(s->settings.runtime); /* stays when it holds anything that is not ours */
+}
+
+int supervisor_run(const struct settings *settings, const char *settings_path, const char *program, char **argv)
+{
+	struct supervisor *s = calloc(1, sizeof *s);
+	struct err e = {0};
+
+	log_init("supervisor", LOG_LEVEL_INFO);
+	if (!s)
+		return 1;
+	s->settings = *settings;
+	if (s->settings.proxy_workers > LIMIT_WORKERS / 2)
+		s->settings.proxy_workers = LIMIT_WORKERS / 2; /* the other half of the rows is for an upgrade */
+	s->settings_path = settings_path;
+	s->program = program;
+	s->argv = argv;
+	s->lock = s->roles_dir = s->stats = s->logs_dir = s->access[0] = s->access[1] = -1;
+	s->boot = (uint64_t)clock_wall_ms();
+	listeners_init(&s->listeners);
+	if (supervisor_start(s, &e) < 0) {
+		LOG_ERROR("start failed", "%s%s%serror=\"%s\"", e.field[0] ? "field=" : "", e.field, e.field[0] ? " " : "", e.text);
+		child_end(&s->logger, SIGKILL);
+		return 1;
+	}
+	LOG_INFO("node serves", "name=%s version=%s http=%s workers=%u data=%s", s->settings.node_name, TULOU_VERSION,
+		 s->settings.http_count ? s->settings.http[0].text : "-", s->settings.proxy_workers, s->settings.data);
+	loop_run(s->loop);
+	if (s->again) {
+		/* Every descriptor is CLOEXEC; control ends with its channel, workers and logger serve on until replaced. */
+		supervise_leave(s->supervise);
+		execv(s->program, s->argv);
+		LOG_ERROR("cannot execute again", "program=%s error=\"%s\"", s->program, strerror(errno));
+		return 1;
+	}
+	if (s->teardown) {
+		if (supervise_teardown(s->supervise, &e) < 0)
+			LOG_WARN("left behind", "error=\"%s\"", e.text);
+		supervisor_remove_runtime(s);
+		LOG_INFO("node stopped", "name=%s", s->settings.node_name);
+	} else {
+		supervise_leave(s->supervise);
+		LOG_INFO("apps left running", "name=%s", s->settings.node_name);
+	}
+	return 0;
+}
