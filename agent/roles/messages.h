@@ -5,6 +5,7 @@
 #define TULOU_AGENT_ROLES_MESSAGES_H
 
 #include "base/chan.h"
+#include "config/kind.h"
 #include "config/settings.h"
 #include "store/model.h"
 
@@ -60,16 +61,7 @@ struct msg_init_logger { uint32_t line_rate, line_burst; uint64_t file_bytes; ch
 struct msg_peer { uint32_t worker; int32_t pid; };
 struct msg_drain { uint32_t deadline_ms; };
 
-/* What runs in a sandbox. */
-enum msg_kind {
-	MSG_KIND_APP,    /* an instance of an app: release read-only below, private writable layer, network */
-	MSG_KIND_GIT,    /* git receive-pack/upload-pack: <data>/repos/<app> writable at /repo, no network */
-	MSG_KIND_BUILD,  /* /app, /cache, /tmp on bounded tmpfs; buildpacks read-only at /buildpacks; network */
-	MSG_KIND_STORE,  /* tulou-unpack only, no network: <data>/releases/<object>.new writable at /out; renamed to
-			    <data>/releases/<object> by the supervisor when it exits 0, removed otherwise */
-	MSG_KIND_RUN,    /* one-off command of a release: as APP, with stdio given */
-	MSG_KIND_COUNT,
-};
+/* What runs in a sandbox: enum msg_kind of config/kind.h. */
 const char *msg_kind_name(enum msg_kind k);
 
 enum msg_egress { MSG_EGRESS_NONE, MSG_EGRESS_PUBLIC, MSG_EGRESS_COUNT };

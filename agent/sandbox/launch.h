@@ -2,6 +2,7 @@
 #ifndef TULOU_AGENT_SANDBOX_LAUNCH_H
 #define TULOU_AGENT_SANDBOX_LAUNCH_H
 
+#include "config/kind.h"
 #include "config/limits.h"
 
 #include <stdint.h>
