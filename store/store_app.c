@@ -149,7 +149,6 @@ int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limi
 	DB_QUERY q = {0};
 	int r = tenant ? db_query_start(s, &q, APP_SELECT " WHERE a.tenant = ? AND a.id > ? ORDER BY a.id LIMIT ?",
 					DB_ARGS(DB_I(tenant), DB_I(after), DB_I(db_limit(limit))), e)
-		       /* CROSS keeps the planner from walking tenants first and sorting */
 		       : db_query_start(s, &q, APP_SELECT " WHERE a.id > ? ORDER BY a.id LIMIT ?",
 					DB_ARGS(DB_I(after), DB_I(db_limit(limit))), e);
 

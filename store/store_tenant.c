@@ -92,7 +92,7 @@ static int tenant_slot(struct store *s, int64_t *ret, struct err *e)
 
 static int tenant_insert(struct store *s, struct model_tenant *t, struct err *e)
 {
-	int64_t slot;
+	int64_t slot = 0;
 	int r = tenant_slot(s, &slot, e);
 
 	if (r < 0)
