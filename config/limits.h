@@ -74,4 +74,28 @@
 #define LIMIT_STOP_GRACE_MS 10000u /* SIGTERM to SIGKILL */
 #define LIMIT_BUILD_MS 900000u     /* one build */
 
+/* The API. */
+#define LIMIT_API_CONNECTIONS 2048     /* on its unix socket; only our own proxies reach it */
+#define LIMIT_API_MEMORY (64u << 10)   /* head and buffer of one connection */
+#define LIMIT_API_URL 4096             /* path and query; ours are below 300 */
+#define LIMIT_API_QUERY 16             /* parameters */
+#define LIMIT_API_IDLE_MS 60000u       /* a connection on which nothing moves */
+#define LIMIT_API_BODY_MS 30000u       /* a JSON body has arrived; against slow clients */
+#define LIMIT_API_DRAIN (64u << 10)    /* a refused body up to this is read, so that the connection lives on */
+#define LIMIT_API_DISCARD (64ull << 20) /* read and forgotten behind a failed upload, so that its answer is seen */
+#define LIMIT_API_IDEM_KEY 128
+#define LIMIT_API_PAGE 200             /* items of one page */
+#define LIMIT_API_STREAMS 512          /* followers, long polls, uploads and git exchanges of the node together */
+#define LIMIT_API_STREAMS_TENANT 32    /* of one tenant; a browser page holds two */
+#define LIMIT_API_QUEUE (1u << 20)     /* output of a build or git waiting for its reader */
+#define LIMIT_API_HEARTBEAT_MS 15000   /* a comment on silent event streams, below the idle limits of proxies */
+#define LIMIT_API_LOG_POLL_MS 200      /* followers of logs look at their file */
+#define LIMIT_API_LOG_LINES 10000      /* past lines of one answer */
+#define LIMIT_API_WAIT_MS 60000        /* long poll */
+#define LIMIT_API_WORK 1000            /* items of one fleet request */
+#define LIMIT_API_FAILURES 20          /* wrong tokens from one address within the next ... */
+#define LIMIT_API_FAILURES_MS 60000    /* ... before only known tokens are looked at */
+#define LIMIT_API_ADDRESSES 4096       /* addresses remembered for it */
+#define LIMIT_API_SESSION_MS 43200000  /* a login of the dashboard: 12 h */
+
 #endif
