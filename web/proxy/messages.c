@@ -1,0 +1,27 @@
+/* Permit tables of the channel between control and a proxy worker.  Layer web, control and proxy. */
+#include "web/proxy/messages.h"
+
+#include "base/own.h"
+
+#define RULE(t, len) {.type = t, .name = #t, .min = (len), .max = (len)}
+
+const struct chan_rule proxy_rules_from_control[] = {
+	RULE(PROXY_SYNC_BEGIN, 0),
+	RULE(PROXY_SYNC_END, 0),
+	RULE(PROXY_APP, sizeof(struct proxy_msg_app)),
+	RULE(PROXY_APP_DEL, sizeof(struct proxy_msg_id)),
+	RULE(PROXY_HOST, sizeof(struct proxy_msg_host)),
+	RULE(PROXY_HOST_DEL, sizeof(struct proxy_msg_host)),
+	RULE(PROXY_INSTANCE, sizeof(struct proxy_msg_instance)),
+	RULE(PROXY_INSTANCE_DEL, sizeof(struct proxy_msg_id)),
+	RULE(PROXY_BARRIER, sizeof(struct proxy_msg_id)),
+};
+const size_t proxy_rules_from_control_count = ARRAY_LEN(proxy_rules_from_control);
+
+const struct chan_rule proxy_rules_from_proxy[] = {
+	RULE(PROXY_BARRIER_DONE, sizeof(struct proxy_msg_id)),
+	RULE(PROXY_DRAINED, sizeof(struct proxy_msg_id)),
+	RULE(PROXY_WAKE, sizeof(struct proxy_msg_id)),
+	RULE(PROXY_FAILING, sizeof(struct proxy_msg_id)),
+};
+const size_t proxy_rules_from_proxy_count = ARRAY_LEN(proxy_rules_from_proxy);
