@@ -368,7 +368,7 @@ static int supervisor_dir(const char *path, mode_t mode, uid_t uid, gid_t gid, s
 
 static int supervisor_dirs(struct supervisor *s, struct err *e)
 {
-	struct passwd control, log;
+	struct passwd control = {0}, log = {0};
 	char path[256], link[256];
 	int r;
 
@@ -485,7 +485,7 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2};
 	const struct supervise_ops ops = {supervisor_on_instance, supervisor_on_usage, supervisor_on_log_open, supervisor_on_removed, s};
 	OWN_FREE char *dir = strdup(s->program);
-	struct passwd proxy;
+	struct passwd proxy = {0};
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
