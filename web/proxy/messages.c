@@ -3,7 +3,10 @@
 
 #include "base/own.h"
 
-#define RULE(t, len) {.type = t, .name = #t, .min = (len), .max = (len)}
+#define RULE(t, len)                                                                                                   \
+	{                                                                                                              \
+		.type = t, .name = #t, .min = (len), .max = (len)                                                      \
+	}
 
 const struct chan_rule proxy_rules_from_control[] = {
 	RULE(PROXY_SYNC_BEGIN, 0),

@@ -22,11 +22,11 @@
 struct proxy;
 
 struct proxy_config {
-	unsigned worker;                   /* row of the statistics segment, < LIMIT_WORKERS */
+	unsigned worker;		   /* row of the statistics segment, < LIMIT_WORKERS */
 	char control_host[LIMIT_HOST + 1]; /* requests for it go to the API; so do those for an address of our own */
-	char control_path[100];            /* unix socket of the API, in the process's root directory */
-	char node_name[LIMIT_HOST + 1];    /* shown on our own pages */
-	int log_fd;                        /* pipe for the access log, owned from now on, made non-blocking; -1 = none */
+	char control_path[100];		   /* unix socket of the API, in the process's root directory */
+	char node_name[LIMIT_HOST + 1];	   /* shown on our own pages */
+	int log_fd; /* pipe for the access log, owned from now on, made non-blocking; -1 = none */
 };
 
 /* A worker without listeners and routes.  stats is borrowed for its life.  NULL with e set.
