@@ -85,7 +85,7 @@ static void loop_on_io(evutil_socket_t fd, short what, void *arg)
 	struct loop_io *io = arg;
 
 	(void)fd;
-	io->fn(io->arg, (short)(what & (EV_READ | EV_WRITE)));
+	io->fn(io->arg, (short)(what & (EV_READ | EV_WRITE | EV_CLOSED)));
 }
 
 int loop_io_start(struct loop *l, struct loop_io *io, int fd, short what, void (*fn)(void *arg, short what), void *arg)

@@ -61,6 +61,14 @@
 #define LIMIT_BLOB (192u << 10)          /* argv, environment and file texts of one launch */
 #define LIMIT_REPO_BYTES (2ull << 30)    /* one app's bare repository */
 
+/* One sandbox. */
+#define LIMIT_SANDBOX_INODES_MIN 64u    /* the private file system's own folders and devices take about 30 */
+#define LIMIT_SANDBOX_NOFILE_MIN 16u    /* standard descriptors, a listener, an event queue and a few connections */
+#define LIMIT_SANDBOX_STDIO 8u          /* descriptors handed to a job: 0..7, below those of the launch (UNPACK is 8) */
+#define LIMIT_SANDBOX_ARGS 4096u        /* strings in argv and environment together, with the 256 config vars far below */
+#define LIMIT_SANDBOX_FILTER 32768u     /* bytes of a seccomp filter: 4,096 instructions, the kernel's limit */
+#define LIMIT_SANDBOX_LINGER_MS 3000u   /* what else runs may finish this long after the main program was stopped */
+
 /* Output of apps. */
 #define LIMIT_LOG_LINE 16384u      /* bytes; a longer line is split */
 #define LIMIT_LOG_FILE (4ull << 20) /* per app, twice: current and previous */
@@ -97,5 +105,26 @@
 #define LIMIT_API_FAILURES_MS 60000    /* ... before only known tokens are looked at */
 #define LIMIT_API_ADDRESSES 4096       /* addresses remembered for it */
 #define LIMIT_API_SESSION_MS 43200000  /* a login of the dashboard: 12 h */
+
+/* The front door.  Waits in milliseconds. */
+#define LIMIT_PROXY_HEAD_MS 10000u       /* first byte of a request to the end of its head */
+#define LIMIT_PROXY_KEEPALIVE_MS 75000u  /* between two requests of a client; longer than browsers and balancers wait */
+#define LIMIT_PROXY_CONNECT_MS 5000u     /* to an instance: on the same host, so only a stopped app is that slow */
+#define LIMIT_PROXY_RESPONSE_MS 60000u   /* no byte from an app, while we wait for it */
+#define LIMIT_PROXY_CONTROL_MS 600000u   /* the same for the API: long polls and followed logs */
+#define LIMIT_PROXY_TUNNEL_MS 600000u    /* a WebSocket without a byte either way */
+#define LIMIT_PROXY_WINDOW_MS 20000u     /* a client that we wait for moves LIMIT_PROXY_WINDOW_BYTES within this */
+#define LIMIT_PROXY_WINDOW_BYTES 4096u   /* 200 bytes/s: below any modem, above what starves us */
+#define LIMIT_PROXY_LINGER_MS 2000u      /* after an early answer the rest of the request is thrown away so long */
+#define LIMIT_PROXY_LINGER_BYTES (1u << 20)
+#define LIMIT_PROXY_IDLE_UPSTREAM_MS 30000u /* a kept connection to an instance */
+#define LIMIT_PROXY_IDLE_PER_INSTANCE 64u
+#define LIMIT_PROXY_PARKED_APP 256u      /* requests of one app that wait for an instance, per worker */
+#define LIMIT_PROXY_PARKED_WORKER 2048u  /* of all apps: each holds a buffer of which one page is touched */
+#define LIMIT_PROXY_WAIT_MS 120000u      /* longest wait that control may ask for */
+#define LIMIT_PROXY_RESERVE 64u          /* descriptors kept free for channels, listeners, the log */
+#define LIMIT_PROXY_ATTEMPTS 3u          /* instances tried for one request */
+#define LIMIT_PROXY_PER_ADDRESS 1024u    /* connections of one address that is not this host, per worker */
+#define LIMIT_PROXY_HOSTS (LIMIT_APPS * 4u) /* rows of the host table */
 
 #endif
