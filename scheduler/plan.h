@@ -79,13 +79,16 @@ struct plan_output {
 
 void plan_app(const struct plan_input *in, struct plan_output *out);
 
-/* Notes that an instance that was not asked to stop ended; was_healthy_ms = how long it had been healthy. */
+/* Notes that an instance that was not asked to stop ended; was_healthy_ms = how long it had been healthy.  Also to be
+ * called when one ended that plan_app stopped because it missed its health deadline, so that a crash loop is seen. */
 void plan_exited(struct plan_backoff *backoffs, int64_t release, const char *type, int64_t was_healthy_ms, int64_t now_ms);
 /* The backoff row of (release, type), NULL when there is none. */
 const struct plan_backoff *plan_backoff_find(const struct plan_backoff *backoffs, int64_t release, const char *type);
 
-/* Does one more instance with these limits fit?  0, or -EDQUOT with e saying which limit, whose, how much is left.
- * used/quota are the tenant's; node_used/node_total the host's. */
+/* Does one more instance with these limits fit?  0, or -EDQUOT with e saying which limit, whose, how much is left
+ * ("memory quota 4 GiB, 3.9 GiB in use, 256 MiB needed": the caller wraps the tenant's name around it).
+ * used/quota are the tenant's; node_used/node_total the host's, where a total of 0 means: no limit.  CPU is shared, not
+ * handed out: limits may add up to more than a quota, which the tenant's cgroup holds; only one that is larger alone is refused. */
 struct plan_capacity { uint64_t memory; uint32_t cpu, pids, instances; };
 struct err;
 int plan_fits(const struct model_limits *one, const struct plan_capacity *used, const struct model_quota *quota,
