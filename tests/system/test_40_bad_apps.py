@@ -1,0 +1,121 @@
+"""Apps that misbehave: their owner is told in plain words, nobody else notices."""
+import time
+from harness import *
+
+
+def setup():
+    node = Node("bad", "health: { timeout: 4s, grace: 2s }\n").start()
+    node.acme = node.tenant("acme")
+    node.app("good", node.acme)
+    node.deploy_ok("good", node.acme, server("good"))
+    return node
+
+
+def teardown(node):
+    if node:
+        node.cleanup()
+
+
+def failed(node, name, files):
+    node.app(name, node.acme)
+    result, log = node.deploy(name, node.acme, files)
+    equal(result["result"], "failed", "result")
+    return result["error"] + "\n" + log
+
+
+def test_never_listens(node):
+    """an app that never listens: the deploy fails and says $PORT"""
+    check("PORT" in failed(node, "deaf", {"Procfile": "web: sleep 1000\n"}), "no word about $PORT")
+
+
+def test_wrong_port(node):
+    """an app that listens on another port, or on 127.0.0.1 only: the deploy fails and says so"""
+    text = failed(node, "wrong", {"Procfile": "web: python3 -m http.server 9999\n"})
+    check("PORT" in text, text)
+    text = failed(node, "local", {"Procfile": "web: python3 -m http.server --bind 127.0.0.1 $PORT\n"})
+    check("0.0.0.0" in text, text)
+
+
+def test_exits_at_once(node):
+    """an app that exits at once: the deploy fails with its exit code and its last words"""
+    text = failed(node, "exits", {"Procfile": "web: sh -c 'echo my last words; exit 42'\n"})
+    check("42" in text and "my last words" in text, text)
+
+
+def test_old_release_serves(node):
+    """a new release that fails its check leaves the old one serving"""
+    with Load(node, "good", threads=2) as load:
+        result, log = node.deploy("good", node.acme, {"Procfile": "web: sleep 1000\n"})
+    equal(result["result"], "failed", "result")
+    check(not load.failures, load.failures[:3])
+    check("good" in node.get("good")[1], "the old release is gone")
+    equal(node.api("GET", "/v1/apps/good", token=node.acme, want=200)["release"]["version"], 1, "release")
+
+
+def test_crash_loop(node):
+    """an app that starts to crash: back-off, a verdict, an event, and a page that says who failed"""
+    node.app("loop", node.acme)
+    node.deploy_ok("loop", node.acme, {"Procfile": "web: python3 server.py\n", "server.py": "import os, threading\nthreading.Timer(1.5, lambda: os._exit(3)).start()\n" + SERVER % {"version": "x"}})
+    wait_for("the verdict", lambda: any(e["kind"] == "instance.crashloop" for e in node.events("loop")), 60)
+    equal(node.api("GET", "/v1/apps/loop", token=node.acme, want=200)["state"], "crashed", "state")
+    status, body = node.get("loop")
+    equal(status, 503, "status")
+
+
+def test_ignores_term(node):
+    """an app that ignores SIGTERM is killed after the grace, and its owner reads it"""
+    node.app("stubborn", node.acme)
+    node.deploy_ok("stubborn", node.acme, {"Procfile": "web: python3 server.py\n", "server.py": SERVER.replace("lambda *a: sys.exit(0)", "signal.SIG_IGN") % {"version": "x"}})
+    pid = node.instances("stubborn")[0]["pid"]
+    t = time.monotonic()
+    node.api("PUT", "/v1/apps/stubborn/formation", {"web": 0}, token=node.acme, want=200)
+    wait_for("its end", lambda: not node.instances("stubborn") or all(i["state"] == "exited" for i in node.instances("stubborn")), 15)
+    check(time.monotonic() - t > 1.5, "it was not given its grace")
+    check(any("SIGTERM" in e["text"] or "killed" in e["text"] for e in node.events("stubborn")), node.events("stubborn"))
+
+
+def test_endless_output(node):
+    """an app that prints without end: bounded logs, a note about what was dropped, the neighbour is quick"""
+    node.app("loud", node.acme)
+    node.deploy_ok("loud", node.acme, {"Procfile": "web: python3 server.py\nyes: yes yes yes\n", "server.py": SERVER % {"version": "x"}})
+    node.api("PUT", "/v1/apps/loud/formation", {"web": 1, "yes": 1}, token=node.acme, want=200)
+    time.sleep(3)
+    slow = []
+    for i in range(20):
+        t = time.monotonic()
+        equal(node.get("good")[0], 200, "neighbour")
+        slow.append(time.monotonic() - t)
+    check(sorted(slow)[10] < 0.25, f"median of the neighbour: {sorted(slow)[10]:.3f} s")
+    check("dropped" in node.logs("loud", lines=200) or wait_for("a note", lambda: "dropped" in node.logs("loud", lines=200)), "no note")
+    size = int(run("du", "-sb", node.data + "/logs").stdout.split()[0])
+    check(size < 32 << 20, f"logs are {size} bytes")
+    node.api("PUT", "/v1/apps/loud/formation", {"web": 0, "yes": 0}, token=node.acme, want=200)
+
+
+def test_binary_output(node):
+    """output with NUL, escape sequences and half lines does no harm"""
+    node.app("binary", node.acme)
+    node.deploy_ok("binary", node.acme, {"Procfile": "web: python3 server.py\nb: sh -c 'printf \"\\\\033[31mred\\\\0nul\\\\r\\\\nno end\"; sleep 100'\n", "server.py": SERVER % {"version": "x"}})
+    node.api("PUT", "/v1/apps/binary/formation", {"web": 1, "b": 1}, token=node.acme, want=200)
+    wait_for("the line", lambda: "red" in node.logs("binary"))
+
+
+def test_unknown_host(node):
+    """a host that nobody has: 404 with a page in words"""
+    status, body = node.get("nobody")
+    equal(status, 404, "status")
+    check("nobody" not in body or "<script" not in body, body)
+
+
+def test_tenant_quota(node):
+    """a tenant over its memory is refused with limit, use and need"""
+    poor = node.tenant("poor", {"memory_bytes": "300MiB"})
+    node.app("p1", poor)
+    node.deploy_ok("p1", poor, server("p1"))
+    status, value = node.api("PUT", "/v1/apps/p1/formation", {"web": 5}, token=poor)
+    if status == 200:
+        wait_for("an event about the quota", lambda: any("quota" in e["text"] for e in node.events("p1", poor)))
+    else:
+        check("quota" in str(value), value)
+    check(sum(i["state"] == "running" for i in node.instances("p1", poor)) <= 1, "over the quota")
+    equal(node.get("p1")[0], 200, "status")
