@@ -69,6 +69,7 @@ $(O)/tulou-unpack: $(O)/obj/agent/build/unpack_main.o $(O)/obj/agent/build/unpac
 include agent/sandbox/sandbox.mk
 -include web/dashboard/dashboard.mk
 -include tests/tests.mk
+-include tests/bench/bench.mk
 -include deploy/deploy.mk
 
 DEPS := $(shell find $(O) -name '*.d' 2>/dev/null)
