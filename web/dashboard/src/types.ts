@@ -1,0 +1,165 @@
+// The shapes of the API, as web/api/README.md and web/api/ops.h give them. What a node may leave out is optional:
+// the page shows a dash for it instead of failing.
+
+export type Role = 'operator' | 'fleet' | 'admin' | 'deployer' | 'reader';
+
+export interface Whoami {
+	role: Role;
+	tenant: string | null;
+	token_id?: number | string;
+}
+
+export interface List<T> {
+	items: T[];
+	next?: string | null;
+}
+
+export type AppState = 'running' | 'starting' | 'deploying' | 'crashed' | 'stopped' | 'empty' | 'paused';
+export const APP_STATES: readonly AppState[] = ['crashed', 'deploying', 'starting', 'running', 'paused', 'stopped', 'empty'];
+
+export interface AppStats {
+	state?: string;
+	instances_running?: number;
+	instances_wanted?: number;
+	memory_bytes?: number;
+	cpu_cores?: number;
+	requests_total?: number;
+	requests_per_second?: number;
+	p50_ms?: number | null;
+	p99_ms?: number | null;
+	status?: Record<string, number>;
+	bytes_in?: number;
+	bytes_out?: number;
+}
+
+export interface ReleaseRef {
+	version: number;
+	created_at?: string;
+	note?: string;
+}
+
+export interface Limits {
+	memory_bytes?: number;
+	disk_bytes?: number;
+	cpu?: number;
+	pids?: number;
+	nofile?: number;
+}
+
+export interface App {
+	name: string;
+	tenant: string;
+	url?: string;
+	created_at?: string;
+	state: AppState;
+	release: ReleaseRef | null;
+	candidate?: ReleaseRef | null;
+	limits?: Limits;
+	health_path?: string;
+	paused?: boolean;
+	formation?: Record<string, number>;
+	stats?: AppStats;
+	git_url?: string;
+}
+
+export interface Release extends ReleaseRef {
+	state: 'pending' | 'live' | 'failed' | 'retired';
+	build?: number | string;
+	types?: Record<string, string>;
+}
+
+export interface Build {
+	id: number | string;
+	state: 'running' | 'succeeded' | 'failed';
+	source?: string;
+	commit?: string;
+	buildpack?: string;
+	error?: string;
+	size_bytes?: number;
+	created_at?: string;
+	finished_at?: string | null;
+}
+
+export interface Instance {
+	id: string;
+	type: string;
+	release: number;
+	state: string;
+	address?: string;
+	port?: number;
+	pid?: number;
+	memory_bytes?: number;
+	memory_limit_bytes?: number;
+	cpu_seconds?: number;
+	pids?: number;
+	started_at?: string | null;
+	start_us?: number;
+	restarts?: number;
+	reason?: string;
+}
+
+export interface Event {
+	id: number | string;
+	time: string;
+	kind: string;
+	tenant?: string | null;
+	app?: string | null;
+	instance?: string | number | null;
+	text: string;
+}
+
+export interface Domain {
+	host: string;
+}
+
+export interface Node {
+	name: string;
+	version: string;
+	eligible: boolean;
+	draining: boolean;
+	started_at: string;
+	cpus: number;
+	memory_bytes: number;
+	memory_used_bytes: number;
+	load?: number[];
+	pressure?: { cpu?: number; memory?: number; io?: number };
+	disk_bytes?: number;
+	disk_used_bytes?: number;
+	tenants?: number;
+	apps: number;
+	instances?: { running?: number; starting?: number; wanted?: number };
+	apps_by_state?: Record<string, number>;
+	capacity?: {
+		memory_bytes?: number;
+		memory_committed_bytes?: number;
+		cpu?: number;
+		cpu_committed?: number;
+		instances?: number;
+	};
+	requests_per_second?: number;
+	generation?: number | string;
+}
+
+export interface History {
+	step_seconds: number;
+	times: (number | string)[];
+	memory_bytes: (number | null)[];
+	cpu_cores: (number | null)[];
+	requests_per_second: (number | null)[];
+}
+
+export interface Amounts {
+	memory_bytes?: number;
+	cpu?: number;
+	pids?: number;
+	apps?: number;
+	instances?: number;
+	disk_bytes?: number;
+}
+
+export interface Tenant {
+	name: string;
+	created_at?: string;
+	quota?: Amounts;
+	used?: Amounts;
+}
