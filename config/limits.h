@@ -75,6 +75,13 @@
 #define LIMIT_LOG_RATE 1000u       /* lines per second and instance, in the long run */
 #define LIMIT_LOG_BURST 5000u
 
+/* Work of the supervisor. */
+#define LIMIT_LAUNCHES 4u        /* sandboxes being built at a time: more only wait for each other's kernel locks */
+#define LIMIT_LAUNCH_QUEUE 2048u /* launches waiting: 2 descriptors each, under a limit of 20,000 */
+#define LIMIT_REMOVALS 4096u     /* trees waiting to be removed, one at a time */
+#define LIMIT_USAGE_TURN 64u     /* instances sampled in one turn: about 4 ms */
+#define LIMIT_USAGE_MS 5000u     /* each instance is sampled this often */
+
 /* Waits, in milliseconds. */
 #define LIMIT_LAUNCH_MS 10000u     /* request to exec; normally 5 */
 #define LIMIT_HEALTH_MS 60000u     /* a new instance becomes healthy within this */
@@ -100,6 +107,10 @@
 #define LIMIT_API_LOG_POLL_MS 200      /* followers of logs look at their file */
 #define LIMIT_API_LOG_LINES 10000      /* past lines of one answer */
 #define LIMIT_API_WAIT_MS 60000        /* long poll */
+#define LIMIT_API_NOFILE 65536         /* descriptors of a process of an app */
+#define LIMIT_API_QUOTA_PIDS 4194304   /* of a tenant: the kernel's largest pid_max */
+#define LIMIT_API_TOKENS 200           /* of one tenant, and of the node */
+#define LIMIT_API_USAGE 10000          /* rows of one answer */
 #define LIMIT_API_WORK 1000            /* items of one fleet request */
 #define LIMIT_API_FAILURES 20          /* wrong tokens from one address within the next ... */
 #define LIMIT_API_FAILURES_MS 60000    /* ... before only known tokens are looked at */
