@@ -39,3 +39,9 @@ format: ## re-format all C files
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 .PHONY: unit test test-system lint asan tsan coverage format
+
+VM ?= $(HOME)/.cache/tulou-vm
+test-vm: all ## cgroup v2 and systemd, in an emulated virtual machine (slow)
+	$(Q)deploy/bootstrap vm
+	$(Q)TEST_TIMEOUT=2400 tests/run $(TEST_OUT) vm='tests/vm/test $(O) $(VM)'
+.PHONY: test-vm
