@@ -1,0 +1,407 @@
+/* Settings of the node.  Layer config, supervisor. */
+#include "config/settings.h"
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "base/parse.h"
+#include "base/utf8.h"
+#include "config/yaml.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SETTINGS_FILE_MAX (64u << 10)
+
+enum setting_kind {
+	SETTING_HOST,    /* char[LIMIT_HOST + 1] */
+	SETTING_PATH,    /* char[max + 1], absolute */
+	SETTING_NAME,    /* char[max + 1], parse_name */
+	SETTING_USER,    /* char[max + 1], a Unix user name */
+	SETTING_LINK,    /* char[5] */
+	SETTING_POOL,    /* pool_net, pool_prefix */
+	SETTING_LISTEN,  /* addresses and, in `offset2`, their count */
+	SETTING_WORKERS, /* unsigned or "auto" */
+	SETTING_U32,
+	SETTING_BYTES, /* uint64_t */
+	SETTING_TIME,  /* uint64_t, milliseconds */
+};
+
+struct setting {
+	const char *key;
+	enum setting_kind kind;
+	size_t offset, offset2;
+	uint64_t min, max;
+};
+
+#define AT(field) offsetof(struct settings, field)
+#define SETTING_LIMITS(name, where)                                                                                    \
+	{name ".memory", SETTING_BYTES, AT(where.memory), 0, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},                      \
+	    {name ".disk", SETTING_BYTES, AT(where.disk), 0, LIMIT_DISK_MIN, LIMIT_DISK_MAX},                          \
+	    {name ".cpu", SETTING_U32, AT(where.cpu), 0, LIMIT_CPU_MIN, LIMIT_CPU_MAX},                                \
+	    {name ".pids", SETTING_U32, AT(where.pids), 0, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},                            \
+	{                                                                                                              \
+		name ".nofile", SETTING_U32, AT(where.nofile), 0, LIMIT_NOFILE_MIN, LIMIT_NOFILE_MAX                   \
+	}
+
+static const struct setting settings_table[] = {
+    {"node.name", SETTING_HOST, AT(node_name), 0, 0, 0},
+    {"node.data", SETTING_PATH, AT(data), 0, 0, sizeof((struct settings *)0)->data - 1},
+    {"node.runtime", SETTING_PATH, AT(runtime), 0, 0, 70}, /* what is put below it must fit sun_path */
+    {"node.cgroup", SETTING_NAME, AT(cgroup), 0, 0, sizeof((struct settings *)0)->cgroup - 1},
+    /* All ranges end below 2^31: ids beyond are negative to programs that keep them in an int. */
+    {"node.uid_base", SETTING_U32, AT(uid_base), 0, LIMIT_UID_RANGE, 0x80000000u - LIMIT_TENANTS * LIMIT_UID_RANGE},
+    {"node.user", SETTING_USER, AT(user), 0, 0, sizeof((struct settings *)0)->user - 1},
+    {"node.user_proxy", SETTING_USER, AT(user_proxy), 0, 0, sizeof((struct settings *)0)->user_proxy - 1},
+    {"node.user_log", SETTING_USER, AT(user_log), 0, 0, sizeof((struct settings *)0)->user_log - 1},
+    {"listen.http", SETTING_LISTEN, AT(http), AT(http_count), 0, 0},
+    {"listen.https", SETTING_LISTEN, AT(https), AT(https_count), 0, 0},
+    {"domains.apps", SETTING_HOST, AT(domain_apps), 0, 0, 0},
+    {"domains.control", SETTING_HOST, AT(domain_control), 0, 0, 0},
+    {"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
+    {"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
+    {"proxy.workers", SETTING_WORKERS, AT(proxy_workers), 0, 1, LIMIT_WORKERS},
+    SETTING_LIMITS("app", app),
+    SETTING_LIMITS("build", build),
+    {"build.concurrent", SETTING_U32, AT(build_concurrent), 0, 1, 64},
+    {"build.time", SETTING_TIME, AT(build_time_ms), 0, 10000, 4 * 3600000},
+    {"health.timeout", SETTING_TIME, AT(health_ms), 0, 1000, 600000},
+    {"health.drain", SETTING_TIME, AT(drain_ms), 0, 0, 600000},
+    {"health.grace", SETTING_TIME, AT(grace_ms), 0, 100, 600000},
+};
+
+const char *settings_key(unsigned i)
+{
+	return i < ARRAY_LEN(settings_table) ? settings_table[i].key : NULL;
+}
+
+/* One proxy worker per CPU that we may run on. */
+static unsigned settings_workers(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof set, &set) < 0 ? 1 : CPU_COUNT(&set);
+
+	return n < 1 ? 1 : n > LIMIT_WORKERS ? LIMIT_WORKERS : (unsigned)n;
+}
+
+/* The host's first label as a name; "node" when nothing usable is left. */
+static void settings_hostname(char out[LIMIT_HOST + 1])
+{
+	char host[256] = "";
+	size_t n = 0;
+
+	gethostname(host, sizeof host - 1);
+	for (const char *p = host; *p && *p != '.' && n < 63; p++) {
+		char c = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+		bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+		if (plain || n > 0)
+			out[n++] = plain ? c : '-';
+	}
+	while (n && out[n - 1] == '-')
+		n--;
+	out[n] = 0;
+	if (n == 0)
+		snprintf(out, LIMIT_HOST + 1, "node");
+}
+
+static int settings_address(const char *text, const char *field, struct settings_address *ret, struct err *e)
+{
+	struct settings_address a = {0};
+	int r = parse_sockaddr(text, field, &a.addr, &a.len, e);
+
+	if (r < 0)
+		return r;
+	snprintf(a.text, sizeof a.text, "%s", text);
+	*ret = a;
+	return 0;
+}
+
+void settings_default(struct settings *s)
+{
+	*s = (struct settings){
+	    .data = "/var/lib/tulou",
+	    .runtime = "/run/tulou",
+	    .cgroup = "tulou",
+	    .uid_base = LIMIT_UID_BASE,
+	    .user = "tulou",
+	    .user_proxy = "tulou-proxy",
+	    .user_log = "tulou-log",
+	    .http_count = 2,
+	    .domain_apps = "localhost",
+	    .domain_control = "tulou.localhost",
+	    .pool_net = 0x0a5e0000, /* 10.94.0.0/16 */
+	    .pool_prefix = 16,
+	    .link_prefix = "tl",
+	    .proxy_workers = settings_workers(),
+	    .app = {.memory = 256ull << 20, .disk = 64ull << 20, .cpu = 1000, .pids = 256, .nofile = 4096},
+	    .build = {.memory = 1ull << 30, .disk = 1ull << 30, .cpu = 2000, .pids = 1024, .nofile = 4096},
+	    .build_concurrent = 2,
+	    .build_time_ms = LIMIT_BUILD_MS,
+	    .health_ms = LIMIT_HEALTH_MS,
+	    .drain_ms = LIMIT_DRAIN_MS,
+	    .grace_ms = LIMIT_STOP_GRACE_MS,
+	};
+	settings_hostname(s->node_name);
+	settings_address("127.0.0.1:8080", "listen.http", &s->http[0], NULL);
+	settings_address("[::1]:8080", "listen.http", &s->http[1], NULL);
+}
+
+/* Absolute, canonical text: no empty, "." or ".." parts, no end slash, printable. */
+static int settings_path(const char *v, size_t max, const char *key, char *out, struct err *e)
+{
+	size_t n = strlen(v);
+	bool good = v[0] == '/' && n > 1 && n <= max;
+
+	for (const char *p = v; good && *p; p++) {
+		if (*p != '/') {
+			good = (unsigned char)*p > 0x20 && *p != 0x7f;
+			continue;
+		}
+		size_t part = strcspn(p + 1, "/");
+		good = part > 0 && !(part == 1 && p[1] == '.') && !(part == 2 && p[1] == '.' && p[2] == '.');
+	}
+	if (!good)
+		return err_field(e, EINVAL, key,
+				 "%s: must be an absolute path of at most %zu bytes without spaces, \".\", \"..\" or a '/' at its end",
+				 key, max);
+	memcpy(out, v, n + 1);
+	return 0;
+}
+
+static int settings_user(const char *v, size_t max, const char *key, char *out, struct err *e)
+{
+	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+
+	if (n == 0 || v[n] || n > max || v[0] == '-' || (v[0] >= '0' && v[0] <= '9'))
+		return err_field(e, EINVAL, key, "%s: must be a user name of 1 to %zu characters of a-z, 0-9, '_' and '-'", key,
+				 max);
+	memcpy(out, v, n + 1);
+	return 0;
+}
+
+static int settings_link(const char *v, const struct setting *row, char *out, struct err *e)
+{
+	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789");
+
+	if (n < row->min || n > row->max || v[n] || (v[0] >= '0' && v[0] <= '9'))
+		return err_field(e, EINVAL, row->key, "%s: must be %d to %d of a-z and 0-9, beginning with a letter", row->key,
+				 (int)row->min, (int)row->max);
+	memcpy(out, v, n + 1);
+	return 0;
+}
+
+static int settings_pool(const char *v, const struct setting *row, struct settings *s, struct err *e)
+{
+	uint32_t net;
+	unsigned prefix;
+	int r = parse_cidr4(v, row->key, &net, &prefix, e);
+
+	if (r == 0 && (prefix < row->min || prefix > row->max))
+		r = err_field(e, ERANGE, row->key, "%s: the prefix length must be %d to %d", row->key, (int)row->min,
+			      (int)row->max);
+	if (r == 0) {
+		s->pool_net = net;
+		s->pool_prefix = prefix;
+	}
+	return r;
+}
+
+static int settings_listen(json_t *list, const struct setting *row, struct settings *s, struct err *e)
+{
+	struct settings_address *out = (struct settings_address *)(void *)((char *)s + row->offset);
+	unsigned *count = (unsigned *)(void *)((char *)s + row->offset2);
+	char field[48];
+
+	if (!json_is_array(list))
+		return err_field(e, EINVAL, row->key, "%s: expected a list of addresses like [\"0.0.0.0:80\", \"[::]:80\"]",
+				 row->key);
+	if (json_array_size(list) > LIMIT_LISTEN)
+		return err_field(e, ERANGE, row->key, "%s: %zu addresses are over the limit of %d", row->key,
+				 json_array_size(list), LIMIT_LISTEN);
+	*count = 0;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+		int r;
+		snprintf(field, sizeof field, "%s[%zu]", row->key, i);
+		if (!text || strlen(text) >= sizeof out[i].text)
+			return err_field(e, EINVAL, field, "%s: expected address:port", field);
+		r = settings_address(text, field, &out[i], e);
+		if (r < 0)
+			return r;
+		for (size_t j = 0; j < i; j++)
+			if (out[j].len == out[i].len && memcmp(&out[j].addr, &out[i].addr, out[i].len) == 0)
+				return err_field(e, EINVAL, field, "%s: %s is listed twice", field, text);
+		++*count;
+	}
+	return 0;
+}
+
+static int settings_value(json_t *value, const struct setting *row, struct settings *s, struct err *e)
+{
+	char *at = (char *)s + row->offset;
+	const char *v = json_string_value(value);
+	uint64_t number = 0;
+	int r;
+
+	if (row->kind == SETTING_LISTEN)
+		return settings_listen(value, row, s, e);
+	if (!v)
+		return err_field(e, EINVAL, row->key, "%s: expected one value", row->key);
+	switch (row->kind) {
+	case SETTING_HOST:
+		r = parse_hostname(v, false, row->key, e);
+		if (r == 0)
+			memcpy(at, v, strlen(v) + 1);
+		return r;
+	case SETTING_PATH:
+		return settings_path(v, row->max, row->key, at, e);
+	case SETTING_NAME:
+		r = parse_name(v, row->max, row->key, e);
+		if (r == 0)
+			memcpy(at, v, strlen(v) + 1);
+		return r;
+	case SETTING_USER:
+		return settings_user(v, row->max, row->key, at, e);
+	case SETTING_LINK:
+		return settings_link(v, row, at, e);
+	case SETTING_POOL:
+		return settings_pool(v, row, s, e);
+	case SETTING_WORKERS:
+		if (strcmp(v, "auto") == 0) {
+			s->proxy_workers = settings_workers();
+			return 0;
+		}
+		/* fall through */
+	case SETTING_U32:
+		r = parse_u64(v, strlen(v), row->min, row->max, row->key, &number, e);
+		if (r == 0)
+			*(uint32_t *)(void *)at = (uint32_t)number;
+		return r;
+	case SETTING_BYTES:
+		return parse_bytes(v, row->min, row->max, row->key, (uint64_t *)(void *)at, e);
+	case SETTING_TIME:
+		return parse_duration_ms(v, row->min, row->max, row->key, (uint64_t *)(void *)at, e);
+	case SETTING_LISTEN:
+		break;
+	}
+	return 0;
+}
+
+/* What single values cannot say. */
+static int settings_check(const struct settings *s, struct err *e)
+{
+	size_t n = strlen(s->data), m = strlen(s->runtime);
+
+	if (s->http_count == 0)
+		return err_field(e, EINVAL, "listen.http", "listen.http: at least one address is needed");
+	if (strcmp(s->domain_apps, s->domain_control) == 0)
+		return err_field(e, EINVAL, "domains.control", "domains.control: must differ from domains.apps (%s)",
+				 s->domain_apps);
+	/* One is emptied when the node stops, the other is kept for ever. */
+	if (strncmp(s->data, s->runtime, n < m ? n : m) == 0 &&
+	    (n == m || (n < m ? s->runtime[n] : s->data[m]) == '/'))
+		return err_field(e, EINVAL, "node.runtime", "node.runtime: must not be node.data, nor lie below it or above it");
+	return 0;
+}
+
+/* The table's row of section.key, NULL when there is none; *section_known says whether any row begins with the section. */
+static const struct setting *settings_find(const char *section, const char *key, bool *section_known)
+{
+	size_t n = strlen(section);
+
+	*section_known = false;
+	for (size_t i = 0; i < ARRAY_LEN(settings_table); i++) {
+		const char *k = settings_table[i].key;
+		if (strncmp(k, section, n) != 0 || k[n] != '.')
+			continue;
+		*section_known = true;
+		if (key && strcmp(k + n + 1, key) == 0)
+			return &settings_table[i];
+	}
+	return NULL;
+}
+
+static int settings_unknown(const char *section, const char *key, struct err *e)
+{
+	char raw[120], safe[64];
+
+	snprintf(raw, sizeof raw, "%s%s%s", section, key ? "." : "", key ? key : "");
+	utf8_escape(safe, sizeof safe, raw, strlen(raw));
+	return err_field(e, EINVAL, safe, "%s: unknown setting", safe);
+}
+
+static int settings_apply(json_t *root, struct settings *s, struct err *e)
+{
+	const char *section, *key;
+	json_t *body, *value;
+	bool known;
+
+	if (!json_is_object(root))
+		return err_set(e, EINVAL, "expected settings like \"node: { name: node-1 }\"");
+	json_object_foreach(root, section, body)
+	{
+		settings_find(section, NULL, &known);
+		if (!known)
+			return settings_unknown(section, NULL, e);
+		if (json_is_null(body))
+			continue;
+		if (!json_is_object(body))
+			return err_field(e, EINVAL, section, "%s: expected settings below it", section);
+		json_object_foreach(body, key, value)
+		{
+			const struct setting *row = settings_find(section, key, &known);
+			int r = row ? settings_value(value, row, s, e) : settings_unknown(section, key, e);
+			if (r < 0)
+				return r;
+		}
+	}
+	return settings_check(s, e);
+}
+
+int settings_parse(const char *text, size_t n, struct settings *s, struct err *e)
+{
+	OWN_JSON json_t *root = NULL;
+	struct err inner = {0};
+	struct settings fresh = *s;
+	int r;
+
+	root = yaml_read(text, n, SETTINGS_FILE_MAX, &inner);
+	r = root ? settings_apply(root, &fresh, &inner) : -inner.code;
+	if (r < 0) {
+		if (e)
+			*e = inner;
+		return r;
+	}
+	*s = fresh;
+	return 0;
+}
+
+int settings_load(const char *path, struct settings *s, struct err *e)
+{
+	OWN_FREE char *text = NULL;
+	OWN_FD int fd = -1;
+	struct settings fresh;
+	size_t n;
+	int r;
+
+	settings_default(&fresh);
+	if (path) {
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		if (fd < 0)
+			return err_errno(e, "%s", path);
+		r = fd_read_all(fd, SETTINGS_FILE_MAX, &text, &n);
+		if (r == -EFBIG)
+			return err_set(e, EFBIG, "%s: the file is over the limit of %u bytes", path, SETTINGS_FILE_MAX);
+		if (r < 0)
+			return err_set(e, -r, "%s: %s", path, strerror(-r));
+		r = settings_parse(text, n, &fresh, e);
+		if (r < 0)
+			return err_wrap(e, "%s", path), r;
+	}
+	*s = fresh;
+	return 0;
+}
