@@ -44,6 +44,8 @@ struct launch {
 	char link[16];           /* name of the host's end */
 	char hostname[64];
 	char node[64];           /* node's name, shown in the environment */
+	uint32_t host_address;   /* IPv4, host byte order: source of the host's packets to the instance; 0 = the kernel's choice */
+	uint32_t pad2;
 };
 
 /* Progress to the supervisor.  The last one is EXEC or FAILED. */

@@ -1,0 +1,129 @@
+/* /proc, its masks, and the step into the new root.  Layer agent/sandbox, inside. */
+#include "agent/sandbox/sandbox.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <unistd.h>
+
+enum mask { MASK_FILE, MASK_FOLDER, MASK_READ_ONLY };
+
+/* Docker's list, and what else tells of the host or of its other tenants.  Much of it only root may read; it is covered all
+ * the same, because "who is root" is what escapes change.  A name that this kernel lacks is skipped. */
+static const struct {
+	const char *path;
+	enum mask mask;
+} masks[] = {
+	{"interrupts", MASK_FILE},    {"softirqs", MASK_FILE},	  {"keys", MASK_FILE},
+	{"key-users", MASK_FILE},     {"kallsyms", MASK_FILE},	  {"kcore", MASK_FILE},
+	{"kmsg", MASK_FILE},	      {"timer_list", MASK_FILE},  {"timer_stats", MASK_FILE},
+	{"sched_debug", MASK_FILE},   {"latency_stats", MASK_FILE}, {"slabinfo", MASK_FILE},
+	{"vmallocinfo", MASK_FILE},   {"pagetypeinfo", MASK_FILE}, {"kpagecount", MASK_FILE},
+	{"kpageflags", MASK_FILE},    {"kpagecgroup", MASK_FILE}, {"iomem", MASK_FILE},
+	{"ioports", MASK_FILE},	      {"cmdline", MASK_FILE},	  {"modules", MASK_FILE},
+	{"diskstats", MASK_FILE},     {"partitions", MASK_FILE},  {"zoneinfo", MASK_FILE},
+	{"buddyinfo", MASK_FILE},     {"mtrr", MASK_FILE},	  {"sysrq-trigger", MASK_READ_ONLY},
+	{"acpi", MASK_FOLDER},	      {"asound", MASK_FOLDER},	  {"scsi", MASK_FOLDER},
+	{"driver", MASK_FOLDER},      {"bus", MASK_READ_ONLY},	  {"fs", MASK_READ_ONLY},
+	{"irq", MASK_READ_ONLY},      {"sys", MASK_READ_ONLY},
+};
+
+int inner_wait(struct sandbox *s)
+{
+	int r = namespace_hear(s, SANDBOX_WORD_ROOT, &s->root);
+
+	return r < 0 ? r : s->root < 0 ? -EBADF : 0;
+}
+
+/* A new file system of the user namespace, detached. */
+static int make(const char *type, const char *key, const char *value, unsigned attr)
+{
+	int fs = sys_fsopen(type, FSOPEN_CLOEXEC), m = -1;
+
+	if (fs < 0)
+		return -errno;
+	int ok = (!key || sys_fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) == 0) &&
+		 sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0 &&
+		 (m = sys_fsmount(fs, FSMOUNT_CLOEXEC, attr)) >= 0;
+	int r = ok ? m : -errno;
+	close(fs);
+	return r;
+}
+
+int inner_proc(struct sandbox *s)
+{
+	unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+
+	if (fchdir(s->root) < 0)
+		return -errno;
+	/* Its pid namespace is ours.  The kernel allows this only where the host's own /proc is still seen whole: before the
+	 * old root goes, and not when the host is a container with a masked /proc. */
+	int m = make("proc", NULL, NULL, attr);
+	if (m < 0) {
+		if (m == -EPERM)
+			s->what = "the host's own /proc is partly covered";
+		return m;
+	}
+	int r = sys_move_mount(m, "", AT_FDCWD, "proc", MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
+	close(m);
+	return r;
+}
+
+int inner_masks(struct sandbox *s)
+{
+	int empty = -1; /* made when the first folder has to be hidden */
+	unsigned clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+
+	if (chdir("proc") < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+		const char *path = masks[i].path;
+		int m;
+		s->what = path;
+		if (masks[i].mask == MASK_READ_ONLY) {
+			m = sys_open_tree(AT_FDCWD, path, clone | AT_SYMLINK_NOFOLLOW);
+			struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
+			if (m >= 0 && sys_mount_setattr(m, "", AT_EMPTY_PATH, &a, sizeof a) < 0)
+				return -errno;
+		} else if (faccessat(AT_FDCWD, path, F_OK, 0) < 0) {
+			m = -1;
+		} else if (masks[i].mask == MASK_FILE) {
+			if ((m = sys_open_tree(s->root, "dev/null", clone)) < 0)
+				return -errno;
+		} else if (empty < 0) {
+			m = make("tmpfs", "nr_inodes", "2", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+			if (m < 0)
+				return m;
+		} else {
+			if ((m = sys_open_tree(empty, "", clone | AT_EMPTY_PATH)) < 0)
+				return -errno;
+		}
+		if (m < 0) {
+			if (errno != ENOENT)
+				return -errno;
+			continue;
+		}
+		if (sys_move_mount(m, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+			return -errno;
+		if (masks[i].mask == MASK_FOLDER && empty < 0)
+			empty = m;
+		else
+			close(m);
+	}
+	if (empty >= 0)
+		close(empty);
+	return 0;
+}
+
+int inner_pivot(struct sandbox *s)
+{
+	/* The old root ends up on top of the new one (pivot_root(2), "pivot_root(".", ".")"), from where it is dropped with
+	 * all that was on it: the host's mounts, the layers' attachments. */
+	if (fchdir(s->root) < 0 || sys_pivot_root(".", ".") < 0 || syscall(SYS_umount2, ".", 2 /* MNT_DETACH */) < 0 ||
+	    chdir("/") < 0)
+		return -errno;
+	close(s->root);
+	s->root = -1;
+	return 0;
+}
