@@ -1,0 +1,251 @@
+/* The filter of system calls for what runs in sandboxes.  Layer agent, supervisor process.
+ *
+ *   known and harmless        allowed
+ *   known and dangerous       EPERM, as if a capability were missing
+ *   everything else           ENOSYS: libc and runtimes then fall back, as on an older kernel
+ *   another ABI (i386, x32)   the process is killed
+ *
+ * Values that a rule *allows* are compared in all 64 bits, so garbage in the upper half only loses; values that a rule
+ * *refuses* (ioctl) are compared in the 32 bits that the kernel will use. */
+#include "agent/supervise/seccomp.h"
+#include "base/fd.h"
+#include "base/own.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Commands of ioctl(2) that put words into somebody else's mouth: one prefix, so that its complement is short. */
+#define IOCTL_PREFIX 0x5410u
+_Static_assert((TIOCSTI & ~0xfu) == IOCTL_PREFIX && (TIOCLINUX & ~0xfu) == IOCTL_PREFIX, "one prefix");
+
+#define CLONE_NAMESPACES                                                                                               \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
+
+/* The most frequent first: where the tree does not decide, the order does. */
+static const char *const allowed[] = {
+	"read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "lseek",
+	"open", "openat", "openat2", "creat", "close", "close_range", "dup", "dup2", "dup3", "fcntl", "flock", "pipe", "pipe2",
+	"poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait",
+	"eventfd", "eventfd2", "signalfd", "signalfd4", "timerfd_create", "timerfd_settime", "timerfd_gettime",
+	"inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "memfd_create",
+	/* files */
+	"stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2", "readlink",
+	"readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat",
+	"rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "mknod", "mknodat", "chmod", "fchmod",
+	"fchmodat", "chown", "fchown", "lchown", "fchownat", "umask", "utime", "utimes", "utimensat", "futimesat", "truncate",
+	"ftruncate", "fallocate", "fadvise64", "readahead", "fsync", "fdatasync", "sync_file_range", "msync", "sendfile",
+	"copy_file_range", "splice", "tee", "getxattr", "lgetxattr", "fgetxattr", "setxattr", "lsetxattr", "fsetxattr",
+	"listxattr", "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr",
+	/* memory */
+	"brk", "mmap", "munmap", "mprotect", "mremap", "madvise", "mincore", "mlock", "mlock2", "munlock", "mlockall",
+	"munlockall", "membarrier", "get_mempolicy", "pkey_alloc", "pkey_free", "pkey_mprotect",
+	/* processes and threads */
+	"fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "kill", "tkill", "tgkill", "getpid",
+	"getppid", "gettid", "getpgid", "getpgrp", "getsid", "setpgid", "setsid", "set_tid_address", "set_robust_list",
+	"get_robust_list", "rseq", "futex", "futex_waitv", "sched_yield", "sched_getaffinity", "sched_setaffinity",
+	"sched_getparam", "sched_setparam", "sched_getscheduler", "sched_setscheduler", "sched_getattr", "sched_setattr",
+	"sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval", "getpriority", "setpriority",
+	"ioprio_get", "ioprio_set", "getcpu", "prctl", "arch_prctl", "pidfd_open", "pidfd_send_signal", "getrusage", "times",
+	"getrlimit", "setrlimit", "prlimit64", "sysinfo", "uname", "restart_syscall",
+	/* signals */
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait",
+	"rt_sigqueueinfo", "rt_tgsigqueueinfo", "sigaltstack", "pause", "alarm", "getitimer", "setitimer",
+	/* time */
+	"time", "gettimeofday", "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "timer_create",
+	"timer_settime", "timer_gettime", "timer_getoverrun", "timer_delete",
+	/* users: who lacks capabilities can only ask, or change to what it is */
+	"getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid",
+	"setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capget", "capset",
+	/* network; socket and socketpair have rules of their own */
+	"bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "shutdown",
+	"sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg",
+	/* its own ipc namespace */
+	"shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
+	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
+	"getrandom",
+};
+
+/* Calls that libseccomp 2.5.4 does not know by name. */
+static const struct {
+	const char *name;
+	int number;
+} allowed_new[] = {
+	{"epoll_pwait2", 441}, {"futex_waitv", 449}, {"cachestat", 451},     {"fchmodat2", 452},
+	{"futex_wake", 454},   {"futex_wait", 455},  {"futex_requeue", 456}, {"mseal", 462},
+};
+
+static const char *const refused[] = {
+	"unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig",
+	"fsmount", "fspick", "mount_setattr", "bpf", "perf_event_open", "userfaultfd", "ptrace", "process_vm_readv",
+	"process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd", "add_key", "request_key", "keyctl", "kexec_load",
+	"kexec_file_load", "init_module", "finit_module", "delete_module", "open_by_handle_at", "name_to_handle_at",
+	"fanotify_init", "fanotify_mark", "vmsplice", "iopl", "ioperm", "modify_ldt", "reboot", "swapon", "swapoff", "acct",
+	"quotactl", "quotactl_fd", "syslog", "sethostname", "setdomainname", "settimeofday", "clock_settime", "clock_adjtime",
+	"adjtimex", "vhangup", "syncfs", "mbind", "set_mempolicy", "migrate_pages", "move_pages", "lookup_dcookie",
+	"nfsservctl", "uselib", "ustat", "sysfs", "memfd_secret",
+};
+
+const char *seccomp_allowed(unsigned i)
+{
+	return i < ARRAY_LEN(allowed) ? allowed[i] : NULL;
+}
+
+const char *seccomp_refused(unsigned i)
+{
+	return i < ARRAY_LEN(refused) ? refused[i] : NULL;
+}
+
+/* One rule; calls that this architecture or library lacks are left to the default. */
+static int rule(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args)
+{
+	int nr = seccomp_syscall_resolve_name(name);
+	int r = nr < 0 ? 0 : seccomp_rule_add_array(ctx, action, nr, n, args);
+
+	return r == -EEXIST ? 0 : r;
+}
+
+static int add_clone(scmp_filter_ctx ctx)
+{
+	struct scmp_arg_cmp none = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NAMESPACES, 0);
+	int r = rule(ctx, SCMP_ACT_ALLOW, "clone", 1, &none);
+
+	for (unsigned bit = 0; r == 0 && bit < 32; bit++) {
+		struct scmp_arg_cmp one = SCMP_A0(SCMP_CMP_MASKED_EQ, 1ull << bit, 1ull << bit);
+		if (1u << bit & CLONE_NAMESPACES)
+			r = rule(ctx, SCMP_ACT_ERRNO(EPERM), "clone", 1, &one);
+	}
+	return r; /* clone3 hides its flags in memory: ENOSYS, and libc uses clone */
+}
+
+static int add_socket(scmp_filter_ctx ctx)
+{
+	static const struct {
+		int family, type, protocol;
+	} sockets[] = {
+		{AF_INET, SOCK_STREAM, 0}, {AF_INET, SOCK_STREAM, 6},  {AF_INET, SOCK_DGRAM, 0},   {AF_INET, SOCK_DGRAM, 17},
+		{AF_INET6, SOCK_STREAM, 0}, {AF_INET6, SOCK_STREAM, 6}, {AF_INET6, SOCK_DGRAM, 0}, {AF_INET6, SOCK_DGRAM, 17},
+	};
+	struct scmp_arg_cmp local = SCMP_A0(SCMP_CMP_EQ, AF_UNIX);
+	int r = rule(ctx, SCMP_ACT_ALLOW, "socket", 1, &local);
+
+	if (r == 0)
+		r = rule(ctx, SCMP_ACT_ALLOW, "socketpair", 1, &local);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(sockets); i++) {
+		/* The type's other bits are SOCK_CLOEXEC and SOCK_NONBLOCK, or the kernel refuses. */
+		struct scmp_arg_cmp args[] = {
+			SCMP_A0(SCMP_CMP_EQ, (uint64_t)sockets[i].family),
+			SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, (uint64_t)sockets[i].type),
+			SCMP_A2(SCMP_CMP_EQ, (uint64_t)sockets[i].protocol),
+		};
+		r = rule(ctx, SCMP_ACT_ALLOW, "socket", ARRAY_LEN(args), args);
+	}
+	struct scmp_arg_cmp route[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0 /* NETLINK_ROUTE */)};
+	if (r == 0)
+		r = rule(ctx, SCMP_ACT_ALLOW, "socket", ARRAY_LEN(route), route);
+	/* Programs that try a family expect this answer, not a missing system call. */
+	for (int family = 0; r == 0 && family < 64; family++) {
+		struct scmp_arg_cmp one = SCMP_A0(SCMP_CMP_EQ, (uint64_t)family);
+		if (family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK)
+			continue;
+		r = rule(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 1, &one);
+	}
+	return r;
+}
+
+/* "All but TIOCSTI and TIOCLINUX": a command that differs from their common prefix in some bit, or one of the other 14.
+ * Written as allowed cases because a filter cannot say "not equal" of half a register. */
+static int add_ioctl(scmp_filter_ctx ctx)
+{
+	static const uint32_t bad[] = {TIOCSTI, TIOCLINUX};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(bad); i++) {
+		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, bad[i]);
+		r = rule(ctx, SCMP_ACT_ERRNO(EPERM), "ioctl", 1, &c);
+	}
+	for (unsigned bit = 4; r == 0 && bit < 32; bit++) {
+		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 1ull << bit, ~(uint64_t)IOCTL_PREFIX & 1ull << bit);
+		r = rule(ctx, SCMP_ACT_ALLOW, "ioctl", 1, &c);
+	}
+	for (uint32_t low = 0; r == 0 && low < 16; low++) {
+		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, IOCTL_PREFIX | low);
+		if ((IOCTL_PREFIX | low) != TIOCSTI && (IOCTL_PREFIX | low) != TIOCLINUX)
+			r = rule(ctx, SCMP_ACT_ALLOW, "ioctl", 1, &c);
+	}
+	return r;
+}
+
+static int add_personality(scmp_filter_ctx ctx)
+{
+	static const uint32_t fine[] = {0 /* PER_LINUX */, 0x20000 /* UNAME26 */, 0xffffffffu /* ask */};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(fine); i++) {
+		struct scmp_arg_cmp c = SCMP_A0(SCMP_CMP_EQ, fine[i]);
+		r = rule(ctx, SCMP_ACT_ALLOW, "personality", 1, &c);
+	}
+	return r;
+}
+
+static int add_rules(scmp_filter_ctx ctx)
+{
+	int r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* binary tree */
+
+	if (r == 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed); i++)
+		r = rule(ctx, SCMP_ACT_ALLOW, allowed[i], 0, NULL);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed_new); i++) {
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed_new[i].number, 0);
+		r = r == -EEXIST ? 0 : r;
+	}
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(refused); i++)
+		r = rule(ctx, SCMP_ACT_ERRNO(EPERM), refused[i], 0, NULL);
+	/* It would write back the whole host's dirty pages; what is fsync'ed is safe all the same. */
+	if (r == 0)
+		r = rule(ctx, SCMP_ACT_ERRNO(0), "sync", 0, NULL);
+	if (r == 0)
+		r = add_clone(ctx);
+	if (r == 0)
+		r = add_socket(ctx);
+	if (r == 0)
+		r = add_ioctl(ctx);
+	return r == 0 ? add_personality(ctx) : r;
+}
+
+OWN_DEFINE(filter, scmp_filter_ctx, seccomp_release)
+
+int seccomp_build(struct err *e)
+{
+	OWN(filter) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+	OWN_FD int fd = -1;
+	OWN_FREE char *bytes = NULL;
+	size_t n = 0;
+
+	if (!ctx)
+		return err_set(e, ENOMEM, "cannot begin the filter of system calls");
+	int r = add_rules(ctx);
+	if (r < 0)
+		return err_set(e, -r, "cannot add a rule to the filter of system calls: %s", strerror(-r));
+	fd = memfd_create("seccomp", MFD_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, "memfd");
+	r = seccomp_export_bpf(ctx, fd);
+	if (r < 0)
+		return err_set(e, -r, "cannot compile the filter of system calls: %s", strerror(-r));
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return err_errno(e, "memfd");
+	r = fd_read_all(fd, 32768, &bytes, &n); /* 4,096 instructions: the kernel's limit */
+	if (r < 0)
+		return err_set(e, -r, "cannot read the filter of system calls: %s", strerror(-r));
+	r = fd_memfd_sealed("tulou-seccomp", bytes, n);
+	return r < 0 ? err_set(e, -r, "cannot seal the filter of system calls: %s", strerror(-r)) : r;
+}
