@@ -1,0 +1,363 @@
+/* Single decisions of the scheduler. */
+#include "base/err.h"
+#include "scheduler/instance.h"
+#include "scheduler/plan.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const web_only[] = {"web", NULL};
+static const char *const web_worker[] = {"web", "worker", NULL};
+
+struct bench {
+	struct model_app app;
+	struct model_formation formation[3];
+	struct plan_instance instances[8];
+	struct plan_backoff backoffs[PLAN_BACKOFFS];
+	struct plan_action actions[16];
+	struct plan_input in;
+	struct plan_output out;
+};
+
+static void bench_init(struct bench *b)
+{
+	memset(b, 0, sizeof *b);
+	b->app.id = 1;
+	b->app.release = 10;
+	b->formation[0] = (struct model_formation){"web", 1};
+	b->in = (struct plan_input){.app = &b->app,
+				    .formation = b->formation,
+				    .formation_count = 1,
+				    .live_types = web_only,
+				    .instances = b->instances,
+				    .backoffs = b->backoffs,
+				    .now_ms = 100000,
+				    .candidate_since_ms = 100000,
+				    .health_ms = 60000,
+				    .drain_ms = 30000,
+				    .start_budget = 8};
+	b->out = (struct plan_output){.actions = b->actions, .cap = 16};
+}
+
+static struct plan_instance *bench_add(struct bench *b, int64_t release, enum model_instance_state state, bool healthy, bool routed)
+{
+	struct plan_instance *p = &b->instances[b->in.instance_count++];
+
+	*p = (struct plan_instance){.id = b->in.instance_count,
+				    .release = release,
+				    .type = "web",
+				    .state = state,
+				    .healthy = healthy,
+				    .routed = routed,
+				    .since_ms = b->in.now_ms - 1000};
+	return p;
+}
+
+static const struct plan_action *bench_plan(struct bench *b)
+{
+	plan_app(&b->in, &b->out);
+	return b->actions;
+}
+
+Test(scheduler, starts_what_is_missing)
+{
+	struct bench b;
+	bench_init(&b);
+	b.formation[0].count = 3;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	const struct plan_action *a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 2);
+	cr_assert_eq(a[0].verb, PLAN_START);
+	cr_assert_eq(a[0].release, 10);
+	cr_assert_str_eq(a[0].type, "web");
+}
+
+Test(scheduler, start_budget_and_node_draining)
+{
+	struct bench b;
+	bench_init(&b);
+	b.formation[0].count = 5;
+	b.in.start_budget = 2;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 2);
+	cr_assert_neq(b.out.again_ms, INT64_MAX);
+	b.in.node_draining = true;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+}
+
+Test(scheduler, full_action_array_is_continued)
+{
+	struct bench b;
+	bench_init(&b);
+	b.formation[0].count = 6;
+	b.out.cap = 2;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 2);
+	cr_assert_eq(b.out.again_ms, b.in.now_ms);
+}
+
+Test(scheduler, scale_down_takes_the_newest_but_keeps_the_ready)
+{
+	struct bench b;
+	bench_init(&b);
+	bench_add(&b, 10, MODEL_INSTANCE_STARTING, false, false);
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	const struct plan_action *a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 2);
+	cr_assert_eq(a[0].verb, PLAN_STOP);
+	cr_assert_eq(a[0].instance, 1);
+	cr_assert_eq(a[1].verb, PLAN_UNROUTE);
+	cr_assert_eq(a[1].instance, 3);
+	cr_assert_str_eq(a[1].reason, "scaled down");
+}
+
+Test(scheduler, formation_of_unknown_types_is_ignored)
+{
+	struct bench b;
+	bench_init(&b);
+	b.formation[0] = (struct model_formation){"clock", 3};
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+}
+
+Test(scheduler, promotes_when_all_types_are_healthy)
+{
+	struct bench b;
+	bench_init(&b);
+	b.app.candidate = 11;
+	b.in.candidate_types = web_worker;
+	b.formation[1] = (struct model_formation){"worker", 1};
+	b.in.formation_count = 2;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_add(&b, 11, MODEL_INSTANCE_RUNNING, true, false);
+	const struct plan_action *a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert_eq(a[0].verb, PLAN_START);
+	cr_assert_str_eq(a[0].type, "worker");
+	snprintf(bench_add(&b, 11, MODEL_INSTANCE_RUNNING, false, false)->type, 8, "worker");
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0, "waits for the worker");
+	b.instances[2].healthy = true;
+	a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert_eq(a[0].verb, PLAN_PROMOTE);
+	cr_assert_eq(a[0].release, 11);
+}
+
+Test(scheduler, promotes_at_once_when_nothing_is_wanted)
+{
+	struct bench b;
+	bench_init(&b);
+	b.app.candidate = 11;
+	b.in.candidate_types = web_only;
+	b.formation[0].count = 0;
+	cr_assert_eq(bench_plan(&b)[0].verb, PLAN_PROMOTE);
+	b.formation[0].count = 2;
+	b.app.paused = true;
+	cr_assert_eq(bench_plan(&b)[0].verb, PLAN_PROMOTE);
+}
+
+Test(scheduler, old_release_leaves_after_the_new_one_serves)
+{
+	struct bench b;
+	bench_init(&b);
+	struct plan_instance *old = bench_add(&b, 9, MODEL_INSTANCE_RUNNING, true, true);
+	struct plan_instance *fresh = bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, false);
+	const struct plan_action *a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert_eq(a[0].verb, PLAN_ROUTE);
+	cr_assert_eq(a[0].instance, 2);
+	fresh->routed = true;
+	a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert_eq(a[0].verb, PLAN_UNROUTE);
+	old->routed = false;
+	old->state = MODEL_INSTANCE_DRAINING;
+	old->since_ms = b.in.now_ms;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+	cr_assert_eq(b.out.again_ms, b.in.now_ms + 30000);
+	b.in.now_ms += 30000;
+	a = bench_plan(&b);
+	cr_assert_eq(a[0].verb, PLAN_STOP);
+	cr_assert_eq(a[0].instance, 1);
+}
+
+Test(scheduler, abort_tells_the_owner_why)
+{
+	struct bench b;
+	bench_init(&b);
+	b.app.candidate = 11;
+	b.in.candidate_types = web_only;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_add(&b, 11, MODEL_INSTANCE_STARTING, false, false)->since_ms = b.in.now_ms - 60000;
+	const struct plan_action *a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert_eq(a[0].verb, PLAN_ABORT);
+	cr_assert(strstr(a[0].reason, "did not listen on $PORT within 60 s"), "%s", a[0].reason);
+	cr_assert(strstr(a[0].reason, "127.0.0.1"), "%s", a[0].reason);
+	snprintf(b.app.health_path, sizeof b.app.health_path, "/up");
+	a = bench_plan(&b);
+	cr_assert(strstr(a[0].reason, "GET /up"), "%s", a[0].reason);
+	/* An exit is told by the back-off row, also when the instance is gone from the list. */
+	b.in.instance_count = 1;
+	plan_exited(b.backoffs, 11, "web", 0, b.in.now_ms);
+	a = bench_plan(&b);
+	cr_assert_eq(a[0].verb, PLAN_ABORT);
+	cr_assert(strstr(a[0].reason, "exited"), "%s", a[0].reason);
+	b.in.candidate_types = NULL;
+	cr_assert_eq(bench_plan(&b)[0].verb, PLAN_ABORT);
+}
+
+Test(scheduler, rollout_without_room_ends)
+{
+	struct bench b;
+	bench_init(&b);
+	b.app.candidate = 11;
+	b.in.candidate_types = web_only;
+	b.in.start_budget = 0;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+	b.in.now_ms += 5 * 60000;
+	cr_assert_eq(bench_plan(&b)[0].verb, PLAN_ABORT);
+}
+
+Test(scheduler, sick_instance_is_replaced_first)
+{
+	struct bench b;
+	bench_init(&b);
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, false, true);
+	const struct plan_action *a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert_eq(a[0].verb, PLAN_START);
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert_eq(a[0].verb, PLAN_UNROUTE);
+	cr_assert_eq(a[0].instance, 1);
+}
+
+Test(scheduler, paused_stops_all)
+{
+	struct bench b;
+	bench_init(&b);
+	b.app.paused = true;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_add(&b, 10, MODEL_INSTANCE_STARTING, false, false);
+	const struct plan_action *a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 2);
+	cr_assert_eq(a[0].verb, PLAN_UNROUTE);
+	cr_assert_eq(a[1].verb, PLAN_STOP);
+}
+
+Test(scheduler, backoff_doubles_and_loops)
+{
+	struct plan_backoff rows[PLAN_BACKOFFS] = {0};
+	const struct plan_backoff *b;
+
+	cr_assert_null(plan_backoff_find(rows, 5, "web"));
+	cr_assert_null(plan_backoff_find(rows, 0, ""));
+	for (unsigned i = 1; i < PLAN_LOOP_CRASHES; i++) {
+		plan_exited(rows, 5, "web", 100, 1000);
+		b = plan_backoff_find(rows, 5, "web");
+		cr_assert_eq(b->crashes, i);
+		cr_assert_eq(b->retry_ms, 1000 + (PLAN_RETRY_MS << (i - 1)));
+		cr_assert_not(b->looping);
+	}
+	plan_exited(rows, 5, "web", 100, 1000);
+	b = plan_backoff_find(rows, 5, "web");
+	cr_assert(b->looping);
+	cr_assert_eq(b->retry_ms, 1000 + PLAN_LOOP_MS);
+	plan_exited(rows, 5, "web", PLAN_STABLE_MS, 9000);
+	cr_assert_eq(b->crashes, 1);
+	cr_assert_not(b->looping);
+	/* A full table forgets the oldest crash, not the newest. */
+	for (int64_t r = 100; r < 100 + PLAN_BACKOFFS; r++)
+		plan_exited(rows, r, "web", 0, 10000 + r);
+	cr_assert_null(plan_backoff_find(rows, 5, "web"));
+	cr_assert_not_null(plan_backoff_find(rows, 100 + PLAN_BACKOFFS - 1, "web"));
+}
+
+Test(scheduler, backoff_holds_the_start)
+{
+	struct bench b;
+	bench_init(&b);
+	b.formation[0].count = 3;
+	plan_exited(b.backoffs, 10, "web", 0, b.in.now_ms);
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+	cr_assert_eq(b.out.again_ms, b.in.now_ms + PLAN_RETRY_MS);
+	b.in.now_ms += PLAN_RETRY_MS;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 3);
+	for (unsigned i = 0; i < PLAN_LOOP_CRASHES; i++)
+		plan_exited(b.backoffs, 10, "web", 0, b.in.now_ms);
+	b.in.now_ms += PLAN_LOOP_MS;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 1, "a looping type is probed by one");
+}
+
+Test(scheduler, instance_moves)
+{
+	static const char allowed[MODEL_INSTANCE_STATE_COUNT][MODEL_INSTANCE_STATE_COUNT + 1] = {".x.xx", "..xxx", "...xx", "....x",
+												 "....."};
+	for (int f = 0; f < MODEL_INSTANCE_STATE_COUNT; f++)
+		for (int t = 0; t < MODEL_INSTANCE_STATE_COUNT; t++) {
+			struct model_instance i = {.id = 4, .state = (enum model_instance_state)f};
+			struct err e = {0};
+			int r = instance_move(&i, (enum model_instance_state)t, &e);
+			cr_assert_eq(r, allowed[f][t] == 'x' ? 0 : -EPERM, "%d -> %d", f, t);
+			cr_assert_eq((int)i.state, r ? f : t);
+		}
+	cr_assert_not(instance_may(MODEL_INSTANCE_STARTING, MODEL_INSTANCE_STATE_COUNT));
+}
+
+Test(scheduler, fits)
+{
+	struct model_limits one = {.memory = 256ull << 20, .cpu = 1000, .pids = 256};
+	struct model_quota quota = {.memory = 4ull << 30, .cpu = 4000, .pids = 4096, .instances = 100};
+	struct plan_capacity used = {.memory = 3840ull << 20, .cpu = 64000, .pids = 3840, .instances = 99}, none = {0};
+	struct plan_capacity total = {.memory = 1ull << 30, .pids = 1000, .instances = 5}, node = {0};
+	struct err e = {0};
+
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), 0, "%s", e.text);
+	used.memory++;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "quota.memory");
+	cr_assert_str_eq(e.text, "memory quota 4 GiB, 3.7 GiB in use, 256 MiB needed");
+	used.memory = 5ull << 30; /* the quota was lowered since */
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
+	used = none;
+	used.pids = 4000;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "quota.pids");
+	used = none;
+	used.instances = 100;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "quota.instances");
+	used = none;
+	one.cpu = 4001;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "quota.cpu");
+	one.cpu = 4000;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &node, &total, &e), 0);
+	node.memory = 900ull << 20;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &node, &total, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "node.memory");
+	node = none;
+	node.instances = 5;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &node, &total, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "node.instances");
+}
+
+Test(scheduler, names)
+{
+	for (int v = 0; v < PLAN_VERB_COUNT; v++)
+		cr_assert_str_neq(plan_verb_name((enum plan_verb)v), "unknown");
+	cr_assert_str_eq(plan_verb_name(PLAN_VERB_COUNT), "unknown");
+}
