@@ -110,7 +110,7 @@ function eventsOf(req, res, q, who, app) {
 	mine.forEach((e) => sse(res, e));
 	const f = { res, tenant: who.tenant, app: app?.name };
 	followers.add(f);
-	req.on('close', () => followers.delete(f));
+	res.on('close', () => followers.delete(f));
 }
 
 function logsOf(req, res, app) {
@@ -119,7 +119,7 @@ function logsOf(req, res, app) {
 	const line = () => res.write(`data: ${iso(Date.now())} web.${1000 + (n % 3)} ${n++ % 23 === 7 ? HOSTILE : `GET /products/${n} 200 ${3 + (n % 40)}ms`}\n\n`);
 	for (let i = 0; i < 60; i++) line();
 	const t = setInterval(() => { for (let i = 0; i < Number(process.env.MOCK_LINES ?? 1); i++) line(); }, 500);
-	req.on('close', () => clearInterval(t));
+	res.on('close', () => clearInterval(t));
 }
 
 async function api(req, res, url, body) {

@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef } from 'preact/hooks';
 import { ApiError, appPath, get, send } from './api';
-import { bytes, cores, count, millis, percent, rate, safeUrl, visible } from './format';
+import { bytes, cores, count, fraction, millis, percent, rate, safeUrl, visible } from './format';
 import { Builds, Config, Domains, Formation, Instances, Push, Releases } from './panels';
 import { Plots } from './plot';
 import { usePoll } from './poll';
@@ -77,7 +77,10 @@ function Tiles(p: { app: App; instances: Instance[] | undefined }): JSX.Element 
 	const limit = (p.instances ?? []).reduce((n, i) => n + (i.memory_limit_bytes ?? 0), 0) || p.app.limits?.memory_bytes;
 	const st = s.status ?? {};
 	const total = Object.values(st).reduce((a, b) => a + b, 0);
-	const share = (k: string): string => (total ? `${(((st[k] ?? 0) / total) * 100).toFixed(st[k] && st[k]! < total / 100 ? 2 : 0)} %` : '–');
+	const share = (classes: string[]): string => {
+		const n = classes.reduce((a, k) => a + (st[k] ?? 0), 0);
+		return total ? fraction(n / total) : '–';
+	};
 	const cpuLimit = (p.app.limits?.cpu ?? 0) * Math.max(1, s.instances_running ?? 0);
 	return (
 		<div class="tiles">
@@ -88,14 +91,13 @@ function Tiles(p: { app: App; instances: Instance[] | undefined }): JSX.Element 
 				<Bar value={percent(s.cpu_cores, cpuLimit)} label="CPU of the limit" />
 			</Tile>
 			<Tile name="Requests" value={rate(s.requests_per_second)} of="s" note={`${count(s.requests_total)} in all`} />
-			<Tile name="Answer time" value={total ? millis(s.p50_ms) : '–'} note={`half of all; 99 % within ${total ? millis(s.p99_ms) : '–'}`} />
+			<Tile name="Answer time" value={total ? millis(s.p50_ms) : '–'} note={`median; p99 ${total ? millis(s.p99_ms) : '–'}`} />
 			<Tile
-				name="Answers"
-				value={share('2xx')}
-				of="good"
+				name="Good answers"
+				value={share(['2xx', '3xx'])}
 				note={
 					<>
-						<span class={st['4xx'] ? 'warn-text' : ''}>{share('4xx')} client errors</span> · <span class={st['5xx'] ? 'bad-text' : ''}>{share('5xx')} server errors</span>
+						<span class={st['4xx'] ? 'warn-text' : ''}>{share(['4xx'])} client errors</span> · <span class={st['5xx'] ? 'bad-text' : ''}>{share(['5xx'])} server errors</span>
 					</>
 				}
 			/>
@@ -162,6 +164,7 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 				<div>
 					<h1 tabIndex={-1}>
 						<Foreign text={a.name} max={60} /> <Badge state={a.state} />
+						{main.tone === 'ok' && <span class="well">{main.detail}</span>}
 					</h1>
 					<p class="sub">
 						{url && (
@@ -186,7 +189,7 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 				{mayDeploy && <Buttons app={a} refresh={refreshAll} />}
 			</div>
 			<Problem error={app.error} retry={app.refresh} />
-			{(main.tone !== 'ok' || !trouble) && <Callout words={main} />}
+			{main.tone !== 'ok' && <Callout words={main} />}
 			{trouble && <Callout words={trouble} />}
 			{!a.release && mayDeploy && <Push app={a} />}
 			{a.state !== 'empty' && (

@@ -108,7 +108,7 @@ export function AppsTable(p: { apps: App[]; loading: boolean; view: View; setVie
 					<thead>
 						<tr>
 							{columns.map((c) => (
-								<th key={c.key} scope="col" class={c.num ? 'num' : ''} aria-sort={view.sort === c.key ? (view.desc ? 'descending' : 'ascending') : 'none'}>
+								<th key={c.key} scope="col" class={`col-${c.key} ${c.num ? 'num' : ''}`} aria-sort={view.sort === c.key ? (view.desc ? 'descending' : 'ascending') : 'none'}>
 									<button class="sort" onClick={() => setView(sortBy(view, c.key))}>
 										{c.name}
 										<span class="sort-mark" aria-hidden="true">

@@ -52,6 +52,16 @@ export function percent(part: number | undefined, whole: number | undefined): nu
 	return Math.max(0, Math.min(100, (part / whole) * 100));
 }
 
+/** A share of 1 as per cent; never "100 %" or "0 %" when it is only nearly so. */
+export function fraction(f: number): string {
+	if (!Number.isFinite(f)) return DASH;
+	const p = f * 100;
+	if (p === 0 || p === 100) return `${p} %`;
+	if (p > 99.99) return '>99.99 %';
+	if (p < 0.01) return '<0.01 %';
+	return `${p > 99 || p < 1 ? p.toFixed(2) : p.toFixed(1)} %`;
+}
+
 /** "3 d 4 h", "12 min", "8 s". */
 export function span(seconds: number): string {
 	if (!Number.isFinite(seconds)) return DASH;

@@ -80,7 +80,7 @@ function NodeTiles(p: { node: Node; cpu: number | undefined }): JSX.Element {
 				of={`${count(wanted)} wanted`}
 				note={`${n.instances?.starting ? `${count(n.instances.starting)} starting · ` : ''}room for ${count(c.instances)}`}
 			>
-				<Bar value={percent(running, wanted)} label="Instances running of those wanted" />
+				<Bar plain value={percent(running, wanted)} label="Instances running of those wanted" />
 			</Tile>
 			<Tile name="Requests" value={rate(n.requests_per_second)} of="s" note={`${plural(n.apps, 'app')} of ${plural(n.tenants ?? 0, 'tenant')}`} />
 		</div>
@@ -133,7 +133,7 @@ function WhoUsesWhat(p: { apps: App[]; tenants: Tenant[] | undefined; chosen: st
 								{USES[by].format(u[by])}
 								<span class="muted">{of(u)}</span>
 							</span>
-							<Bar small value={(u[by] / top) * 100} label={`${u.name}: ${USES[by].name}`} />
+							<Bar small plain value={(u[by] / top) * 100} label={`${u.name}: ${USES[by].name}`} />
 						</button>
 					</li>
 				))}

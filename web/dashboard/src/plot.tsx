@@ -35,6 +35,10 @@ export function niceTop(max: number, binary: boolean): number {
 	return max;
 }
 
+function hourMinute(t: number): string {
+	return new Date(t * 1000).toTimeString().slice(0, 5);
+}
+
 function css(name: string): string {
 	return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -48,7 +52,7 @@ function options(series: Series, width: number, limit: number | undefined): uPlo
 	return {
 		width,
 		height: HEIGHT,
-		padding: [8, 8, 0, 0],
+		padding: [8, 16, 0, 0],
 		legend: { show: false },
 		cursor: { y: false, drag: { x: false, y: false, setScale: false }, sync: { key: SYNC.key }, points: { size: 7 } },
 		scales: {
@@ -56,7 +60,7 @@ function options(series: Series, width: number, limit: number | undefined): uPlo
 			y: { range: (_u, _min, max) => [0, niceTop(Math.max(max ?? 0, s.floor, limit ?? 0), binary)] },
 		},
 		axes: [
-			{ stroke: ink, font, grid: { show: false }, ticks: { show: false }, space: 70, size: 24 },
+			{ stroke: ink, font, grid: { show: false }, ticks: { show: false }, space: 60, size: 24, values: (_u, v) => v.map(hourMinute) },
 			{ stroke: ink, font, grid, ticks: { show: false }, size: 58, splits: (_u, _i, min, max) => [min, max / 2, max], values: (_u, v) => v.map((n) => s.format(n)) },
 		],
 		series: [{}, { stroke: css(s.color), width: 1.6, fill: `${css(s.color)}22`, points: { show: false }, spanGaps: false }],

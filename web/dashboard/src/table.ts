@@ -12,10 +12,10 @@ export interface View {
 	page: number; // from 0
 }
 
-export const FIRST_VIEW: View = { text: '', state: '', tenant: '', sort: 'name', desc: false, page: 0 };
+/** What needs a person stands at the top. */
+export const FIRST_VIEW: View = { text: '', state: '', tenant: '', sort: 'state', desc: false, page: 0 };
 export const PAGE_ROWS = 50;
 
-/** What needs a person comes first. */
 const STATE_ORDER: Record<string, number> = { crashed: 0, deploying: 1, starting: 2, paused: 3, stopped: 4, empty: 5, running: 6 };
 
 const value: Record<SortKey, (a: App) => string | number> = {

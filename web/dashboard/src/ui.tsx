@@ -14,8 +14,9 @@ export function Logo(): JSX.Element {
 	);
 }
 
-export function Badge(p: { state: string }): JSX.Element {
-	return <span class={`badge tone-${STATE_TONE[p.state] ?? 'idle'}`}>{visible(p.state, 24)}</span>;
+export function Badge(p: { state: string | null | undefined }): JSX.Element {
+	const state = p.state || 'unknown';
+	return <span class={`badge tone-${STATE_TONE[state] ?? 'idle'}`}>{visible(state, 24)}</span>;
 }
 
 /** Text of a tenant's. Isolated, so that its direction cannot reorder what stands beside it. */
@@ -28,8 +29,9 @@ export function Foreign(p: { text: string | undefined; max?: number; class?: str
 	);
 }
 
-export function Bar(p: { value: number; mark?: number | undefined; label: string; small?: boolean }): JSX.Element {
-	const tone = p.value >= 95 ? 'hot' : p.value >= 80 ? 'warm' : '';
+/** `plain`: being full is no trouble. */
+export function Bar(p: { value: number; mark?: number | undefined; label: string; small?: boolean; plain?: boolean }): JSX.Element {
+	const tone = p.plain ? '' : p.value >= 95 ? 'hot' : p.value >= 80 ? 'warm' : '';
 	return (
 		<div class={`bar ${p.small ? 'bar-small' : ''}`} role="meter" aria-label={p.label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(p.value)}>
 			<div class={`bar-fill ${tone}`} style={{ width: `${p.value}%` }} />

@@ -106,7 +106,7 @@ export function appWords(f: Facts): Words {
 				return { tone: 'bad', title: 'The first build failed', detail: sentence(build.error ?? ''), next: 'Its log is under Builds. Fix the cause and push again.' };
 			return { tone: 'idle', title: 'Waiting for the first push', detail: 'The app has an address, but nothing to run yet.', next: '' };
 		default:
-			return { tone: 'idle', title: visible(String(app.state), 40), detail: '', next: '' };
+			return { tone: 'idle', title: 'State unknown', detail: 'The node has not measured this app yet.', next: '' };
 	}
 }
 
