@@ -190,7 +190,7 @@ http.createServer((req, res) => {
 	if (!existsSync(file)) return problem(res, 404, 'Not found.');
 	res.writeHead(200, { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' });
 	res.end(readFileSync(file));
-}).listen(PORT, '127.0.0.1', () => console.log(`mock node: http://127.0.0.1:${PORT}/  tokens: ${Object.keys(ROLES).join(', ')}`));
+}).listen(PORT, '127.0.0.1', function () { console.log(`mock node: http://127.0.0.1:${this.address().port}/  tokens: ${Object.keys(ROLES).join(', ')}`); });
 
 setInterval(() => {
 	for (const a of apps.values()) if (a.stats.requests_per_second) a.stats.requests_per_second = Math.max(0.1, a.stats.requests_per_second * (0.95 + Math.random() * 0.1));
