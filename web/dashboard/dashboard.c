@@ -15,5 +15,6 @@ const struct dashboard_file *dashboard_find(const char *path)
 {
 	if (!strcmp(path, "/"))
 		path = "/index.html";
-	return bsearch(path, dashboard_files, sizeof dashboard_files / sizeof *dashboard_files, sizeof *dashboard_files, compare_path);
+	return bsearch(path, dashboard_files, sizeof dashboard_files / sizeof *dashboard_files, sizeof *dashboard_files,
+		       compare_path);
 }
