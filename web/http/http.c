@@ -191,6 +191,7 @@ static int http_rules(struct http_head *h, bool request)
 			f->drop = true;
 			websocket = ++upgrades == 1 && http_eq(f->value, "websocket");
 			break;
+		case HTTP_FIELD_REQUEST_ID:
 		case HTTP_FIELD_TE:
 		case HTTP_FIELD_TRAILER:
 		case HTTP_FIELD_KEEP_ALIVE:
@@ -335,8 +336,7 @@ static int http_request_rules(struct http_request *r, struct http_str authority)
 			if (!http_eq(f->value, "100-continue"))
 				return http_bad(&r->head, 417, "Expect is not \"100-continue\"");
 			r->expect_continue = r->head.minor == 1;
-		} else if (f->id == HTTP_FIELD_FORWARDED || f->id == HTTP_FIELD_REQUEST_ID ||
-			   f->id == HTTP_FIELD_PROXY) {
+		} else if (f->id == HTTP_FIELD_FORWARDED || f->id == HTTP_FIELD_PROXY) {
 			f->drop = true;
 		}
 	}

@@ -1,0 +1,283 @@
+/* A proxy worker alone, for conversations and benchmarks.  Test program; not part of the product.
+ *
+ * usage: worker [-p PORT]... [-c CONTROL_SOCKET] [-l ACCESS_LOG] [-w WORKER] [-f ROUTES]
+ * PORT 0 is chosen by the kernel; "port N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT": each becomes
+ * an app with one instance.  On standard input it takes what control would say, a line each, through a real channel:
+ *   app ID STATE WAIT_MS NAME | appdel ID | host APP HOST | hostdel APP HOST
+ *   inst APP ID ADDRESS:PORT up|draining | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker |
+ * newchan and prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
+#include "base/fd.h"
+#include "base/loop.h"
+#include "base/own.h"
+#include "base/parse.h"
+#include "web/proxy/messages.h"
+#include "web/proxy/proxy.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct loop *loop;
+static struct proxy *proxy;
+static struct stats_segment *stats;
+static struct chan *control;
+static unsigned worker;
+
+static void say(uint16_t type, const void *body, size_t len)
+{
+	if (chan_send(control, type, body, len, NULL, 0) < 0)
+		printf("error send\n");
+}
+
+static void on_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
+{
+	const struct proxy_msg_id *m = body;
+	const char *name = type == PROXY_BARRIER_DONE ? "done"
+			   : type == PROXY_DRAINED    ? "drained"
+			   : type == PROXY_WAKE	      ? "wake"
+						      : "failing";
+
+	(void)arg;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	printf("%s %" PRIu64 "\n", name, m->id);
+}
+
+static void on_gone(void *arg, const char *reason)
+{
+	(void)arg;
+	printf("gone %s\n", reason);
+	chan_close(control);
+	control = NULL;
+}
+
+static void new_channel(void)
+{
+	static const struct chan_ops ops = {.on_msg = on_msg, .on_gone = on_gone};
+	int pair[2];
+
+	chan_close(control);
+	if (chan_pair(pair) < 0 || proxy_control(proxy, pair[0]) < 0)
+		exit(2);
+	control = chan_new(loop, pair[1], proxy_rules_from_proxy, proxy_rules_from_proxy_count, &ops, NULL);
+}
+
+static void app(uint64_t id, uint32_t state, uint32_t wait, const char *name)
+{
+	struct proxy_msg_app m = {
+		.app = id, .tenant = 1, .slot = (uint32_t)(id % LIMIT_APPS), .state = state, .wait_ms = wait};
+
+	snprintf(m.name, sizeof m.name, "%s", name);
+	say(PROXY_APP, &m, sizeof m);
+}
+
+static void host(uint16_t type, uint64_t id, const char *name)
+{
+	struct proxy_msg_host m = {.app = id};
+
+	snprintf(m.host, sizeof m.host, "%s", name);
+	say(type, &m, sizeof m);
+}
+
+static void instance(uint64_t id, uint64_t inst, const char *address, uint16_t state)
+{
+	struct proxy_msg_instance m = {.app = id, .instance = inst, .state = state};
+	struct sockaddr_storage a;
+	unsigned len;
+	struct sockaddr_in in;
+
+	if (parse_sockaddr(address, "address", &a, &len, NULL) < 0) {
+		printf("error address\n");
+		return;
+	}
+	memcpy(&in, &a, sizeof in);
+	m.address = ntohl(in.sin_addr.s_addr);
+	m.port = ntohs(in.sin_port);
+	say(PROXY_INSTANCE, &m, sizeof m);
+}
+
+static void drain_over(void *arg)
+{
+	(void)arg;
+	printf("drain over\n");
+}
+
+static void show_stats(uint32_t slot)
+{
+	struct stats_sum s;
+
+	stats_sum_app(stats, slot, &s);
+	printf("stats requests=%" PRIu64 " 2xx=%" PRIu64 " 4xx=%" PRIu64 " 5xx=%" PRIu64 " none=%" PRIu64 " in=%" PRIu64
+	       " out=%" PRIu64 " errors=%" PRIu64 " waited=%" PRIu64 " in_flight=%" PRIu64 "\n",
+	       s.requests, s.status[2], s.status[4], s.status[5], s.status[0], s.bytes_in, s.bytes_out,
+	       s.upstream_errors, s.waited, s.in_flight);
+}
+
+static void show_worker(void)
+{
+	struct stats_worker *w = &stats->worker[worker];
+
+	printf("worker connections=%u upstreams=%u parked=%u bad=%" PRIu64 " unknown=%" PRIu64 "\n",
+	       atomic_load(&w->connections), atomic_load(&w->upstreams), atomic_load(&w->parked),
+	       atomic_load(&w->bad_requests), atomic_load(&w->unknown_hosts));
+}
+
+static void command(char *line)
+{
+	static const char *const states[] = {"serving", "empty", "crashed", "paused", "hold"};
+	char *w[6] = {NULL}, *save = NULL;
+	struct proxy_msg_id id;
+	int n = 0;
+
+	for (char *t = strtok_r(line, " \n", &save); t && n < 6; t = strtok_r(NULL, " \n", &save))
+		w[n++] = t;
+	if (n == 0)
+		return;
+	id.id = w[1] ? strtoull(w[1], NULL, 10) : 0;
+	if (!strcmp(w[0], "app") && n == 5) {
+		for (uint32_t s = 0; s < ARRAY_LEN(states); s++)
+			if (!strcmp(w[2], states[s]))
+				app(id.id, s, (uint32_t)atoi(w[3]), w[4]);
+	} else if (!strcmp(w[0], "appdel"))
+		say(PROXY_APP_DEL, &id, sizeof id);
+	else if (!strcmp(w[0], "host") && n == 3)
+		host(PROXY_HOST, id.id, w[2]);
+	else if (!strcmp(w[0], "hostdel") && n == 3)
+		host(PROXY_HOST_DEL, id.id, w[2]);
+	else if (!strcmp(w[0], "inst") && n == 5)
+		instance(id.id, strtoull(w[2], NULL, 10), w[3],
+			 !strcmp(w[4], "up") ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING);
+	else if (!strcmp(w[0], "instdel"))
+		say(PROXY_INSTANCE_DEL, &id, sizeof id);
+	else if (!strcmp(w[0], "barrier"))
+		say(PROXY_BARRIER, &id, sizeof id);
+	else if (!strcmp(w[0], "begin"))
+		say(PROXY_SYNC_BEGIN, NULL, 0);
+	else if (!strcmp(w[0], "end"))
+		say(PROXY_SYNC_END, NULL, 0);
+	else if (!strcmp(w[0], "drain"))
+		proxy_drain(proxy, (unsigned)id.id, drain_over, NULL);
+	else if (!strcmp(w[0], "stats"))
+		show_stats((uint32_t)id.id);
+	else if (!strcmp(w[0], "worker"))
+		show_worker();
+	else if (!strcmp(w[0], "newchan"))
+		new_channel();
+	else
+		printf("error command\n");
+}
+
+static void on_stdin(void *arg, short what)
+{
+	static char buf[65536];
+	static size_t len;
+	char *nl;
+	ssize_t n = read(0, buf + len, sizeof buf - 1 - len);
+
+	(void)arg;
+	(void)what;
+	if (n <= 0) {
+		loop_stop(loop);
+		return;
+	}
+	len += (size_t)n;
+	buf[len] = '\0';
+	while ((nl = memchr(buf, '\n', len))) {
+		size_t used = (size_t)(nl + 1 - buf);
+		*nl = '\0';
+		command(buf);
+		memmove(buf, buf + used, len - used + 1);
+		len -= used;
+	}
+}
+
+static void listen_on(int port)
+{
+	struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = in6addr_any};
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, off = 0;
+	socklen_t len = sizeof a;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 4096) < 0) {
+		perror("worker: listen");
+		exit(2);
+	}
+	getsockname(fd, (struct sockaddr *)&a, &len);
+	if (proxy_listen(proxy, fd, false) < 0)
+		exit(2);
+	printf("port %d\n", ntohs(a.sin6_port));
+}
+
+static void read_routes(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char name[LIMIT_HOST + 1], address[64];
+	uint64_t id = 1;
+
+	if (!f) {
+		perror(path);
+		exit(2);
+	}
+	for (; fscanf(f, "%253s %63s", name, address) == 2; id++) {
+		char label[LIMIT_APP_NAME + 1];
+		snprintf(label, sizeof label, "app-%u", (unsigned)id);
+		app(id, PROXY_APP_SERVING, 10000, label);
+		host(PROXY_HOST, id, name);
+		instance(id, id + 1000000, address, PROXY_INSTANCE_UP);
+	}
+	fclose(f);
+}
+
+int main(int argc, char **argv)
+{
+	struct proxy_config cfg = {.control_host = "tulou.test", .control_path = "", .node_name = "test", .log_fd = -1};
+	struct loop_io in = {.loop = NULL};
+	const char *routes = NULL;
+	struct err e;
+	int ports[8], count = 0, o, fd;
+
+	while ((o = getopt(argc, argv, "p:c:l:w:f:")) > 0) {
+		if (o == 'p' && count < 8)
+			ports[count++] = atoi(optarg);
+		else if (o == 'c')
+			snprintf(cfg.control_path, sizeof cfg.control_path, "%s", optarg);
+		else if (o == 'l')
+			cfg.log_fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+		else if (o == 'w')
+			cfg.worker = worker = (unsigned)atoi(optarg);
+		else if (o == 'f')
+			routes = optarg;
+		else
+			return 2;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	loop = loop_new();
+	fd = stats_create();
+	stats = fd >= 0 ? stats_map(fd, 1) : NULL;
+	if (!loop || !stats || !(proxy = proxy_new(loop, &cfg, stats, &e))) {
+		fprintf(stderr, "worker: cannot start\n");
+		return 2;
+	}
+	new_channel();
+	for (int i = 0; i < count; i++)
+		listen_on(ports[i]);
+	if (routes)
+		read_routes(routes);
+	if (fcntl(0, F_GETFD) >= 0)
+		loop_io_start(loop, &in, 0, EV_READ, on_stdin, NULL);
+	loop_run(loop);
+	loop_io_stop(&in);
+	chan_close(control);
+	proxy_free(proxy);
+	loop_free(loop);
+	return 0;
+}

@@ -1,0 +1,507 @@
+/* A client's connection: heads in, routing, parking, the way to the next request.  Layer web, proxy process. */
+#include "web/proxy/internal.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN_BUDGET 8 /* requests, or turns of a relay, of one client before others get theirs */
+
+#define S(x) (1u << CLIENT_##x)
+static const unsigned client_allowed[CLIENT_STATE_COUNT] = {
+	[CLIENT_IDLE] = S(HEAD) | S(CLOSED),
+	[CLIENT_HEAD] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
+	[CLIENT_PARKED] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
+	[CLIENT_CONNECT] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
+	[CLIENT_RELAY] = S(IDLE) | S(HEAD) | S(PARKED) | S(CONNECT) | S(RELAY) | S(TUNNEL) | S(LINGER) | S(CLOSED),
+	[CLIENT_TUNNEL] = S(CLOSED),
+	[CLIENT_LINGER] = S(CLOSED),
+	[CLIENT_CLOSED] = 0,
+};
+#undef S
+
+void client_move(struct client *c, enum client_state to)
+{
+	assert(client_allowed[c->state] >> to & 1);
+	c->state = to;
+}
+
+static void client_deadline(struct client *c, unsigned ms)
+{
+	wheel_set(&c->proxy->wheel, &c->timer, proxy_now(c->proxy) + ms * 1000ll);
+}
+
+static void client_on_io(void *arg, short what)
+{
+	struct client *c = arg;
+
+	if (c->state == CLIENT_CLOSED)
+		return;
+	conn_event(&c->conn, what);
+	client_run(c);
+}
+
+static void client_on_deadline(struct wheel_entry *e)
+{
+	struct client *c = PROXY_OF(e, struct client, timer);
+
+	switch ((enum client_state)c->state) {
+	case CLIENT_IDLE:
+	case CLIENT_LINGER:
+		client_close(c);
+		break;
+	case CLIENT_HEAD:
+		client_fault(c, FAULT_SLOW_REQUEST, 408, "the head of the request did not arrive within 10 seconds");
+		break;
+	case CLIENT_PARKED:
+		client_unpark(c);
+		client_fault(c, FAULT_APP_WAITED, 503, "");
+		break;
+	case CLIENT_CONNECT:
+	case CLIENT_RELAY:
+	case CLIENT_TUNNEL:
+		relay_on_deadline(c);
+		break;
+	case CLIENT_CLOSED:
+	case CLIENT_STATE_COUNT:
+		return;
+	}
+	client_run(c);
+}
+
+static void client_text_address(struct client *c, const struct sockaddr_storage *a)
+{
+	if (a->ss_family == AF_INET) {
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)a)->sin_addr, c->addr, sizeof c->addr);
+		c->port = ntohs(((const struct sockaddr_in *)(const void *)a)->sin_port);
+	} else if (a->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)a;
+		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+			inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], c->addr, sizeof c->addr);
+		else
+			inet_ntop(AF_INET6, &in6->sin6_addr, c->addr, sizeof c->addr);
+		c->port = ntohs(in6->sin6_port);
+	}
+}
+
+struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, uint16_t local_port)
+{
+	struct client *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->proxy = p;
+	c->timer.fn = client_on_deadline;
+	c->local_port = local_port;
+	c->conn.can_write = true;
+	client_text_address(c, peer);
+	if (conn_open(p, &c->conn, fd, client_on_io, c) < 0) {
+		free(c);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&p->clients, c, all);
+	p->client_count++;
+	stat_add32(&p->worker->connections, 1);
+	c->progress_us = proxy_now(p);
+	client_deadline(c, LIMIT_PROXY_KEEPALIVE_MS);
+	proxy_tick_start(p);
+	return c;
+}
+
+static void client_free(void *arg)
+{
+	free(arg);
+}
+
+void client_close(struct client *c)
+{
+	struct proxy *p = c->proxy;
+
+	if (c->state == CLIENT_CLOSED)
+		return;
+	client_unpark(c);
+	client_account(c);
+	client_move(c, CLIENT_CLOSED);
+	if (c->in_ready)
+		TAILQ_REMOVE(&p->ready, c, ready);
+	c->in_ready = false;
+	wheel_del(&p->wheel, &c->timer);
+	conn_close(p, &c->conn);
+	pbuf_put(p, &c->in);
+	if (p->parsed == c)
+		p->parsed = NULL;
+	TAILQ_REMOVE(&p->clients, c, all);
+	p->client_count--;
+	stat_add32(&p->worker->connections, -1);
+	stat_add(&p->worker->closed, 1);
+	proxy_address_put(p, c->address);
+	loop_defer(p->loop, client_free, c);
+	proxy_client_gone(p);
+}
+
+void client_account(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	struct stats_row *row = c->row;
+	int64_t now;
+
+	relay_drop(c);
+	if (c->logged || c->start_us == 0)
+		return;
+	c->logged = true;
+	now = proxy_now(p);
+	if (row) {
+		uint64_t us = (uint64_t)(now - c->start_us), q = us >> 7;
+		unsigned b = q ? 64 - (unsigned)__builtin_clzll(q) : 0;
+		stat_add(&row->status[c->status / 100], 1);
+		stat_add(&row->bytes_in, c->req.bytes);
+		stat_add(&row->bytes_out, c->res.bytes);
+		stat_add(&row->duration_us, us);
+		stat_add(&row->bucket[b < STATS_BUCKETS ? b : STATS_BUCKETS - 1], 1);
+		stat_add32(&row->in_flight, -1);
+	}
+	access_line(c, now);
+	c->row = NULL;
+	if (c->app)
+		routes_drop_app(p, c->app);
+	c->app = NULL;
+}
+
+/* A complete head stands at the start of c->in; p->req describes it. */
+static void client_begin(struct client *c, int len)
+{
+	struct proxy *p = c->proxy;
+	const struct http_request *r = &p->req;
+
+	c->head_len = c->in->r = (size_t)len;
+	c->start_us = proxy_now(p);
+	c->sent_us = c->first_us = 0;
+	c->logged = c->responding = c->req_broken = c->out_chunked = c->res_keep = c->up_keep = false;
+	c->attempts = c->infos = 0;
+	c->inst_id = 0;
+	c->status = 0;
+	c->window_us = 0;
+	c->method = (uint8_t)r->method;
+	c->minor0 = r->head.minor == 0;
+	c->keep_alive = r->head.keep_alive;
+	c->expect_continue = r->expect_continue;
+	c->upgrade = r->head.upgrade;
+	c->method_name = r->method_name;
+	c->target = r->target;
+	c->host = r->host;
+	memset(&c->req, 0, sizeof c->req);
+	memset(&c->res, 0, sizeof c->res);
+	c->req.mode = r->head.chunked ? BODY_CHUNKED : r->head.content_length > 0 ? BODY_LENGTH : BODY_NONE;
+	c->req.left = r->head.content_length;
+	c->req.done = c->req.mode == BODY_NONE;
+	head_request_id(c, r);
+}
+
+void client_reparse(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	int len;
+
+	if (p->parsed == c)
+		return;
+	/* The same bytes give the same answer. */
+	len = http_parse_request(c->in->data, c->head_len, 0, &p->req);
+	assert(len == (int)c->head_len);
+	(void)len;
+	p->parsed = c;
+}
+
+/* Nothing of the request is known but that it is bad. */
+static void client_bad_head(struct client *c, int status)
+{
+	struct proxy *p = c->proxy;
+
+	if (c->state == CLIENT_IDLE)
+		client_move(c, CLIENT_HEAD);
+	stat_add(&p->worker->bad_requests, 1);
+	client_fault(c, FAULT_REQUEST, (unsigned)status, p->req.head.why);
+}
+
+/* Forgets the request before, so that a fault in the next head is not said with its words. */
+static void client_blank(struct client *c)
+{
+	struct proxy *p = c->proxy;
+
+	c->start_us = proxy_now(p);
+	c->logged = c->responding = c->keep_alive = c->minor0 = false;
+	c->status = 0;
+	c->sent_us = c->first_us = 0;
+	c->method = HTTP_METHOD_OTHER;
+	c->head_len = 0;
+	c->inst_id = 0;
+	c->method_name = c->target = c->host = (struct http_str){"", 0};
+	memset(&c->req, 0, sizeof c->req);
+	memset(&c->res, 0, sizeof c->res);
+	head_request_id(c, NULL);
+}
+
+/* Reads once behind what is there; false when nothing came. */
+static bool client_fill(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	ssize_t n;
+
+	if (!c->conn.can_read)
+		return false;
+	if (!c->in && !(c->in = pbuf_get(p))) {
+		client_close(c);
+		return false;
+	}
+	n = conn_read(&c->conn, c->in->data + c->in->w, PBUF_SIZE - c->in->w);
+	if (n > 0) {
+		c->in->w += (size_t)n;
+		return true;
+	}
+	/* An idle connection holds no buffer. */
+	if (n != -EAGAIN)
+		client_close(c);
+	else if (c->in->w == 0)
+		pbuf_put(p, &c->in);
+	return false;
+}
+
+/* Reads and parses; true when a request was begun or answered. */
+static bool client_read_head(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	bool have = c->in && c->seen < c->in->w;
+	int len = 0;
+
+	while (len == 0) {
+		if (!have && !client_fill(c))
+			return false;
+		have = false;
+		p->parsed = NULL;
+		len = http_parse_request(c->in->data, c->in->w, c->seen, &p->req);
+		if (len != 0)
+			break;
+		c->seen = c->in->w;
+		c->conn.can_read = true;
+		if (c->state == CLIENT_IDLE) {
+			client_move(c, CLIENT_HEAD);
+			client_deadline(c, LIMIT_PROXY_HEAD_MS);
+		}
+	}
+	if (len < 0) {
+		client_blank(c);
+		client_bad_head(c, -len);
+		return true;
+	}
+	p->parsed = c;
+	if (c->state == CLIENT_IDLE)
+		client_move(c, CLIENT_HEAD);
+	client_begin(c, len);
+	client_route(c);
+	return true;
+}
+
+static void client_park(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	struct app *a = c->app;
+
+	if (a->parked_count >= LIMIT_PROXY_PARKED_APP || p->parked_count >= LIMIT_PROXY_PARKED_WORKER) {
+		client_fault(c, FAULT_APP_CROWDED, 503, "");
+		return;
+	}
+	client_move(c, CLIENT_PARKED);
+	c->is_parked = true;
+	TAILQ_INSERT_TAIL(&a->parked, c, parked);
+	a->parked_count++;
+	p->parked_count++;
+	stat_add32(&p->worker->parked, 1);
+	if (a->row)
+		stat_add(&a->row->waited, 1);
+	wheel_set(&p->wheel, &c->timer, c->start_us + a->wait_ms * 1000ll);
+	proxy_tick_start(p);
+	if (a->state == PROXY_APP_SERVING)
+		routes_wake(p, a);
+}
+
+void client_unpark(struct client *c)
+{
+	struct proxy *p = c->proxy;
+
+	if (!c->is_parked)
+		return;
+	c->is_parked = false;
+	TAILQ_REMOVE(&c->app->parked, c, parked);
+	c->app->parked_count--;
+	p->parked_count--;
+	stat_add32(&p->worker->parked, -1);
+}
+
+static bool client_find_app(struct client *c)
+{
+	struct proxy *p = c->proxy;
+
+	c->app = routes_find(p, c->host, c);
+	if (!c->app) {
+		stat_add(&p->worker->unknown_hosts, 1);
+		client_fault(c, FAULT_UNKNOWN_HOST, 404, "");
+		return false;
+	}
+	c->app->refs++;
+	c->row = c->app->row;
+	if (c->row) {
+		stat_add(&c->row->requests, 1);
+		stat_add32(&c->row->in_flight, 1);
+		atomic_store_explicit(&c->row->last_ms, (uint64_t)(c->start_us / 1000), memory_order_relaxed);
+	}
+	return true;
+}
+
+void client_route(struct client *c)
+{
+	static const enum fault faults[PROXY_APP_STATE_COUNT] = {
+		[PROXY_APP_EMPTY] = FAULT_APP_EMPTY,
+		[PROXY_APP_CRASHED] = FAULT_APP_CRASHED,
+		[PROXY_APP_PAUSED] = FAULT_APP_PAUSED,
+	};
+	struct proxy *p = c->proxy;
+	struct instance *i;
+
+	if (!c->app && !client_find_app(c))
+		return;
+	if (c->app->dead) {
+		client_fault(c, FAULT_APP_GONE, 404, "");
+		return;
+	}
+	if (faults[c->app->state] != FAULT_NONE) {
+		client_fault(c, faults[c->app->state], 503, "");
+		return;
+	}
+	i = c->app->state == PROXY_APP_HOLD ? NULL : routes_pick(p, c->app, c->tried, c->attempts);
+	if (i)
+		relay_start(c, i, false);
+	else if (c->state == CLIENT_CONNECT || c->attempts > 0)
+		client_fault(c, c->app->control ? FAULT_CONTROL_AWAY : FAULT_APP_REFUSED, 502, "");
+	else
+		client_park(c);
+}
+
+void client_fault(struct client *c, enum fault f, unsigned status, const char *why)
+{
+	struct proxy *p = c->proxy;
+	struct iovec iov = {.iov_base = p->wbuf};
+	bool close;
+
+	relay_drop(c);
+	if (c->start_us == 0)
+		client_blank(c);
+	/* An answer has begun, or bytes for the client wait already: all that can be said is the end. */
+	if (c->responding || c->conn.out) {
+		client_close(c);
+		return;
+	}
+	close = !c->keep_alive || !c->req.done || p->draining || f == FAULT_REQUEST || f == FAULT_SLOW_REQUEST;
+	iov.iov_len = fault_page(c, f, &status, why, close, p->wbuf);
+	c->responding = true;
+	c->res_keep = !close;
+	c->res.done = true;
+	c->status = (uint16_t)status;
+	if (c->state != CLIENT_RELAY)
+		client_move(c, CLIENT_RELAY);
+	c->progress_us = proxy_now(p);
+	client_deadline(c, LIMIT_PROXY_RESPONSE_MS);
+	c->written += iov.iov_len;
+	if (conn_send(p, &c->conn, &iov, 1) < 0)
+		client_close(c);
+}
+
+void client_finish(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	size_t left;
+
+	client_account(c);
+	c->start_us = 0;
+	c->seen = 0;
+	if (p->parsed == c)
+		p->parsed = NULL;
+	c->progress_us = proxy_now(p);
+	if (!c->res_keep || !c->req.done) {
+		/* What the client may still be sending is read and thrown away: closing over it would reset the
+		 * connection, and the client might never see the answer. */
+		if (c->req.done && !c->keep_alive && c->in && c->in->r == c->in->w) {
+			client_close(c);
+			return;
+		}
+		pbuf_put(p, &c->in);
+		client_move(c, CLIENT_LINGER);
+		c->lingered = 0;
+		c->conn.can_read = true;
+		shutdown(c->conn.fd, SHUT_WR);
+		client_deadline(c, LIMIT_PROXY_LINGER_MS);
+		return;
+	}
+	left = c->in ? c->in->w - c->in->r : 0;
+	if (left > 0) {
+		memmove(c->in->data, c->in->data + c->in->r, left);
+		c->in->r = 0;
+		c->in->w = left;
+		client_move(c, CLIENT_HEAD);
+		client_deadline(c, LIMIT_PROXY_HEAD_MS);
+		return;
+	}
+	pbuf_put(p, &c->in);
+	client_move(c, CLIENT_IDLE);
+	client_deadline(c, LIMIT_PROXY_KEEPALIVE_MS);
+}
+
+static void client_linger(struct client *c)
+{
+	struct proxy *p = c->proxy;
+
+	while (c->conn.can_read) {
+		ssize_t n = conn_read(&c->conn, p->rbuf, sizeof p->rbuf);
+		if (n == -EAGAIN)
+			return;
+		c->lingered += n > 0 ? (size_t)n : 0;
+		if (n <= 0 || c->lingered > LIMIT_PROXY_LINGER_BYTES) {
+			client_close(c);
+			return;
+		}
+		c->conn.can_read = true;
+	}
+}
+
+void client_run(struct client *c)
+{
+	for (unsigned i = 0;; i++) {
+		bool again = false;
+		if (i == RUN_BUDGET) {
+			proxy_ready(c);
+			return;
+		}
+		switch ((enum client_state)c->state) {
+		case CLIENT_IDLE:
+		case CLIENT_HEAD:
+			again = client_read_head(c);
+			break;
+		case CLIENT_CONNECT:
+		case CLIENT_RELAY:
+			again = relay_run(c);
+			break;
+		case CLIENT_TUNNEL:
+			again = tunnel_run(c);
+			break;
+		case CLIENT_LINGER:
+			client_linger(c);
+			break;
+		case CLIENT_PARKED:
+		case CLIENT_CLOSED:
+		case CLIENT_STATE_COUNT:
+			break;
+		}
+		if (!again)
+			return;
+	}
+}

@@ -1,0 +1,153 @@
+/* The answers we give ourselves: which of us failed, and what to do.  Layer web, proxy process.
+ * Nothing that a client or an app sent appears in them but the request id, which is a token. */
+#include "web/proxy/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	unsigned status, retry_s; /* status 0: the caller's */
+	const char *name;	  /* for machines */
+	const char *who;	  /* which of us failed */
+	const char *what, *todo;
+} fault_rows[FAULT_COUNT] = {
+	[FAULT_REQUEST] = {0, 0, "bad-request", "The request", "The request breaks the rules of HTTP",
+			   "Correct the program that sent it; repeating the request as it is will not help."},
+	[FAULT_SLOW_REQUEST] = {408, 0, "slow-request", "The request", "The request came too slowly",
+				"Try again over a better connection."},
+	[FAULT_UNKNOWN_HOST] =
+		{404, 0, "unknown-host", "The address", "No app is served under this name",
+		 "Check the address. If the app is yours: is it created, and is this domain added to it?"},
+	[FAULT_APP_REFUSED] =
+		{502, 2, "app-refused", "The app", "The app does not accept connections",
+		 "Try again in a moment. If the app is yours: does it listen on $PORT? Its log tells more."},
+	[FAULT_APP_CLOSED] =
+		{502, 0, "app-closed", "The app", "The app closed the connection without an answer",
+		 "If the app is yours: it probably crashed while it worked on this request; its log tells more."},
+	[FAULT_APP_BAD_ANSWER] = {502, 0, "app-bad-answer", "The app", "The app's answer breaks the rules of HTTP",
+				  "If the app is yours: correct how it writes its answer."},
+	[FAULT_APP_SLOW] = {504, 0, "app-slow", "The app", "The app did not answer in time",
+			    "Try again later. If the app is yours: answer within 60 seconds, and do longer work in the "
+			    "background."},
+	[FAULT_APP_SLOW_CONNECT] = {504, 2, "app-stuck", "The app", "The app does not take new connections",
+				    "Try again in a moment. If the app is yours: it may be overloaded or stuck."},
+	[FAULT_APP_EMPTY] = {503, 30, "app-empty", "The app", "The app has nothing running",
+			     "If the app is yours: deploy it, or scale its web process to at least 1."},
+	[FAULT_APP_CRASHED] =
+		{503, 30, "app-crashed", "The app", "The app keeps crashing",
+		 "If the app is yours: its log and events say why it ends. It is started again from time to time."},
+	[FAULT_APP_PAUSED] = {503, 60, "app-paused", "The app's owner", "The app is paused",
+			      "Its owner can resume it."},
+	[FAULT_APP_WAITED] = {503, 2, "app-not-up", "The app", "The app did not come up in time",
+			      "Try again in a moment. If the app is yours: its log tells how far the start came."},
+	[FAULT_APP_CROWDED] = {503, 5, "app-crowded", "The app", "Too many requests wait for the app to come up",
+			       "Try again in a moment."},
+	[FAULT_APP_GONE] = {404, 0, "unknown-host", "The address", "No app is served under this name",
+			    "Check the address. If the app is yours: is it created, and is this domain added to it?"},
+	[FAULT_CONTROL_AWAY] = {503, 2, "control-away", "Tulou", "The control plane is restarting",
+				"Try again in a moment. Apps are not affected."},
+	[FAULT_BUSY] = {503, 2, "busy", "Tulou", "This host is out of connections or memory", "Try again in a moment."},
+};
+
+enum fault_form { FORM_PLAIN, FORM_JSON, FORM_HTML };
+
+static bool fault_has(struct http_str v, const char *what)
+{
+	return memmem(v.p, v.n, what, strlen(what)) != NULL;
+}
+
+static enum fault_form fault_form(struct client *c)
+{
+	struct proxy *p = c->proxy;
+
+	/* A head that was refused may have been left half way. */
+	if (c->head_len == 0 || c->host.n == 0)
+		return FORM_PLAIN;
+	client_reparse(c);
+	for (unsigned i = 0; i < p->req.head.count; i++) {
+		const struct http_field *f = &p->req.head.fields[i];
+		if (f->id != HTTP_FIELD_ACCEPT)
+			continue;
+		if (fault_has(f->value, "text/html"))
+			return FORM_HTML;
+		if (fault_has(f->value, "json"))
+			return FORM_JSON;
+	}
+	return FORM_PLAIN;
+}
+
+static int fault_body(struct client *c, enum fault f, unsigned status, const char *why, enum fault_form form, char *out,
+		      size_t cap)
+{
+	const char *who = fault_rows[f].who, *what = fault_rows[f].what, *todo = fault_rows[f].todo;
+	const char *sep = why[0] ? ": " : "";
+	int id = c->id_len;
+
+	switch (form) {
+	case FORM_HTML:
+		return snprintf(
+			out, cap,
+			"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+			"<meta name=\"viewport\" content=\"width=device-width\"><title>%u %s</title>\n"
+			"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;"
+			"color:#222;background:#fff}h1{font-size:1.4em}small{color:#666}"
+			"@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}</style></head>\n"
+			"<body><h1>%s</h1><p>%s%s%s.</p><p>%s</p>\n"
+			"<p><small>%u %s &middot; failed: %s &middot; request %.*s</small></p></body></html>\n",
+			status, http_reason(status), what, what, sep, why, todo, status, http_reason(status), who, id,
+			c->id);
+	case FORM_JSON:
+		return snprintf(out, cap,
+				"{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s%s%s. %s\","
+				"\"fault\":\"%s\",\"request_id\":\"%.*s\"}\n",
+				http_reason(status), status, what, sep, why, todo, fault_rows[f].name, id, c->id);
+	case FORM_PLAIN:
+		break;
+	}
+	return snprintf(out, cap, "%u %s\n%s%s%s.\n%s\nfailed: %s, request %.*s\n", status, http_reason(status), what,
+			sep, why, todo, who, id, c->id);
+}
+
+/* `why` inside JSON and HTML: our own constant text, with quotes at most. */
+static void fault_clean(char *out, size_t cap, const char *why)
+{
+	size_t n = 0;
+
+	for (; *why && n + 1 < cap; why++)
+		if (*why != '"' && *why != '<' && *why != '&' && *why != '\\')
+			out[n++] = *why;
+	out[n] = '\0';
+}
+
+size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *why, bool close, char *out)
+{
+	static const char *const types[] = {
+		[FORM_PLAIN] = "text/plain; charset=utf-8",
+		[FORM_JSON] = "application/problem+json",
+		[FORM_HTML] = "text/html; charset=utf-8",
+	};
+	enum fault_form form = fault_form(c);
+	char body[2048], clean[160], retry[40] = "";
+	int n, len;
+
+	if (fault_rows[f].status)
+		*status = fault_rows[f].status;
+	fault_clean(clean, sizeof clean, why);
+	len = fault_body(c, f, *status, clean, form, body, sizeof body);
+	if (fault_rows[f].retry_s)
+		snprintf(retry, sizeof retry, "Retry-After: %u\r\n", fault_rows[f].retry_s);
+	n = snprintf(out, PBUF_SIZE,
+		     "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+		     "X-Content-Type-Options: nosniff\r\nX-Request-Id: %.*s\r\nTulou-Fault: %s\r\n%s%s%s\r\n",
+		     *status, http_reason(*status), types[form], len, c->id_len, c->id, fault_rows[f].name, retry,
+		     *status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "",
+		     close	 ? "Connection: close\r\n"
+		     : c->minor0 ? "Connection: keep-alive\r\n"
+				 : "");
+	if (c->method != HTTP_METHOD_HEAD) {
+		memcpy(out + n, body, (size_t)len);
+		c->res.bytes = (uint64_t)len;
+		n += len;
+	}
+	return (size_t)n;
+}

@@ -1,0 +1,141 @@
+/* Heads on the way out: written anew from what was parsed, framing and forwarding fields always ours.
+ * Layer web, proxy process. */
+#include "web/proxy/internal.h"
+
+#include <string.h>
+
+static const char head_hex[] = "0123456789abcdef";
+
+static inline char *put(char *o, const char *p, size_t n)
+{
+	memcpy(o, p, n);
+	return o + n;
+}
+
+#define PUT(o, lit) put(o, lit, sizeof(lit) - 1)
+
+static char *put_number(char *o, uint64_t v)
+{
+	char rev[20];
+	size_t k = 0;
+
+	do
+		rev[k++] = (char)('0' + v % 10);
+	while (v /= 10);
+	while (k)
+		*o++ = rev[--k];
+	return o;
+}
+
+static char *put_fields(char *o, const struct http_head *h)
+{
+	for (unsigned i = 0; i < h->count; i++) {
+		const struct http_field *f = &h->fields[i];
+		if (f->drop)
+			continue;
+		o = put(o, f->name.p, f->name.n);
+		*o++ = ':';
+		*o++ = ' ';
+		o = put(o, f->value.p, f->value.n);
+		*o++ = '\r';
+		*o++ = '\n';
+	}
+	return o;
+}
+
+/* splitmix64: a bijection, so a worker never says the same number twice. */
+static uint64_t head_mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15ull;
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+
+void head_request_id(struct client *c, const struct http_request *r)
+{
+	struct proxy *p = c->proxy;
+	uint64_t x;
+
+	for (unsigned i = 0; r && i < r->head.count; i++) {
+		const struct http_field *f = &r->head.fields[i];
+		if (f->id == HTTP_FIELD_REQUEST_ID && http_is_token(f->value, REQUEST_ID_MAX)) {
+			memcpy(c->id, f->value.p, f->value.n);
+			c->id_len = (uint8_t)f->value.n;
+			return;
+		}
+	}
+	x = head_mix(p->id_next++);
+	for (unsigned i = 0; i < 8; i++)
+		c->id[i] = head_hex[p->id_seed >> (i * 4) & 15];
+	for (unsigned i = 0; i < 16; i++)
+		c->id[8 + i] = head_hex[x >> (i * 4) & 15];
+	c->id_len = REQUEST_ID_OURS;
+}
+
+size_t head_request(struct client *c, const struct http_request *r, char *out)
+{
+	char *o = out;
+
+	o = put(o, r->method_name.p, r->method_name.n);
+	*o++ = ' ';
+	o = put(o, r->target.p, r->target.n);
+	o = PUT(o, " HTTP/1.1\r\nHost: ");
+	o = put(o, r->host.p, r->host.n);
+	o = PUT(o, "\r\n");
+	o = put_fields(o, &r->head);
+	o = PUT(o, "X-Forwarded-For: ");
+	o = put(o, c->addr, strlen(c->addr));
+	o = PUT(o, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
+	o = put(o, r->host.p, r->host.n);
+	o = PUT(o, "\r\nX-Forwarded-Port: ");
+	o = put_number(o, c->local_port);
+	o = PUT(o, "\r\nX-Request-Id: ");
+	o = put(o, c->id, c->id_len);
+	o = PUT(o, "\r\n");
+	if (c->upgrade) {
+		o = PUT(o, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
+	} else if (r->head.chunked) {
+		o = PUT(o, "Transfer-Encoding: chunked\r\n");
+	} else if (r->head.content_length >= 0) {
+		o = PUT(o, "Content-Length: ");
+		o = put_number(o, (uint64_t)r->head.content_length);
+		o = PUT(o, "\r\n");
+	}
+	o = PUT(o, "\r\n");
+	return (size_t)(o - out);
+}
+
+size_t head_response(struct client *c, const struct http_response *r, bool info, char *out)
+{
+	char *o = out;
+
+	o = PUT(o, "HTTP/1.1 ");
+	o = put_number(o, r->status);
+	*o++ = ' ';
+	o = put(o, r->reason.p, r->reason.n);
+	o = PUT(o, "\r\n");
+	o = put_fields(o, &r->head);
+	if (info) {
+		if (r->status == 101)
+			o = PUT(o, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
+		o = PUT(o, "\r\n");
+		return (size_t)(o - out);
+	}
+	o = PUT(o, "X-Request-Id: ");
+	o = put(o, c->id, c->id_len);
+	o = PUT(o, "\r\n");
+	if (c->out_chunked) {
+		o = PUT(o, "Transfer-Encoding: chunked\r\n");
+	} else if (r->head.content_length >= 0 && r->status != 204) {
+		o = PUT(o, "Content-Length: ");
+		o = put_number(o, (uint64_t)r->head.content_length);
+		o = PUT(o, "\r\n");
+	}
+	if (!c->res_keep)
+		o = PUT(o, "Connection: close\r\n");
+	else if (c->minor0)
+		o = PUT(o, "Connection: keep-alive\r\n");
+	o = PUT(o, "\r\n");
+	return (size_t)(o - out);
+}

@@ -1,0 +1,376 @@
+/* What the files of web/proxy share.  Layer web, proxy process.
+ *
+ * Ownership: the proxy owns clients, apps, hosts and upstreams.  An app lives until it is deleted and no client and no
+ * instance refers to it; an instance until it is deleted and neither a client nor an upstream refers to it. */
+#ifndef TULOU_WEB_PROXY_INTERNAL_H
+#define TULOU_WEB_PROXY_INTERNAL_H
+
+#include "base/chan.h"
+#include "base/map.h"
+#include "config/limits.h"
+#include "web/http/chunked.h"
+#include "web/http/http.h"
+#include "web/proxy/messages.h"
+#include "web/proxy/proxy.h"
+
+#include <netinet/in.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+
+/* ---- deadlines: a wheel of 262 ms ticks, moved lazily (wheel.c) ---- */
+#define WHEEL_SHIFT 18
+#define WHEEL_SLOTS 512
+
+struct wheel_entry {
+	LIST_ENTRY(wheel_entry) link;
+	int64_t deadline_us; /* monotonic, 0 = none */
+	int64_t tick;	     /* of the slot it hangs in, 0 = in none */
+	void (*fn)(struct wheel_entry *e);
+};
+
+struct wheel {
+	LIST_HEAD(, wheel_entry) slot[WHEEL_SLOTS];
+	int64_t tick; /* the next one to run */
+	size_t count;
+};
+
+void wheel_init(struct wheel *w, int64_t now_us);
+/* Sets or moves the deadline; moving it further away costs one store. */
+void wheel_set(struct wheel *w, struct wheel_entry *e, int64_t deadline_us);
+void wheel_del(struct wheel *w, struct wheel_entry *e);
+void wheel_run(struct wheel *w, int64_t now_us);
+
+/* ---- connections (conn.c) ---- */
+#define PBUF_SIZE                                                                                                      \
+	50176 /* a head of 32 KiB and a body window; not a power of two, so that buffers do not share cache sets */
+
+struct pbuf {
+	struct pbuf *next;
+	size_t r, w; /* content is data[r..w) */
+	char data[PBUF_SIZE];
+};
+
+/* A non-blocking stream socket, registered once, edge-triggered: can_read and can_write remember the edges. */
+struct conn {
+	struct loop_io io;
+	int fd;
+	bool can_read, can_write;
+	bool closing;	  /* the peer ended its direction (EPOLLRDHUP): read on until 0 */
+	struct pbuf *out; /* owned; what the socket did not take yet, NULL when nothing */
+};
+
+struct proxy;
+struct address;
+struct pbuf *pbuf_get(struct proxy *p);
+void pbuf_put(struct proxy *p, struct pbuf **b);
+
+int conn_open(struct proxy *p, struct conn *c, int fd, void (*fn)(void *arg, short what), void *arg);
+void conn_close(struct proxy *p, struct conn *c);
+void conn_event(struct conn *c, short what);
+/* Reads once.  > 0 bytes, 0 end of stream, -EAGAIN, or another negative errno. */
+ssize_t conn_read(struct conn *c, void *p, size_t n);
+/* Writes what the socket takes and keeps the rest in c->out (which must be empty before).  0 or negative errno. */
+int conn_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n);
+/* Writes from c->out.  0 (c->out may still be there), or negative errno. */
+int conn_flush(struct proxy *p, struct conn *c);
+
+/* ---- routes (routes.c) ---- */
+struct client;
+struct upstream;
+TAILQ_HEAD(client_list, client);
+TAILQ_HEAD(upstream_list, upstream);
+
+struct app {
+	uint64_t id, tenant;
+	uint32_t slot, state, wait_ms;
+	char name[LIMIT_APP_NAME + 1];
+	bool control, dead;
+	unsigned mark;		     /* of the last sync that named it */
+	unsigned refs;		     /* clients and instances that point here */
+	struct stats_row *row;	     /* borrowed; NULL for control */
+	struct instance **instances; /* owned array of borrowed pointers */
+	unsigned instance_count, instance_cap, next;
+	struct client_list parked;
+	unsigned parked_count;
+	int64_t wake_us; /* when PROXY_WAKE was sent */
+};
+
+struct instance {
+	uint64_t id;
+	struct app *app;
+	uint32_t state;
+	bool dead, drain_told;
+	unsigned mark;
+	unsigned in_flight, upstreams; /* clients and connections that point here */
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_un un;
+	} addr;
+	socklen_t addr_len;
+	struct upstream_list idle;
+	unsigned idle_count;
+	int64_t failed_us;  /* last refused connection, 0 = none */
+	int64_t failing_us; /* when PROXY_FAILING was sent */
+};
+
+struct host {
+	struct app *app; /* borrowed */
+	unsigned mark;
+	size_t len;
+	char name[LIMIT_HOST + 1]; /* "*.x" is kept as ".x" in the other map */
+	bool wildcard;
+};
+
+int routes_init(struct proxy *p, const struct proxy_config *cfg);
+void routes_done(struct proxy *p);
+void routes_message(struct proxy *p, uint16_t type, const void *body);
+/* The app for a checked Host field, NULL when there is none. */
+struct app *routes_find(struct proxy *p, struct http_str host, struct client *c);
+/* The instance with the fewest requests in flight that is up and not among tried[0..n); NULL when there is none. */
+struct instance *routes_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n);
+bool routes_has_up(const struct app *a);
+/* A client stops pointing to app and instance; may free them. */
+void routes_drop_app(struct proxy *p, struct app *a);
+void routes_drop_instance(struct proxy *p, struct instance *i);
+void routes_request_done(struct proxy *p, struct instance *i);
+void routes_wake(struct proxy *p, struct app *a);
+void routes_failing(struct proxy *p, struct instance *i);
+
+/* ---- upstream connections (upstream.c) ---- */
+struct upstream {
+	struct conn conn;
+	struct wheel_entry timer;
+	struct proxy *proxy;
+	struct instance *inst;		 /* borrowed, counted in inst->upstreams; never changes */
+	struct client *client;		 /* borrowed; NULL while idle */
+	TAILQ_ENTRY(upstream) idle, lru; /* while idle */
+	struct pbuf *in;		 /* owned; an incomplete head */
+	size_t seen;
+	bool connected, reused, closed, pooled;
+};
+
+/* An idle connection (fresh: never one), or a new one that may still be connecting.  NULL with errno. */
+struct upstream *upstream_get(struct proxy *p, struct instance *i, struct client *c, bool fresh);
+/* Keeps it for the next request of the same instance. */
+void upstream_keep(struct upstream *u);
+void upstream_close(struct upstream *u);
+void upstream_close_idle(struct instance *i);
+/* For requests that cannot be repeated: false when the peer closed it or said something in the meantime. */
+bool upstream_quiet(struct upstream *u);
+
+/* ---- clients (client.c, relay.c, head.c, fault.c) ---- */
+enum client_state {
+	CLIENT_IDLE,
+	CLIENT_HEAD,
+	CLIENT_PARKED,
+	CLIENT_CONNECT,
+	CLIENT_RELAY,
+	CLIENT_TUNNEL,
+	CLIENT_LINGER,
+	CLIENT_CLOSED,
+	CLIENT_STATE_COUNT,
+};
+
+enum body_mode { BODY_NONE, BODY_LENGTH, BODY_CHUNKED, BODY_EOF };
+
+struct body {
+	uint8_t mode; /* enum body_mode: how it comes in */
+	bool done;    /* all of it was read and passed on */
+	int64_t left; /* BODY_LENGTH */
+	struct chunked chunked;
+	uint64_t bytes;
+};
+
+/* Faults that we answer ourselves (fault.c). */
+enum fault {
+	FAULT_NONE,
+	FAULT_REQUEST, /* the head or body is malformed: the status comes from the parser */
+	FAULT_SLOW_REQUEST,
+	FAULT_UNKNOWN_HOST,
+	FAULT_APP_REFUSED,
+	FAULT_APP_CLOSED,
+	FAULT_APP_BAD_ANSWER,
+	FAULT_APP_SLOW,
+	FAULT_APP_SLOW_CONNECT,
+	FAULT_APP_EMPTY,
+	FAULT_APP_CRASHED,
+	FAULT_APP_PAUSED,
+	FAULT_APP_WAITED,
+	FAULT_APP_CROWDED,
+	FAULT_APP_GONE,
+	FAULT_CONTROL_AWAY,
+	FAULT_BUSY,
+	FAULT_COUNT,
+};
+
+#define REQUEST_ID_MAX 64
+#define REQUEST_ID_OURS 24
+
+struct client {
+	struct conn conn;
+	struct wheel_entry timer;
+	struct proxy *proxy;
+	TAILQ_ENTRY(client) all, ready, parked;
+	struct pbuf *in; /* owned while a request is there: head, then body bytes, then pipelined requests */
+	uint8_t state;	 /* enum client_state; changed by client_move() alone */
+	bool in_ready, is_parked;
+	bool keep_alive, expect_continue, upgrade, minor0; /* of the request */
+	uint8_t method;					   /* enum http_method */
+	bool responding; /* a byte of the answer's head went out, or was kept to go out */
+	bool out_chunked, res_keep, up_keep, req_broken, tunnel_in_end, tunnel_out_end, logged;
+	bool window_fed; /* the client moved enough in this window, or was not the one waited for */
+	uint8_t attempts, infos;
+	uint16_t status;
+	uint16_t port, local_port;
+	uint8_t id_len;
+	size_t seen;				   /* bytes of an incomplete head that were scanned */
+	size_t head_len;			   /* of the current request in in->data */
+	struct upstream *up;			   /* owned while set */
+	struct app *app;			   /* counted in refs */
+	struct instance *inst;			   /* counted in in_flight */
+	uint64_t inst_id;			   /* of the last attempt, for the log */
+	struct stats_row *row;			   /* borrowed; counted in its in_flight */
+	struct http_str method_name, target, host; /* in in->data */
+	struct body req, res;
+	uint64_t tried[LIMIT_PROXY_ATTEMPTS];
+	uint64_t window_mark;		     /* bytes at the window's start */
+	int64_t window_us;		     /* end of the window, 0 = none runs */
+	int64_t start_us, sent_us, first_us; /* head complete, sent to the app, first byte back */
+	int64_t progress_us;		     /* last byte to or from the app */
+	uint64_t written;		     /* bytes given to the client's socket or kept for it */
+	size_t lingered;
+	struct address *address; /* its share of the connections of one address, NULL when not counted */
+	char addr[INET6_ADDRSTRLEN];
+	char id[REQUEST_ID_MAX + 1];
+};
+
+struct listener {
+	struct proxy *proxy;
+	struct loop_io io;
+	int fd;
+	uint16_t port;
+	bool open;
+};
+
+struct proxy {
+	struct loop *loop;
+	struct stats_segment *stats;
+	struct stats_worker *worker;
+	unsigned index;
+	char node_name[LIMIT_HOST + 1];
+	int64_t now_us;	     /* of this turn, 0 = not read yet */
+	int64_t wall_off_us; /* wall time minus monotonic */
+	struct wheel wheel;
+	struct loop_timer tick;
+	struct client_list clients, ready;
+	struct loop_timer ready_timer;
+	struct upstream_list lru; /* idle upstreams, oldest first */
+	unsigned client_count, client_max, upstream_count, idle_count, parked_count;
+	struct pbuf *free_bufs;
+	unsigned free_count;
+	struct listener listeners[LIMIT_LISTEN * 2];
+	unsigned listener_count;
+	bool accepting;
+	struct loop_timer pause;
+	struct map *addresses; /* struct address by 16 bytes */
+	/* routes */
+	struct map *apps, *instances, *hosts, *wildcards;
+	unsigned mark;
+	bool syncing;
+	struct app *control;
+	char control_host[LIMIT_HOST + 1];
+	size_t control_host_len;
+	struct chan *chan;
+	/* drain */
+	bool draining, drained;
+	struct loop_timer drain_timer;
+	void (*drain_done)(void *arg);
+	void *drain_arg;
+	/* access log */
+	int log_fd;
+	char *log_buf;
+	size_t log_len;
+	int64_t log_second; /* wall second that log_time shows */
+	char log_time[25];
+	unsigned long long log_dropped;
+	/* request ids */
+	uint64_t id_seed, id_next;
+	/* scratch of one callback */
+	const struct client *parsed; /* whose head is in req */
+	struct http_request req;
+	struct http_response res;
+	char rbuf[32768];
+	char wbuf[PBUF_SIZE];
+};
+
+/* The time of this turn of the loop. */
+int64_t proxy_now_slow(struct proxy *p);
+static inline int64_t proxy_now(struct proxy *p)
+{
+	return p->now_us ? p->now_us : proxy_now_slow(p);
+}
+/* Runs the client again in the next turn. */
+void proxy_ready(struct client *c);
+/* Something has a deadline or is to be flushed: let the tick run. */
+void proxy_tick_start(struct proxy *p);
+void proxy_address_put(struct proxy *p, struct address *a);
+/* A client is gone: accept again, or the drain is over. */
+void proxy_client_gone(struct proxy *p);
+
+static inline void stat_add(_Atomic uint64_t *v, uint64_t n)
+{
+	/* One writer per row: a plain add, stored so that readers never see half of it. */
+	atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + n, memory_order_relaxed);
+}
+static inline void stat_add32(_Atomic uint32_t *v, int n)
+{
+	atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + (uint32_t)n, memory_order_relaxed);
+}
+
+struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, uint16_t local_port);
+void client_move(struct client *c, enum client_state to);
+void client_run(struct client *c);
+/* A parked client is let go to look for an instance again. */
+void client_unpark(struct client *c);
+/* Finds app and instance for the request in c->in; starts it, parks it or answers. */
+void client_route(struct client *c);
+/* The answer is out: account, log, then next request or close. */
+void client_finish(struct client *c);
+/* Accounts and logs the request, once; lets go of app and instance. */
+void client_account(struct client *c);
+/* Closes at once, whatever is going on. */
+void client_close(struct client *c);
+/* Answers with a page of our own and ends the request. status is used by FAULT_REQUEST; why is constant text. */
+void client_fault(struct client *c, enum fault f, unsigned status, const char *why);
+/* Makes p->req describe the head in c->in again. */
+void client_reparse(struct client *c);
+
+/* Takes one attempt to reach inst.  Sends the head when the connection stands. */
+void relay_start(struct client *c, struct instance *inst, bool fresh);
+/* Moves bytes both ways; true when the client should be run again at once. */
+bool relay_run(struct client *c);
+void relay_on_deadline(struct client *c);
+/* Lets go of the upstream connection, closing it. */
+void relay_drop(struct client *c);
+bool tunnel_run(struct client *c);
+
+/* Serialise from the parsed head (head.c); return the length. out has room for PBUF_SIZE bytes. */
+size_t head_request(struct client *c, const struct http_request *r, char *out);
+size_t head_response(struct client *c, const struct http_response *r, bool info, char *out);
+void head_request_id(struct client *c, const struct http_request *r);
+
+/* Composes the whole answer of a fault (fault.c); returns its length, status in *status. */
+size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *why, bool close, char *out);
+
+/* access.c */
+int access_init(struct proxy *p, int fd);
+void access_done(struct proxy *p);
+void access_line(struct client *c, int64_t end_us);
+void access_flush(struct proxy *p);
+
+#define PROXY_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+#endif
