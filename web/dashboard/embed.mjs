@@ -41,7 +41,9 @@ function blob(file) {
 
 // In the order of strcmp(): dashboard.c searches by halves.
 const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-for (const path of files('').filter((f) => !f.endsWith('.gz')).sort(order)) {
+for (const path of files('')
+	.filter((f) => !f.endsWith('.gz'))
+	.sort(order)) {
 	const type = TYPES[extname(path)];
 	if (!type) throw new Error(`${path}: no content type is known for it`);
 	const data = readFileSync(join(dir, path));

@@ -7,7 +7,15 @@ const URL_ = process.env.TULOU_URL.replace(/\/$/, '');
 const TOKEN = process.env.TULOU_TOKEN;
 const MOCK = Boolean(process.env.DASHBOARD_MOCK);
 const WAIT = 20_000;
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const FLAGS = [
+	'--no-sandbox',
+	'--disable-gpu',
+	'--disable-quic',
+	'--no-first-run',
+	'--disable-background-networking',
+	'--disable-component-update',
+	'--disable-sync',
+];
 
 let browser, context, page, app;
 const complaints = []; // what must never happen, whichever step brings it about
@@ -59,7 +67,11 @@ test('the page comes with a strict policy and its files with their types', async
 	assert.doesNotMatch(policy, /unsafe/);
 	assert.equal(r.headers()['x-content-type-options'], 'nosniff');
 	assert.match((await page.request.get(`${URL_}/favicon.svg`)).headers()['content-type'], /^image\/svg\+xml/);
-	assert.equal((await page.goto(`${URL_}/apps/some-app`)).status(), 200, 'an address inside the dashboard is the dashboard');
+	assert.equal(
+		(await page.goto(`${URL_}/apps/some-app`)).status(),
+		200,
+		'an address inside the dashboard is the dashboard',
+	);
 	assert.equal((await page.request.get(`${URL_}/assets/none.js`)).status(), 404);
 });
 
@@ -79,13 +91,22 @@ test('the right one opens the host page; script cannot read the session', async 
 });
 
 test('the host page shows capacity, plots, apps, tenants and events', async () => {
-	for (const name of ['Memory', 'CPU', 'Disk', 'Instances', 'Requests']) await page.locator('.tile-name', { hasText: name }).first().waitFor();
+	for (const name of ['Memory', 'CPU', 'Disk', 'Instances', 'Requests'])
+		await page.locator('.tile-name', { hasText: name }).first().waitFor();
 	await until('memory in the tile', async () => /[KMG]iB/.test(await page.locator('.tile-value').first().innerText()));
 	await rows().first().waitFor();
 	await until('three plots with ink', () =>
 		page.evaluate(() => {
 			const all = [...document.querySelectorAll('.plot canvas')];
-			return all.length === 3 && all.every((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v));
+			return (
+				all.length === 3 &&
+				all.every((c) =>
+					c
+						.getContext('2d')
+						.getImageData(0, 0, c.width, c.height)
+						.data.some((v) => v),
+				)
+			);
 		}),
 	);
 	await card('Who uses what').locator('.use li').first().waitFor();
@@ -96,7 +117,9 @@ test('the table filters, sorts and pages', async () => {
 	const first = process.env.TULOU_APP ?? (await rows().first().locator('th').innerText()).trim();
 	app = first;
 	await page.getByLabel('Find an app or tenant').fill(first);
-	await until('only what matches', async () => (await rows().locator('th').allInnerTexts()).every((n) => n.includes(first)));
+	await until('only what matches', async () =>
+		(await rows().locator('th').allInnerTexts()).every((n) => n.includes(first)),
+	);
 	await page.getByLabel('Find an app or tenant').fill('no such app anywhere');
 	await page.getByText('No app matches').waitFor();
 	await page.getByLabel('Find an app or tenant').fill('');
@@ -160,18 +183,31 @@ test('the app page shows instances, plots and a live log', async () => {
 	if (MOCK) await page.locator('.log-line').first().waitFor();
 });
 
-test('the log is bounded, filtered and can be held', { skip: !MOCK && 'needs an app that prints without end' }, async () => {
-	await until('more than a thousand lines came', async () => (await page.locator('.log-text').last().innerText()).match(/products\/(\d+)/)?.[1] > 1200);
-	assert.ok((await page.locator('.log-line').count()) <= 1000);
-	await page.getByLabel('Filter the log').fill('web.1001');
-	await until('only what matches', async () => (await page.locator('.log-source').allInnerTexts()).every((s) => s === 'web.1001'));
-	await page.getByLabel('Filter the log').fill('');
-	await card('Log').getByRole('button', { name: 'Pause' }).click();
-	const held = await page.locator('.log-line').count();
-	await card('Log').getByRole('button', { name: /Resume \(\d+ new\)/ }).waitFor();
-	assert.equal(await page.locator('.log-line').count(), held);
-	await card('Log').getByRole('button', { name: /Resume/ }).click();
-});
+test(
+	'the log is bounded, filtered and can be held',
+	{ skip: !MOCK && 'needs an app that prints without end' },
+	async () => {
+		await until(
+			'more than a thousand lines came',
+			async () => (await page.locator('.log-text').last().innerText()).match(/products\/(\d+)/)?.[1] > 1200,
+		);
+		assert.ok((await page.locator('.log-line').count()) <= 1000);
+		await page.getByLabel('Filter the log').fill('web.1001');
+		await until('only what matches', async () =>
+			(await page.locator('.log-source').allInnerTexts()).every((s) => s === 'web.1001'),
+		);
+		await page.getByLabel('Filter the log').fill('');
+		await card('Log').getByRole('button', { name: 'Pause' }).click();
+		const held = await page.locator('.log-line').count();
+		await card('Log')
+			.getByRole('button', { name: /Resume \(\d+ new\)/ })
+			.waitFor();
+		assert.equal(await page.locator('.log-line').count(), held);
+		await card('Log')
+			.getByRole('button', { name: /Resume/ })
+			.click();
+	},
+);
 
 test('config values stay hidden until asked', { skip: !MOCK && 'needs known config' }, async () => {
 	const config = card('Config vars');
@@ -204,7 +240,10 @@ test('scaling up and down', async () => {
 	const formation = card('Formation');
 	const web = formation.locator('li', { hasText: 'web' }).first();
 	const was = Number(await web.locator('output').innerText());
-	for (const [step, want] of [['One web more', was + 1], ['One web less', was]]) {
+	for (const [step, want] of [
+		['One web more', was + 1],
+		['One web less', was],
+	]) {
 		await formation.getByRole('button', { name: step }).click();
 		assert.equal(Number(await web.locator('output').innerText()), want);
 		await formation.getByRole('button', { name: 'Scale' }).click();
@@ -277,7 +316,8 @@ test('a new app is created and told how to push', async () => {
 	await page.getByRole('button', { name: 'Create' }).click();
 	await page.getByText('Waiting for the first push').waitFor();
 	await page.getByText(`/git/${name}.git`).waitFor();
-	if (!MOCK) assert.equal(await page.evaluate(async (n) => (await fetch(`/v1/apps/${n}`, { method: 'DELETE' })).ok, name), true);
+	if (!MOCK)
+		assert.equal(await page.evaluate(async (n) => (await fetch(`/v1/apps/${n}`, { method: 'DELETE' })).ok, name), true);
 });
 
 test('a tenant sees only its own', { skip: !process.env.TULOU_TENANT_TOKEN && 'no TULOU_TENANT_TOKEN' }, async () => {
@@ -290,7 +330,10 @@ test('a tenant sees only its own', { skip: !process.env.TULOU_TENANT_TOKEN && 'n
 	await p.getByRole('heading', { name: 'Your apps' }).waitFor();
 	await rows(p).first().waitFor();
 	assert.equal(await p.getByText('Who uses what').count(), 0);
-	assert.deepEqual(asked.filter((a) => a.startsWith('/v1/node')), []);
+	assert.deepEqual(
+		asked.filter((a) => a.startsWith('/v1/node')),
+		[],
+	);
 	await own.close();
 });
 

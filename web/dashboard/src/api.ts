@@ -69,7 +69,11 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
 		throw new ApiError(0, WORDS[0]!);
 	}
 	if (r.ok) return r;
-	const p = problemWords(r.status, r.headers.get('Content-Type') ?? '', (await r.text().catch(() => '')).slice(0, 16384));
+	const p = problemWords(
+		r.status,
+		r.headers.get('Content-Type') ?? '',
+		(await r.text().catch(() => '')).slice(0, 16384),
+	);
 	if (r.status === 401 && path !== '/v1/session') lost();
 	throw new ApiError(r.status, p.text, p.field);
 }
@@ -91,7 +95,11 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
 	return (await r.json()) as T;
 }
 
-export async function send<T = unknown>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<T | null> {
+export async function send<T = unknown>(
+	method: 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+	path: string,
+	body?: unknown,
+): Promise<T | null> {
 	const headers: Record<string, string> = { Accept: 'application/json' };
 	if (body !== undefined) headers['Content-Type'] = 'application/json';
 	if (method === 'POST' && path !== '/v1/session') headers['Idempotency-Key'] = randomKey();
@@ -111,7 +119,10 @@ export async function getAll<T>(path: string, signal?: AbortSignal): Promise<T[]
 	let after = '';
 	for (let i = 0; i < PAGES_MAX; i++) {
 		const sep = path.includes('?') ? '&' : '?';
-		const page = await get<List<T>>(`${path}${sep}limit=${PAGE}${after ? `&after=${encodeURIComponent(after)}` : ''}`, signal);
+		const page = await get<List<T>>(
+			`${path}${sep}limit=${PAGE}${after ? `&after=${encodeURIComponent(after)}` : ''}`,
+			signal,
+		);
 		all.push(...page.items);
 		if (!page.next || page.next === after) break;
 		after = page.next;

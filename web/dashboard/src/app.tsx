@@ -15,7 +15,7 @@ import { appWords, deployTrouble } from './words';
 const APP_MS = 3000;
 const INSTANCES_MS = 3000;
 const RELEASES_MS = 20_000; // events tell of new ones at once
-const EVENT_REFRESH_MS = 300;
+const EVENT_REFRESH_MS = 500;
 const LISTED = 50;
 
 function Buttons(p: { app: App; refresh: () => void }): JSX.Element {
@@ -91,13 +91,18 @@ function Tiles(p: { app: App; instances: Instance[] | undefined }): JSX.Element 
 				<Bar value={percent(s.cpu_cores, cpuLimit)} label="CPU of the limit" />
 			</Tile>
 			<Tile name="Requests" value={rate(s.requests_per_second)} of="s" note={`${count(s.requests_total)} in all`} />
-			<Tile name="Answer time" value={total ? millis(s.p50_ms) : '–'} note={`median; p99 ${total ? millis(s.p99_ms) : '–'}`} />
+			<Tile
+				name="Answer time"
+				value={total ? millis(s.p50_ms) : '–'}
+				note={`median; p99 ${total ? millis(s.p99_ms) : '–'}`}
+			/>
 			<Tile
 				name="Good answers"
 				value={share(['2xx', '3xx'])}
 				note={
 					<>
-						<span class={st['4xx'] ? 'warn-text' : ''}>{share(['4xx'])} client errors</span> · <span class={st['5xx'] ? 'bad-text' : ''}>{share(['5xx'])} server errors</span>
+						<span class={st['4xx'] ? 'warn-text' : ''}>{share(['4xx'])} client errors</span> ·{' '}
+						<span class={st['5xx'] ? 'bad-text' : ''}>{share(['5xx'])} server errors</span>
 					</>
 				}
 			/>
@@ -109,16 +114,26 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 	const path = appPath(p.name);
 	const app = usePoll(path, (s) => get<App>(path, s), APP_MS);
 	const deployed = app.data !== undefined && app.data.state !== 'empty';
-	const instances = usePoll(deployed ? `${path}/instances` : null, (s) => get<List<Instance>>(`${path}/instances`, s), INSTANCES_MS);
-	const releases = usePoll(`${path}/releases`, (s) => get<List<Release>>(`${path}/releases?limit=${LISTED}`, s), RELEASES_MS);
+	const instances = usePoll(
+		deployed ? `${path}/instances` : null,
+		(s) => get<List<Instance>>(`${path}/instances`, s),
+		INSTANCES_MS,
+	);
+	const releases = usePoll(
+		`${path}/releases`,
+		(s) => get<List<Release>>(`${path}/releases?limit=${LISTED}`, s),
+		RELEASES_MS,
+	);
 	const builds = usePoll(`${path}/builds`, (s) => get<List<Build>>(`${path}/builds?limit=${LISTED}`, s), RELEASES_MS);
 	const refreshAll = (): void => [app, instances, releases, builds].forEach((x) => x.refresh());
 	const latest = useRef(refreshAll);
 	latest.current = refreshAll;
 	const soon = useRef<ReturnType<typeof setTimeout> | undefined>();
 	const onEvent = useCallback(() => {
-		clearTimeout(soon.current);
-		soon.current = setTimeout(() => latest.current(), EVENT_REFRESH_MS);
+		soon.current ??= setTimeout(() => {
+			soon.current = undefined;
+			latest.current();
+		}, EVENT_REFRESH_MS);
 	}, []);
 	const events = useEvents(`${path}/events`, onEvent);
 	useEffect(() => () => clearTimeout(soon.current), []);
@@ -147,7 +162,13 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 	}
 	const a = app.data;
 	const mayDeploy = ['operator', 'admin', 'deployer'].includes(p.who.role);
-	const facts = { app: a, instances: instances.data?.items, releases: releases.data?.items, builds: builds.data?.items, events: events.items };
+	const facts = {
+		app: a,
+		instances: instances.data?.items,
+		releases: releases.data?.items,
+		builds: builds.data?.items,
+		events: events.items,
+	};
 	const main = appWords(facts);
 	const trouble = deployTrouble(facts);
 	const url = safeUrl(a.url);
@@ -158,7 +179,8 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 	return (
 		<>
 			<p class="crumb">
-				<Link href="/">{p.who.tenant ? 'Your apps' : 'Host'}</Link> <span aria-hidden="true">/</span> <Foreign text={a.name} max={60} />
+				<Link href="/">{p.who.tenant ? 'Your apps' : 'Host'}</Link> <span aria-hidden="true">/</span>{' '}
+				<Foreign text={a.name} max={60} />
 			</p>
 			<div class="page-head">
 				<div>
@@ -200,14 +222,33 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 			)}
 			<div class="columns">
 				<div class="column-wide">
-					{deployed && <Instances path={path} list={instances.data?.items} error={instances.error} mayStop={mayDeploy} changed={changed('')} />}
+					{deployed && (
+						<Instances
+							path={path}
+							list={instances.data?.items}
+							error={instances.error}
+							mayStop={mayDeploy}
+							changed={changed('')}
+						/>
+					)}
 					{deployed && <LogTail path={`${path}/logs`} />}
 					{a.state === 'empty' && <EventList events={events} withApp={false} />}
 					<Builds path={path} builds={builds.data?.items} error={builds.error} />
 				</div>
 				<div class="column-narrow">
-					{a.release && <Formation app={a} path={path} releases={releases.data?.items} mayScale={mayDeploy} changed={changed('')} />}
-					{a.release && <Releases app={a} path={path} releases={releases.data?.items} error={releases.error} mayRoll={mayDeploy} changed={changed('')} />}
+					{a.release && (
+						<Formation app={a} path={path} releases={releases.data?.items} mayScale={mayDeploy} changed={changed('')} />
+					)}
+					{a.release && (
+						<Releases
+							app={a}
+							path={path}
+							releases={releases.data?.items}
+							error={releases.error}
+							mayRoll={mayDeploy}
+							changed={changed('')}
+						/>
+					)}
 					{mayDeploy && <Config path={path} live={a.release !== null} changed={changed('')} />}
 					<Domains path={path} mayChange={mayDeploy} url={a.url} />
 					{a.state !== 'empty' && <EventList events={events} withApp={false} />}

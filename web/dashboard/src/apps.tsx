@@ -20,7 +20,12 @@ const COLUMNS: { key: SortKey; name: string; num?: boolean }[] = [
 function StateChips(p: { apps: App[]; view: View; setView: (v: View) => void }): JSX.Element {
 	const n = countStates(p.apps);
 	const chip = (state: View['state'], name: string, num: number): JSX.Element => (
-		<button key={state} class={`chip chip-${state || 'all'}`} aria-pressed={p.view.state === state} onClick={() => p.setView({ ...p.view, state, page: 0 })}>
+		<button
+			key={state}
+			class={`chip chip-${state || 'all'}`}
+			aria-pressed={p.view.state === state}
+			onClick={() => p.setView({ ...p.view, state, page: 0 })}
+		>
 			{name} <b>{count(num)}</b>
 		</button>
 	);
@@ -58,7 +63,9 @@ function Row(p: { app: App; withTenant: boolean }): JSX.Element {
 			</td>
 			<td class="num" data-name="memory">
 				{s.memory_bytes ? bytes(s.memory_bytes) : '–'}
-				{limit > 0 && !!s.memory_bytes && <Bar small value={percent(s.memory_bytes, limit)} label="Memory of its limit" />}
+				{limit > 0 && !!s.memory_bytes && (
+					<Bar small value={percent(s.memory_bytes, limit)} label="Memory of its limit" />
+				)}
 			</td>
 			<td class="num" data-name="CPU">
 				{cores(s.cpu_cores)}
@@ -73,7 +80,14 @@ function Row(p: { app: App; withTenant: boolean }): JSX.Element {
 	);
 }
 
-export function AppsTable(p: { apps: App[]; loading: boolean; view: View; setView: (v: View) => void; withTenant: boolean; tools: ComponentChildren }): JSX.Element {
+export function AppsTable(p: {
+	apps: App[];
+	loading: boolean;
+	view: View;
+	setView: (v: View) => void;
+	withTenant: boolean;
+	tools: ComponentChildren;
+}): JSX.Element {
 	const { view, setView } = p;
 	const found = filterApps(p.apps, view);
 	const page = pageOf(sortApps(found, view.sort, view.desc), view.page);
@@ -108,7 +122,12 @@ export function AppsTable(p: { apps: App[]; loading: boolean; view: View; setVie
 					<thead>
 						<tr>
 							{columns.map((c) => (
-								<th key={c.key} scope="col" class={`col-${c.key} ${c.num ? 'num' : ''}`} aria-sort={view.sort === c.key ? (view.desc ? 'descending' : 'ascending') : 'none'}>
+								<th
+									key={c.key}
+									scope="col"
+									class={`col-${c.key} ${c.num ? 'num' : ''}`}
+									aria-sort={view.sort === c.key ? (view.desc ? 'descending' : 'ascending') : 'none'}
+								>
 									<button class="sort" onClick={() => setView(sortBy(view, c.key))}>
 										{c.name}
 										<span class="sort-mark" aria-hidden="true">
@@ -126,7 +145,9 @@ export function AppsTable(p: { apps: App[]; loading: boolean; view: View; setVie
 					</tbody>
 				</table>
 			</div>
-			{found.length === 0 && <p class="quiet">{p.loading ? 'Loading…' : p.apps.length ? 'No app matches.' : 'There is no app yet.'}</p>}
+			{found.length === 0 && (
+				<p class="quiet">{p.loading ? 'Loading…' : p.apps.length ? 'No app matches.' : 'There is no app yet.'}</p>
+			)}
 			{page.pages > 1 && (
 				<nav class="pages" aria-label="Pages of the table">
 					<button disabled={page.page === 0} onClick={() => setView({ ...view, page: page.page - 1 })}>

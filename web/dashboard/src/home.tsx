@@ -16,6 +16,7 @@ const NODE_MS = 3000;
 const APPS_MS = 5000;
 const TENANT_MS = 15_000;
 const EVENT_REFRESH_MS = 1000; // events come in bursts: one look at the apps serves them all
+const EVENT_APPS = 200; // a list longer than one page waits for its turn: on a busy host something happens all the time
 
 function NodeHead(p: { node: Node }): JSX.Element {
 	const n = p.node;
@@ -44,7 +45,9 @@ function NodeHead(p: { node: Node }): JSX.Element {
 					(['cpu', 'memory', 'io'] as const).map((k) => (
 						<div key={k} title={`Share of the last 10 s in which something waited for ${k}`}>
 							<dt>{k === 'cpu' ? 'CPU' : k === 'io' ? 'I/O' : 'Memory'} pressure</dt>
-							<dd class={(pr[k] ?? 0) >= 40 ? 'bad-text' : (pr[k] ?? 0) >= 10 ? 'warn-text' : ''}>{(pr[k] ?? 0).toFixed(1)} %</dd>
+							<dd class={(pr[k] ?? 0) >= 40 ? 'bad-text' : (pr[k] ?? 0) >= 10 ? 'warn-text' : ''}>
+								{(pr[k] ?? 0).toFixed(1)} %
+							</dd>
 						</div>
 					))}
 			</dl>
@@ -66,12 +69,26 @@ function NodeTiles(p: { node: Node; cpu: number | undefined }): JSX.Element {
 				of={bytes(n.memory_bytes)}
 				note={`${bytes(c.memory_committed_bytes)} promised of ${bytes(c.memory_bytes ?? n.memory_bytes)}`}
 			>
-				<Bar value={mem} mark={percent(c.memory_committed_bytes, c.memory_bytes ?? n.memory_bytes)} label="Memory used" />
+				<Bar
+					value={mem}
+					mark={percent(c.memory_committed_bytes, c.memory_bytes ?? n.memory_bytes)}
+					label="Memory used"
+				/>
 			</Tile>
-			<Tile name="CPU" value={cores(p.cpu)} of={`${count(n.cpus)} cores`} note={`${cores(c.cpu_committed)} promised of ${cores(c.cpu ?? n.cpus)}`}>
+			<Tile
+				name="CPU"
+				value={cores(p.cpu)}
+				of={`${count(n.cpus)} cores`}
+				note={`${cores(c.cpu_committed)} promised of ${cores(c.cpu ?? n.cpus)}`}
+			>
 				<Bar value={percent(p.cpu, n.cpus)} mark={percent(c.cpu_committed, c.cpu ?? n.cpus)} label="CPU used" />
 			</Tile>
-			<Tile name="Disk" value={bytes(n.disk_used_bytes)} of={bytes(n.disk_bytes)} note={`${bytes((n.disk_bytes ?? 0) - (n.disk_used_bytes ?? 0))} free`}>
+			<Tile
+				name="Disk"
+				value={bytes(n.disk_used_bytes)}
+				of={bytes(n.disk_bytes)}
+				note={`${bytes((n.disk_bytes ?? 0) - (n.disk_used_bytes ?? 0))} free`}
+			>
 				<Bar value={percent(n.disk_used_bytes, n.disk_bytes)} label="Disk used" />
 			</Tile>
 			<Tile
@@ -82,7 +99,12 @@ function NodeTiles(p: { node: Node; cpu: number | undefined }): JSX.Element {
 			>
 				<Bar plain value={percent(running, wanted)} label="Instances running of those wanted" />
 			</Tile>
-			<Tile name="Requests" value={rate(n.requests_per_second)} of="s" note={`${plural(n.apps, 'app')} of ${plural(n.tenants ?? 0, 'tenant')}`} />
+			<Tile
+				name="Requests"
+				value={rate(n.requests_per_second)}
+				of="s"
+				note={`${plural(n.apps, 'app')} of ${plural(n.tenants ?? 0, 'tenant')}`}
+			/>
 		</div>
 	);
 }
@@ -96,7 +118,12 @@ const USES: Record<Use, { name: string; format: (n: number) => string }> = {
 };
 const TENANTS_SHOWN = 12;
 
-function WhoUsesWhat(p: { apps: App[]; tenants: Tenant[] | undefined; chosen: string; choose: (t: string) => void }): JSX.Element {
+function WhoUsesWhat(p: {
+	apps: App[];
+	tenants: Tenant[] | undefined;
+	chosen: string;
+	choose: (t: string) => void;
+}): JSX.Element {
 	const [by, setBy] = useState<Use>('memory');
 	const use = useByTenant(p.apps).sort((a, b) => b[by] - a[by] || (a.name < b.name ? -1 : 1));
 	const top = Math.max(...use.map((u) => u[by]), Number.MIN_VALUE);
@@ -125,7 +152,12 @@ function WhoUsesWhat(p: { apps: App[]; tenants: Tenant[] | undefined; chosen: st
 			<ul class="use">
 				{use.slice(0, TENANTS_SHOWN).map((u) => (
 					<li key={u.name}>
-						<button class="use-row" aria-pressed={p.chosen === u.name} title="Show only this tenant’s apps" onClick={() => p.choose(p.chosen === u.name ? '' : u.name)}>
+						<button
+							class="use-row"
+							aria-pressed={p.chosen === u.name}
+							title="Show only this tenant’s apps"
+							onClick={() => p.choose(p.chosen === u.name ? '' : u.name)}
+						>
 							<span class="use-name">
 								<bdi>{visible(u.name, 60)}</bdi> <span class="muted">{plural(u.apps, 'app')}</span>
 							</span>
@@ -138,7 +170,9 @@ function WhoUsesWhat(p: { apps: App[]; tenants: Tenant[] | undefined; chosen: st
 					</li>
 				))}
 			</ul>
-			{use.length > TENANTS_SHOWN && <p class="quiet">and {plural(use.length - TENANTS_SHOWN, 'more tenant')} that use less</p>}
+			{use.length > TENANTS_SHOWN && (
+				<p class="quiet">and {plural(use.length - TENANTS_SHOWN, 'more tenant')} that use less</p>
+			)}
 		</Card>
 	);
 }
@@ -177,9 +211,14 @@ export function Home(p: { who: Whoami }): JSX.Element {
 	const own = `/v1/tenants/${encodeURIComponent(p.who.tenant ?? '')}`;
 	const tenant = usePoll(host ? null : own, (s) => get<Tenant>(own, s), TENANT_MS);
 	const soon = useRef<ReturnType<typeof setTimeout> | undefined>();
+	const few = useRef(false);
+	few.current = (apps.data?.length ?? 0) <= EVENT_APPS;
 	const onEvent = useCallback(() => {
-		clearTimeout(soon.current);
-		soon.current = setTimeout(apps.refresh, EVENT_REFRESH_MS);
+		if (soon.current || !few.current) return;
+		soon.current = setTimeout(() => {
+			soon.current = undefined;
+			apps.refresh();
+		}, EVENT_REFRESH_MS);
 	}, []);
 	const events = useEvents('/v1/events', onEvent);
 	useEffect(() => () => clearTimeout(soon.current), []);
@@ -227,7 +266,12 @@ export function Home(p: { who: Whoami }): JSX.Element {
 				</div>
 				<div class="column-narrow">
 					{host && (
-						<WhoUsesWhat apps={list} tenants={tenants.data} chosen={view.tenant} choose={(t) => setView({ ...view, tenant: t, page: 0 })} />
+						<WhoUsesWhat
+							apps={list}
+							tenants={tenants.data}
+							chosen={view.tenant}
+							choose={(t) => setView({ ...view, tenant: t, page: 0 })}
+						/>
 					)}
 					<EventList events={events} withApp />
 				</div>

@@ -54,8 +54,8 @@ export function Login(p: { onDone: () => void }): JSX.Element {
 					{busy ? 'Logging in…' : 'Log in'}
 				</button>
 				<p class="quiet">
-					The operator’s token is in the file <code>control/operator.token</code> of the node’s data directory. A tenant’s token comes from
-					the operator, or from <code>tulou tokens</code>.
+					The operator’s token is in the file <code>control/operator.token</code> of the node’s data directory. A
+					tenant’s token comes from the operator, or from <code>tulou tokens</code>.
 				</p>
 			</form>
 		</main>

@@ -6,7 +6,8 @@ import { AppPage } from './app';
 import { Home } from './home';
 import { Login } from './login';
 import { go, Link, useRoute } from './router';
-import './style.css';
+import './base.css';
+import './pages.css';
 import type { Whoami } from './types';
 import { act, Logo, Problem, Voice } from './ui';
 

@@ -17,7 +17,11 @@ export function NewApp(p: { tenants: Tenant[] | null; onClose: () => void }): JS
 		setBusy(true);
 		setError(null);
 		try {
-			const app = await send<App>('POST', '/v1/apps', p.tenants ? { name: name.trim(), tenant } : { name: name.trim() });
+			const app = await send<App>(
+				'POST',
+				'/v1/apps',
+				p.tenants ? { name: name.trim(), tenant } : { name: name.trim() },
+			);
 			p.onClose();
 			go(appHref(app?.name ?? name.trim()));
 		} catch (err) {
@@ -30,7 +34,16 @@ export function NewApp(p: { tenants: Tenant[] | null; onClose: () => void }): JS
 		<Dialog title="New app" onClose={p.onClose}>
 			<form onSubmit={(e) => void submit(e)} class="stack">
 				<label for="new-name">Name</label>
-				<input id="new-name" value={name} required maxLength={40} autocomplete="off" spellcheck={false} autofocus onInput={(e) => setName(e.currentTarget.value)} />
+				<input
+					id="new-name"
+					value={name}
+					required
+					maxLength={40}
+					autocomplete="off"
+					spellcheck={false}
+					autofocus
+					onInput={(e) => setName(e.currentTarget.value)}
+				/>
 				<p class="quiet">Small letters, digits and hyphens. It becomes the first part of the app’s address.</p>
 				{p.tenants && (
 					<>
@@ -40,7 +53,9 @@ export function NewApp(p: { tenants: Tenant[] | null; onClose: () => void }): JS
 								<option key={t.name}>{t.name}</option>
 							))}
 						</select>
-						{p.tenants.length === 0 && <p class="quiet">There is no tenant yet: create one with the tulou command first.</p>}
+						{p.tenants.length === 0 && (
+							<p class="quiet">There is no tenant yet: create one with the tulou command first.</p>
+						)}
 					</>
 				)}
 				<Problem error={error} />

@@ -14,7 +14,11 @@ const INSTANCES_SHOWN = 100; // the most of one type is 100
 
 function copy(text: string): void {
 	// navigator.clipboard exists only on https and localhost.
-	if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => say('Copied.'), () => say('The browser did not allow copying.'));
+	if (navigator.clipboard)
+		navigator.clipboard.writeText(text).then(
+			() => say('Copied.'),
+			() => say('The browser did not allow copying.'),
+		);
 	else say('Select the text and copy it: the browser allows no more here.');
 }
 
@@ -30,16 +34,25 @@ export function Push(p: { app: App; bare?: boolean }): JSX.Element {
 				<button onClick={() => copy(lines)}>Copy</button>
 			</div>
 			<p class="quiet">
-				git asks for a password: give it a token that may deploy. The build’s log shows in git’s own output; a build that fails rejects the push.
-				Node.js, Python and static sites are recognised, and anything with a <code>Procfile</code>. The app is to listen on <code>$PORT</code>.
+				git asks for a password: give it a token that may deploy. The build’s log shows in git’s own output; a build
+				that fails rejects the push. Node.js, Python and static sites are recognised, and anything with a{' '}
+				<code>Procfile</code>. The app is to listen on <code>$PORT</code>.
 			</p>
 		</>
 	);
 	return p.bare ? <div>{body}</div> : <Card title="Deploy it with git">{body}</Card>;
 }
 
-export function Instances(p: { path: string; list: Instance[] | undefined; error: unknown; mayStop: boolean; changed: () => void }): JSX.Element {
-	const list = [...(p.list ?? [])].sort((a, b) => (a.type < b.type ? -1 : a.type > b.type ? 1 : Number(a.id) - Number(b.id)));
+export function Instances(p: {
+	path: string;
+	list: Instance[] | undefined;
+	error: unknown;
+	mayStop: boolean;
+	changed: () => void;
+}): JSX.Element {
+	const list = [...(p.list ?? [])].sort((a, b) =>
+		a.type < b.type ? -1 : a.type > b.type ? 1 : Number(a.id) - Number(b.id),
+	);
 	return (
 		<Card title="Instances">
 			<Problem error={p.error} />
@@ -97,7 +110,8 @@ export function Instances(p: { path: string; list: Instance[] | undefined; error
 														title: `Replace ${i.type} #${i.id}?`,
 														text: 'The instance is stopped and another is started in its place.',
 														verb: 'Replace',
-														act: () => send('DELETE', `${p.path}/instances/${encodeURIComponent(i.id)}`).then(p.changed),
+														act: () =>
+															send('DELETE', `${p.path}/instances/${encodeURIComponent(i.id)}`).then(p.changed),
 														done: 'The instance is being replaced.',
 													})
 												}
@@ -118,12 +132,20 @@ export function Instances(p: { path: string; list: Instance[] | undefined; error
 
 const SCALE_MAX = 100; // LIMIT_INSTANCES_PER_TYPE
 
-export function Formation(p: { app: App; path: string; releases: Release[] | undefined; mayScale: boolean; changed: () => void }): JSX.Element {
+export function Formation(p: {
+	app: App;
+	path: string;
+	releases: Release[] | undefined;
+	mayScale: boolean;
+	changed: () => void;
+}): JSX.Element {
 	const now = p.app.formation ?? {};
 	const [draft, setDraft] = useState<Record<string, number>>({});
 	const [busy, setBusy] = useState(false);
 	const commands = p.releases?.find((r) => r.version === p.app.release?.version)?.types ?? {};
-	const types = [...new Set([...Object.keys(commands), ...Object.keys(now)])].sort((a, b) => Number(b === 'web') - Number(a === 'web') || (a < b ? -1 : 1));
+	const types = [...new Set([...Object.keys(commands), ...Object.keys(now)])].sort(
+		(a, b) => Number(b === 'web') - Number(a === 'web') || (a < b ? -1 : 1),
+	);
 	const wanted = (t: string): number => draft[t] ?? now[t] ?? 0;
 	const dirty = types.some((t) => wanted(t) !== (now[t] ?? 0));
 
@@ -148,7 +170,11 @@ export function Formation(p: { app: App; path: string; releases: Release[] | und
 						</div>
 						<div class="stepper">
 							{p.mayScale && (
-								<button aria-label={`One ${t} less`} disabled={busy || wanted(t) <= 0} onClick={() => setDraft({ ...draft, [t]: wanted(t) - 1 })}>
+								<button
+									aria-label={`One ${t} less`}
+									disabled={busy || wanted(t) <= 0}
+									onClick={() => setDraft({ ...draft, [t]: wanted(t) - 1 })}
+								>
 									−
 								</button>
 							)}
@@ -156,7 +182,11 @@ export function Formation(p: { app: App; path: string; releases: Release[] | und
 								{wanted(t)}
 							</output>
 							{p.mayScale && (
-								<button aria-label={`One ${t} more`} disabled={busy || wanted(t) >= SCALE_MAX} onClick={() => setDraft({ ...draft, [t]: wanted(t) + 1 })}>
+								<button
+									aria-label={`One ${t} more`}
+									disabled={busy || wanted(t) >= SCALE_MAX}
+									onClick={() => setDraft({ ...draft, [t]: wanted(t) + 1 })}
+								>
 									+
 								</button>
 							)}
@@ -177,7 +207,14 @@ export function Formation(p: { app: App; path: string; releases: Release[] | und
 	);
 }
 
-export function Releases(p: { app: App; path: string; releases: Release[] | undefined; error: unknown; mayRoll: boolean; changed: () => void }): JSX.Element {
+export function Releases(p: {
+	app: App;
+	path: string;
+	releases: Release[] | undefined;
+	error: unknown;
+	mayRoll: boolean;
+	changed: () => void;
+}): JSX.Element {
 	const [all, setAll] = useState(false);
 	const list = [...(p.releases ?? [])].sort((a, b) => b.version - a.version);
 	return (
@@ -198,7 +235,10 @@ export function Releases(p: { app: App; path: string; releases: Release[] | unde
 								onClick={() =>
 									ask({
 										title: `Roll back to v${r.version}?`,
-										text: 'What v' + r.version + ' ran is made a new release, without a build. It is started and checked before any request goes to it.',
+										text:
+											'What v' +
+											r.version +
+											' ran is made a new release, without a build. It is started and checked before any request goes to it.',
 										verb: 'Roll back',
 										act: () => send('POST', `${p.path}/rollback`, { version: r.version }).then(p.changed),
 										done: `Rolling back to v${r.version}.`,
@@ -230,9 +270,12 @@ export function Builds(p: { path: string; builds: Build[] | undefined; error: un
 				{list.map((b) => (
 					<li key={b.id}>
 						<div class="line-main">
-							<strong>{b.commit ? <code>{visible(b.commit, 64).slice(0, 9)}</code> : (visible(b.source ?? 'build', 16))}</strong>{' '}
+							<strong>
+								{b.commit ? <code>{visible(b.commit, 64).slice(0, 9)}</code> : visible(b.source ?? 'build', 16)}
+							</strong>{' '}
 							<span class="muted">
-								{b.buildpack && <Foreign text={b.buildpack} max={32} />} {b.size_bytes ? `· ${bytes(b.size_bytes)}` : ''} · <Ago time={b.created_at} />
+								{b.buildpack && <Foreign text={b.buildpack} max={32} />}{' '}
+								{b.size_bytes ? `· ${bytes(b.size_bytes)}` : ''} · <Ago time={b.created_at} />
 							</span>
 							{b.error && <Foreign text={b.error} class="reason" max={300} />}
 						</div>
@@ -291,7 +334,12 @@ export function Config(p: { path: string; live: boolean; changed: () => void }):
 							<code class="strong">{visible(k, 128)}</code>
 							{shown.has(k) && <pre class="secret">{visible(data![k] ?? '', 4000)}</pre>}
 						</div>
-						<button class="link" aria-expanded={shown.has(k)} aria-label={`${shown.has(k) ? 'Hide' : 'Show'} the value of ${k}`} onClick={() => toggle(k)}>
+						<button
+							class="link"
+							aria-expanded={shown.has(k)}
+							aria-label={`${shown.has(k) ? 'Hide' : 'Show'} the value of ${k}`}
+							onClick={() => toggle(k)}
+						>
 							{shown.has(k) ? 'Hide' : 'Show'}
 						</button>
 						<button
@@ -300,7 +348,9 @@ export function Config(p: { path: string; live: boolean; changed: () => void }):
 							onClick={() =>
 								ask({
 									title: `Remove ${visible(k, 60)}?`,
-									text: p.live ? 'A new release without it is made and started.' : 'The next release will be without it.',
+									text: p.live
+										? 'A new release without it is made and started.'
+										: 'The next release will be without it.',
 									verb: 'Remove',
 									danger: true,
 									act: () =>
@@ -318,8 +368,25 @@ export function Config(p: { path: string; live: boolean; changed: () => void }):
 				))}
 			</ul>
 			<form class="add" onSubmit={(e) => void add(e)}>
-				<input aria-label="Name of the variable" placeholder="NAME" required maxLength={128} autocomplete="off" spellcheck={false} value={key} onInput={(e) => setKey(e.currentTarget.value)} />
-				<input aria-label="Value" placeholder="value" maxLength={32768} autocomplete="off" spellcheck={false} value={value} onInput={(e) => setValue(e.currentTarget.value)} />
+				<input
+					aria-label="Name of the variable"
+					placeholder="NAME"
+					required
+					maxLength={128}
+					autocomplete="off"
+					spellcheck={false}
+					value={key}
+					onInput={(e) => setKey(e.currentTarget.value)}
+				/>
+				<input
+					aria-label="Value"
+					placeholder="value"
+					maxLength={32768}
+					autocomplete="off"
+					spellcheck={false}
+					value={value}
+					onInput={(e) => setValue(e.currentTarget.value)}
+				/>
 				<button type="submit" disabled={busy || !key.trim()}>
 					Set
 				</button>
@@ -350,9 +417,14 @@ export function Domains(p: { path: string; mayChange: boolean; url: string | und
 	}
 
 	return (
-		<Card title="Domains" tools={data && hosts.length > 3 ? <span class="muted">{plural(hosts.length, 'domain')}</span> : undefined}>
+		<Card
+			title="Domains"
+			tools={data && hosts.length > 3 ? <span class="muted">{plural(hosts.length, 'domain')}</span> : undefined}
+		>
 			<Problem error={error} retry={refresh} />
-			{data && hosts.length === 0 && <p class="quiet">None of its own{p.url ? '; it answers at its address above' : ''}.</p>}
+			{data && hosts.length === 0 && (
+				<p class="quiet">None of its own{p.url ? '; it answers at its address above' : ''}.</p>
+			)}
 			<ul class="lines">
 				{hosts.map((h) => (
 					<li key={h}>
@@ -382,7 +454,16 @@ export function Domains(p: { path: string; mayChange: boolean; url: string | und
 			</ul>
 			{p.mayChange && (
 				<form class="add" onSubmit={(e) => void add(e)}>
-					<input aria-label="Domain to add" placeholder="shop.example.com" required maxLength={253} autocomplete="off" spellcheck={false} value={host} onInput={(e) => setHost(e.currentTarget.value)} />
+					<input
+						aria-label="Domain to add"
+						placeholder="shop.example.com"
+						required
+						maxLength={253}
+						autocomplete="off"
+						spellcheck={false}
+						value={host}
+						onInput={(e) => setHost(e.currentTarget.value)}
+					/>
 					<button type="submit" disabled={!host.trim()}>
 						Add
 					</button>

@@ -11,7 +11,10 @@ import { Problem } from './ui';
 
 export type Series = 'cpu_cores' | 'memory_bytes' | 'requests_per_second';
 
-const SHOW: Record<Series, { title: string; color: string; format: (n: number | null | undefined) => string; floor: number }> = {
+const SHOW: Record<
+	Series,
+	{ title: string; color: string; format: (n: number | null | undefined) => string; floor: number }
+> = {
 	cpu_cores: { title: 'CPU, cores', color: '--plot-cpu', format: cores, floor: 0.1 },
 	memory_bytes: { title: 'Memory', color: '--plot-memory', format: bytes, floor: 16 << 20 },
 	requests_per_second: { title: 'Requests per second', color: '--plot-requests', format: rate, floor: 1 },
@@ -60,10 +63,29 @@ function options(series: Series, width: number, limit: number | undefined): uPlo
 			y: { range: (_u, _min, max) => [0, niceTop(Math.max(max ?? 0, s.floor, limit ?? 0), binary)] },
 		},
 		axes: [
-			{ stroke: ink, font, grid: { show: false }, ticks: { show: false }, space: 60, size: 24, values: (_u, v) => v.map(hourMinute) },
-			{ stroke: ink, font, grid, ticks: { show: false }, size: 58, splits: (_u, _i, min, max) => [min, max / 2, max], values: (_u, v) => v.map((n) => s.format(n)) },
+			{
+				stroke: ink,
+				font,
+				grid: { show: false },
+				ticks: { show: false },
+				space: 60,
+				size: 24,
+				values: (_u, v) => v.map(hourMinute),
+			},
+			{
+				stroke: ink,
+				font,
+				grid,
+				ticks: { show: false },
+				size: 58,
+				splits: (_u, _i, min, max) => [min, max / 2, max],
+				values: (_u, v) => v.map((n) => s.format(n)),
+			},
 		],
-		series: [{}, { stroke: css(s.color), width: 1.6, fill: `${css(s.color)}22`, points: { show: false }, spanGaps: false }],
+		series: [
+			{},
+			{ stroke: css(s.color), width: 1.6, fill: `${css(s.color)}22`, points: { show: false }, spanGaps: false },
+		],
 		hooks: limit
 			? {
 					draw: [
@@ -134,7 +156,11 @@ const RANGES = [15, 60] as const; // minutes; a node keeps one hour
 const HISTORY_MS = 10_000; // a node takes one sample in ten seconds
 
 /** Three plots of `path` + "/metrics". `onNewest` hears the newest CPU figure. */
-export function Plots(p: { path: string; memoryLimit?: number | undefined; onNewest?: (cpu: number | undefined) => void }): JSX.Element {
+export function Plots(p: {
+	path: string;
+	memoryLimit?: number | undefined;
+	onNewest?: (cpu: number | undefined) => void;
+}): JSX.Element {
 	const [minutes, setMinutes] = useState<number>(60);
 	const url = `${p.path}/metrics?minutes=${minutes}`;
 	const { data, error, refresh } = usePoll(url, (signal) => get<History>(url, signal), HISTORY_MS);
@@ -163,7 +189,9 @@ export function Plots(p: { path: string; memoryLimit?: number | undefined; onNew
 					!error && <p class="quiet">Loading…</p>
 				)}
 			</div>
-			{data && data.times.length < 2 && <p class="quiet">Nothing measured yet: the first figures come within a minute.</p>}
+			{data && data.times.length < 2 && (
+				<p class="quiet">Nothing measured yet: the first figures come within a minute.</p>
+			)}
 		</section>
 	);
 }

@@ -1,4 +1,4 @@
-// Asking again and again, politely: never two at once, never while the page is hidden, never more than a fifth of the
+// Asking again and again, politely: never two at once, never while the page is hidden, never more than a tenth of the
 // time, and slower while the node refuses.
 import { useEffect, useRef, useState } from 'preact/hooks';
 
@@ -16,7 +16,7 @@ const documentGate: Gate = {
 };
 
 const BACKOFF_MAX_MS = 30_000;
-const SHARE = 4; // a call that took t is followed by at least 4 t of rest
+const REST = 9; // a call that took t is followed by 9 t of rest: a list of 5,000 apps costs the node real work
 
 export class Poller<T> {
 	private timer: ReturnType<typeof setTimeout> | undefined;
@@ -82,7 +82,7 @@ export class Poller<T> {
 			void this.run();
 			return;
 		}
-		const rest = Math.max(this.intervalMs, (Date.now() - began) * SHARE);
+		const rest = Math.max(this.intervalMs, (Date.now() - began) * REST);
 		const wait = this.failures ? Math.min(BACKOFF_MAX_MS, rest * 2 ** Math.min(this.failures - 1, 4)) : rest;
 		this.timer = setTimeout(() => void this.run(), wait);
 	}
@@ -95,8 +95,16 @@ export interface Polled<T> {
 }
 
 /** `key` names what is polled: when it changes, the old data goes. `null` polls nothing. */
-export function usePoll<T>(key: string | null, fetcher: (signal: AbortSignal) => Promise<T>, intervalMs: number): Polled<T> {
-	const [state, set] = useState<{ key: string | null; data: T | undefined; error: unknown }>({ key, data: undefined, error: null });
+export function usePoll<T>(
+	key: string | null,
+	fetcher: (signal: AbortSignal) => Promise<T>,
+	intervalMs: number,
+): Polled<T> {
+	const [state, set] = useState<{ key: string | null; data: T | undefined; error: unknown }>({
+		key,
+		data: undefined,
+		error: null,
+	});
 	const poller = useRef<Poller<T> | null>(null);
 	useEffect(() => {
 		set((s) => (s.key === key ? s : { key, data: undefined, error: null }));
@@ -114,5 +122,9 @@ export function usePoll<T>(key: string | null, fetcher: (signal: AbortSignal) =>
 		};
 	}, [key, intervalMs]);
 	const fresh = state.key === key;
-	return { data: fresh ? state.data : undefined, error: fresh ? state.error : null, refresh: () => poller.current?.refresh() };
+	return {
+		data: fresh ? state.data : undefined,
+		error: fresh ? state.error : null,
+		refresh: () => poller.current?.refresh(),
+	};
 }

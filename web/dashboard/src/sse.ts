@@ -74,7 +74,11 @@ export function follow(h: StreamHandlers): () => void {
 		h.state('connecting', '');
 		let why = '';
 		try {
-			const r = await request(h.url(), { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal: mine.signal });
+			const r = await request(h.url(), {
+				headers: { Accept: 'text/event-stream' },
+				cache: 'no-store',
+				signal: mine.signal,
+			});
 			if (!r.body) throw new Error('The browser cannot stream.');
 			h.open?.();
 			h.state('live', '');

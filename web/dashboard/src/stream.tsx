@@ -11,7 +11,12 @@ import { Ago, Card, Foreign } from './ui';
 const EVENTS_KEPT = 100;
 const EVENTS_SHOWN = 30;
 
-const STREAM_WORDS: Record<StreamState, string> = { connecting: 'connecting…', live: 'live', waiting: 'reconnecting…', refused: 'not available' };
+const STREAM_WORDS: Record<StreamState, string> = {
+	connecting: 'connecting…',
+	live: 'live',
+	waiting: 'reconnecting…',
+	refused: 'not available',
+};
 
 function StreamDot(p: { state: StreamState; why: string }): JSX.Element {
 	return (
@@ -91,7 +96,9 @@ export function EventList(p: { events: Events; withApp: boolean; title?: string 
 	const { items, state, why } = p.events;
 	return (
 		<Card title={p.title ?? 'Events'} tools={<StreamDot state={state} why={why} />}>
-			{items.length === 0 && <p class="quiet">{state === 'refused' ? visible(why, 300) : 'Nothing has happened yet.'}</p>}
+			{items.length === 0 && (
+				<p class="quiet">{state === 'refused' ? visible(why, 300) : 'Nothing has happened yet.'}</p>
+			)}
 			<ol class="events" tabIndex={0} aria-label="Newest events first">
 				{items.slice(0, EVENTS_SHOWN).map((e) => (
 					<li key={e.id} class={BAD.test(e.kind) ? 'event-bad' : GOOD.test(e.kind) ? 'event-good' : ''}>
@@ -146,7 +153,8 @@ export function LogTail(p: { path: string }): JSX.Element {
 	const [held, setHeld] = useState(0);
 	const [state, setState] = useState<{ state: StreamState; why: string }>({ state: 'connecting', why: '' });
 
-	const matches = (l: LogLine): boolean => !filter.current || `${l.source} ${l.text}`.toLowerCase().includes(filter.current);
+	const matches = (l: LogLine): boolean =>
+		!filter.current || `${l.source} ${l.text}`.toLowerCase().includes(filter.current);
 
 	function atEnd(el: HTMLElement): boolean {
 		return el.scrollHeight - el.scrollTop - el.clientHeight < 24;
@@ -229,7 +237,13 @@ export function LogTail(p: { path: string }): JSX.Element {
 			tools={
 				<>
 					<StreamDot state={state.state} why={state.why} />
-					<input type="search" placeholder="Filter" aria-label="Filter the log" value={text} onInput={(e) => setText(e.currentTarget.value)} />
+					<input
+						type="search"
+						placeholder="Filter"
+						aria-label="Filter the log"
+						value={text}
+						onInput={(e) => setText(e.currentTarget.value)}
+					/>
 					<button aria-pressed={pause} onClick={toggle}>
 						{pause ? (held ? `Resume (${held} new)` : 'Resume') : 'Pause'}
 					</button>

@@ -16,7 +16,15 @@ export interface View {
 export const FIRST_VIEW: View = { text: '', state: '', tenant: '', sort: 'state', desc: false, page: 0 };
 export const PAGE_ROWS = 50;
 
-const STATE_ORDER: Record<string, number> = { crashed: 0, deploying: 1, starting: 2, paused: 3, stopped: 4, empty: 5, running: 6 };
+const STATE_ORDER: Record<string, number> = {
+	crashed: 0,
+	deploying: 1,
+	starting: 2,
+	paused: 3,
+	stopped: 4,
+	empty: 5,
+	running: 6,
+};
 
 const value: Record<SortKey, (a: App) => string | number> = {
 	name: (a) => a.name,
@@ -55,7 +63,10 @@ export function sortBy(v: View, key: SortKey): View {
 	return { ...v, page: 0, sort: key, desc: v.sort === key ? !v.desc : isNumeric(key) };
 }
 
-export function pageOf<T>(rows: readonly T[], page: number): { rows: T[]; page: number; pages: number; from: number; to: number } {
+export function pageOf<T>(
+	rows: readonly T[],
+	page: number,
+): { rows: T[]; page: number; pages: number; from: number; to: number } {
 	const pages = Math.max(1, Math.ceil(rows.length / PAGE_ROWS));
 	const p = Math.max(0, Math.min(page, pages - 1));
 	const from = p * PAGE_ROWS;

@@ -15,7 +15,15 @@ export interface List<T> {
 }
 
 export type AppState = 'running' | 'starting' | 'deploying' | 'crashed' | 'stopped' | 'empty' | 'paused';
-export const APP_STATES: readonly AppState[] = ['crashed', 'deploying', 'starting', 'running', 'paused', 'stopped', 'empty'];
+export const APP_STATES: readonly AppState[] = [
+	'crashed',
+	'deploying',
+	'starting',
+	'running',
+	'paused',
+	'stopped',
+	'empty',
+];
 
 export interface AppStats {
 	state?: string;

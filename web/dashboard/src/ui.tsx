@@ -30,17 +30,36 @@ export function Foreign(p: { text: string | undefined; max?: number; class?: str
 }
 
 /** `plain`: being full is no trouble. */
-export function Bar(p: { value: number; mark?: number | undefined; label: string; small?: boolean; plain?: boolean }): JSX.Element {
+export function Bar(p: {
+	value: number;
+	mark?: number | undefined;
+	label: string;
+	small?: boolean;
+	plain?: boolean;
+}): JSX.Element {
 	const tone = p.plain ? '' : p.value >= 95 ? 'hot' : p.value >= 80 ? 'warm' : '';
 	return (
-		<div class={`bar ${p.small ? 'bar-small' : ''}`} role="meter" aria-label={p.label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(p.value)}>
+		<div
+			class={`bar ${p.small ? 'bar-small' : ''}`}
+			role="meter"
+			aria-label={p.label}
+			aria-valuemin={0}
+			aria-valuemax={100}
+			aria-valuenow={Math.round(p.value)}
+		>
 			<div class={`bar-fill ${tone}`} style={{ width: `${p.value}%` }} />
 			{p.mark !== undefined && <div class="bar-mark" style={{ left: `${Math.min(100, p.mark)}%` }} />}
 		</div>
 	);
 }
 
-export function Tile(p: { name: string; value: ComponentChildren; of?: ComponentChildren; children?: ComponentChildren; note?: ComponentChildren }): JSX.Element {
+export function Tile(p: {
+	name: string;
+	value: ComponentChildren;
+	of?: ComponentChildren;
+	children?: ComponentChildren;
+	note?: ComponentChildren;
+}): JSX.Element {
 	return (
 		<div class="tile">
 			<div class="tile-name">{p.name}</div>
@@ -54,7 +73,13 @@ export function Tile(p: { name: string; value: ComponentChildren; of?: Component
 	);
 }
 
-export function Card(p: { title: string; id?: string; tools?: ComponentChildren; class?: string; children: ComponentChildren }): JSX.Element {
+export function Card(p: {
+	title: string;
+	id?: string;
+	tools?: ComponentChildren;
+	class?: string;
+	children: ComponentChildren;
+}): JSX.Element {
 	const id = p.id ?? p.title.toLowerCase().replace(/[^a-z]+/g, '-');
 	return (
 		<section class={`card ${p.class ?? ''}`} aria-labelledby={id}>
@@ -71,7 +96,12 @@ export function Problem(p: { error: unknown; retry?: (() => void) | undefined })
 	if (!p.error) return null;
 	return (
 		<p class="problem" role="alert">
-			{visible(words(p.error), 600)} {p.retry && <button class="link" onClick={p.retry}>Try again</button>}
+			{visible(words(p.error), 600)}{' '}
+			{p.retry && (
+				<button class="link" onClick={p.retry}>
+					Try again
+				</button>
+			)}
 		</p>
 	);
 }
@@ -118,7 +148,12 @@ export function Dialog(p: { title: string; onClose: () => void; children: Compon
 		};
 	}, []);
 	return (
-		<dialog ref={ref} aria-labelledby="dialog-title" onClose={p.onClose} onClick={(e) => e.target === ref.current && ref.current?.close()}>
+		<dialog
+			ref={ref}
+			aria-labelledby="dialog-title"
+			onClose={p.onClose}
+			onClick={(e) => e.target === ref.current && ref.current?.close()}
+		>
 			<div class="dialog-body">
 				<h2 id="dialog-title">{p.title}</h2>
 				{p.children}

@@ -54,7 +54,9 @@ export function whyDown(f: Facts): string {
 /** The newest earlier release that once was live: what "roll back" goes to. */
 export function rollbackTarget(app: App, releases: readonly Release[] | undefined): Release | undefined {
 	const live = app.release?.version ?? 0;
-	return [...(releases ?? [])].sort((a, b) => b.version - a.version).find((r) => r.version < live && r.state === 'retired');
+	return [...(releases ?? [])]
+		.sort((a, b) => b.version - a.version)
+		.find((r) => r.version < live && r.state === 'retired');
 }
 
 function crashed(f: Facts): Words {
@@ -62,7 +64,9 @@ function crashed(f: Facts): Words {
 	const back = rollbackTarget(f.app, f.releases);
 	const oom = /memory/i.test(why);
 	const steps = [
-		oom ? 'Let it use less memory, or raise the app’s memory limit.' : 'The log below shows its last words. Fix the cause and push again.',
+		oom
+			? 'Let it use less memory, or raise the app’s memory limit.'
+			: 'The log below shows its last words. Fix the cause and push again.',
 		back ? `Or roll back to v${back.version}, which ran before.` : '',
 	];
 	return {
@@ -81,10 +85,20 @@ export function appWords(f: Facts): Words {
 	switch (app.state) {
 		case 'running':
 			return run < want
-				? { tone: 'busy', title: 'Running in part', detail: `${run} of ${plural(want, 'instance')} answer; the others are on their way.`, next: '' }
+				? {
+						tone: 'busy',
+						title: 'Running in part',
+						detail: `${run} of ${plural(want, 'instance')} answer; the others are on their way.`,
+						next: '',
+					}
 				: { tone: 'ok', title: 'Running', detail: `${plural(run, 'instance')}, all healthy.`, next: '' };
 		case 'starting':
-			return { tone: 'busy', title: 'Starting', detail: `${run} of ${plural(want, 'instance')} answer so far.`, next: whyDown(f) };
+			return {
+				tone: 'busy',
+				title: 'Starting',
+				detail: `${run} of ${plural(want, 'instance')} answer so far.`,
+				next: whyDown(f),
+			};
 		case 'deploying':
 			return {
 				tone: 'busy',
@@ -97,14 +111,40 @@ export function appWords(f: Facts): Words {
 		case 'crashed':
 			return crashed(f);
 		case 'stopped':
-			return { tone: 'idle', title: 'Stopped', detail: 'Every process type is scaled to 0, so nothing runs.', next: 'Scale one up to start the app.' };
+			return {
+				tone: 'idle',
+				title: 'Stopped',
+				detail: 'Every process type is scaled to 0, so nothing runs.',
+				next: 'Scale one up to start the app.',
+			};
 		case 'paused':
-			return { tone: 'idle', title: 'Paused', detail: 'Nothing runs and its address answers 503. The formation is kept.', next: 'Resume starts it as it was.' };
+			return {
+				tone: 'idle',
+				title: 'Paused',
+				detail: 'Nothing runs and its address answers 503. The formation is kept.',
+				next: 'Resume starts it as it was.',
+			};
 		case 'empty':
-			if (build?.state === 'running') return { tone: 'busy', title: 'Building the first release', detail: 'The build’s log is shown to whoever pushed.', next: '' };
+			if (build?.state === 'running')
+				return {
+					tone: 'busy',
+					title: 'Building the first release',
+					detail: 'The build’s log is shown to whoever pushed.',
+					next: '',
+				};
 			if (build?.state === 'failed')
-				return { tone: 'bad', title: 'The first build failed', detail: sentence(build.error ?? ''), next: 'Its log is under Builds. Fix the cause and push again.' };
-			return { tone: 'idle', title: 'Waiting for the first push', detail: 'The app has an address, but nothing to run yet.', next: '' };
+				return {
+					tone: 'bad',
+					title: 'The first build failed',
+					detail: sentence(build.error ?? ''),
+					next: 'Its log is under Builds. Fix the cause and push again.',
+				};
+			return {
+				tone: 'idle',
+				title: 'Waiting for the first push',
+				detail: 'The app has an address, but nothing to run yet.',
+				next: '',
+			};
 		default:
 			return { tone: 'idle', title: 'State unknown', detail: 'The node has not measured this app yet.', next: '' };
 	}
@@ -116,12 +156,22 @@ export function deployTrouble(f: Facts): Words | null {
 	const serving = f.app.state === 'running' ? ` v${f.app.release.version} serves on.` : '';
 	const builds = [...(f.builds ?? [])].sort((a, b) => Number(b.id) - Number(a.id));
 	if (builds[0]?.state === 'failed') {
-		return { tone: 'bad', title: 'The last build failed', detail: `${sentence(builds[0].error ?? '')}${serving}`, next: 'Its log is under Builds.' };
+		return {
+			tone: 'bad',
+			title: 'The last build failed',
+			detail: `${sentence(builds[0].error ?? '')}${serving}`,
+			next: 'Its log is under Builds.',
+		};
 	}
 	const newest = [...(f.releases ?? [])].sort((a, b) => b.version - a.version)[0];
 	if (newest?.state === 'failed' && newest.version > f.app.release.version) {
 		const why = f.events?.find((e) => e.kind === 'deploy.failed')?.text;
-		return { tone: 'bad', title: `v${newest.version} was not taken live`, detail: `${sentence(why ?? 'Its instances did not become healthy.')}${serving}`, next: '' };
+		return {
+			tone: 'bad',
+			title: `v${newest.version} was not taken live`,
+			detail: `${sentence(why ?? 'Its instances did not become healthy.')}${serving}`,
+			next: '',
+		};
 	}
 	return null;
 }

@@ -1,5 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { ago, bytes, cores, cpuTime, fraction, logLine, millis, percent, rate, safeUrl, span, visible } from '../src/format';
+import {
+	ago,
+	bytes,
+	cores,
+	cpuTime,
+	fraction,
+	logLine,
+	millis,
+	percent,
+	rate,
+	safeUrl,
+	span,
+	visible,
+} from '../src/format';
 
 describe('figures', () => {
 	it.each([
@@ -72,7 +85,11 @@ describe('foreign text', () => {
 	});
 
 	it('splits a log line, and leaves a strange one whole', () => {
-		expect(logLine('2026-11-24T00:00:01.250Z web.3 GET / 200')).toEqual({ time: '2026-11-24T00:00:01.250Z', source: 'web.3', text: 'GET / 200' });
+		expect(logLine('2026-11-24T00:00:01.250Z web.3 GET / 200')).toEqual({
+			time: '2026-11-24T00:00:01.250Z',
+			source: 'web.3',
+			text: 'GET / 200',
+		});
 		expect(logLine('2026-11-24T00:00:01Z web.3')).toEqual({ time: '2026-11-24T00:00:01Z', source: 'web.3', text: '' });
 		expect(logLine('no time here')).toEqual({ time: '', source: '', text: 'no time here' });
 	});

@@ -10,7 +10,8 @@ const all = (s: string, step: number) => {
 };
 
 describe('server-sent events', () => {
-	const text = ': hello\r\n\r\nid: 7\nevent: deploy.succeeded\ndata: {"a":1}\n\ndata:one\r\ndata: two\r\n\r\n\rdata: three\r\r';
+	const text =
+		': hello\r\n\r\nid: 7\nevent: deploy.succeeded\ndata: {"a":1}\n\ndata:one\r\ndata: two\r\n\r\n\rdata: three\r\r';
 	it.each([1, 2, 3, 7, 1000])('are the same in pieces of %i', (step) => {
 		expect(all(text, step)).toEqual([
 			{ id: '7', event: 'deploy.succeeded', data: '{"a":1}' },
@@ -33,7 +34,13 @@ describe('server-sent events', () => {
 
 describe('a refusal in words', () => {
 	it('is the API’s own sentence', () => {
-		expect(problemWords(400, 'application/problem+json', '{"title":"Bad Request","detail":"formation.web: 101 is outside 0..100","field":"web"}')).toEqual({
+		expect(
+			problemWords(
+				400,
+				'application/problem+json',
+				'{"title":"Bad Request","detail":"formation.web: 101 is outside 0..100","field":"web"}',
+			),
+		).toEqual({
 			text: 'formation.web: 101 is outside 0..100',
 			field: 'web',
 		});

@@ -10,7 +10,11 @@ const app = (name: string, tenant: string, state: App['state'], memory = 0, p99:
 	stats: { memory_bytes: memory, p99_ms: p99, instances_running: 1, cpu_cores: 0.5, requests_per_second: 2 },
 });
 
-const apps = [app('shop', 'acme', 'running', 5), app('blog', 'acme', 'crashed', 5), app('api', 'globex', 'running', 9, 20)];
+const apps = [
+	app('shop', 'acme', 'running', 5),
+	app('blog', 'acme', 'crashed', 5),
+	app('api', 'globex', 'running', 9, 20),
+];
 const names = (a: App[]) => a.map((x) => x.name);
 
 describe('the table of apps', () => {
@@ -31,7 +35,8 @@ describe('the table of apps', () => {
 
 	it('survives an app without figures', () => {
 		const bare = { name: 'x', tenant: 't', state: 'empty', release: null } as App;
-		for (const k of ['name', 'tenant', 'state', 'instances', 'memory', 'cpu', 'requests', 'p99'] as const) expect(sortApps([bare, ...apps], k, true)).toHaveLength(4);
+		for (const k of ['name', 'tenant', 'state', 'instances', 'memory', 'cpu', 'requests', 'p99'] as const)
+			expect(sortApps([bare, ...apps], k, true)).toHaveLength(4);
 	});
 
 	it('turns a column round, and starts figures at the top', () => {
@@ -50,7 +55,9 @@ describe('the table of apps', () => {
 	});
 
 	it('sorts 20,000 apps within a frame or two', () => {
-		const big = Array.from({ length: 20000 }, (_, i) => app(`app-${(i * 7919) % 20000}`, `t${i % 50}`, 'running', (i * 31) % 977));
+		const big = Array.from({ length: 20000 }, (_, i) =>
+			app(`app-${(i * 7919) % 20000}`, `t${i % 50}`, 'running', (i * 31) % 977),
+		);
 		const t = performance.now();
 		sortApps(filterApps(big, { text: 'app', state: '', tenant: '' }), 'memory', true);
 		expect(performance.now() - t).toBeLessThan(400);
@@ -58,6 +65,13 @@ describe('the table of apps', () => {
 
 	it('adds up', () => {
 		expect(countStates(apps)).toEqual({ running: 2, crashed: 1 });
-		expect(useByTenant(apps).find((t) => t.name === 'acme')).toEqual({ name: 'acme', apps: 2, instances: 2, memory: 10, cpu: 1, requests: 4 });
+		expect(useByTenant(apps).find((t) => t.name === 'acme')).toEqual({
+			name: 'acme',
+			apps: 2,
+			instances: 2,
+			memory: 10,
+			cpu: 1,
+			requests: 4,
+		});
 	});
 });

@@ -4,13 +4,23 @@ import { mergeEvents } from '../src/stream';
 import type { App, Event, Release } from '../src/types';
 import { appWords, deployTrouble, rollbackTarget } from '../src/words';
 
-const app = (o: Partial<App>): App => ({ name: 'shop', tenant: 'acme', state: 'running', release: { version: 5 }, stats: { instances_running: 2, instances_wanted: 2 }, ...o });
+const app = (o: Partial<App>): App => ({
+	name: 'shop',
+	tenant: 'acme',
+	state: 'running',
+	release: { version: 5 },
+	stats: { instances_running: 2, instances_wanted: 2 },
+	...o,
+});
 const release = (version: number, state: Release['state']): Release => ({ version, state });
 
 describe('the state in words', () => {
 	it('says how many answer', () => {
 		expect(appWords({ app: app({}) })).toMatchObject({ tone: 'ok', detail: '2 instances, all healthy.' });
-		expect(appWords({ app: app({ stats: { instances_running: 1, instances_wanted: 2 } }) })).toMatchObject({ tone: 'busy', title: 'Running in part' });
+		expect(appWords({ app: app({ stats: { instances_running: 1, instances_wanted: 2 } }) })).toMatchObject({
+			tone: 'busy',
+			title: 'Running in part',
+		});
 	});
 
 	it('says why an app crashed and what to do', () => {
@@ -25,19 +35,34 @@ describe('the state in words', () => {
 	});
 
 	it('tells of memory when that was it', () => {
-		const events: Event[] = [{ id: 9, time: '', kind: 'instance.oom', text: 'web #4 used all of its 64 MiB memory and was killed' }];
+		const events: Event[] = [
+			{ id: 9, time: '', kind: 'instance.oom', text: 'web #4 used all of its 64 MiB memory and was killed' },
+		];
 		expect(appWords({ app: app({ state: 'crashed' }), events }).next).toContain('memory limit');
 	});
 
 	it('leads from empty to the first push, or to the failed build', () => {
 		expect(appWords({ app: app({ state: 'empty', release: null }) }).title).toBe('Waiting for the first push');
-		const w = appWords({ app: app({ state: 'empty', release: null }), builds: [{ id: 3, state: 'failed', error: 'no buildpack fits' }] });
+		const w = appWords({
+			app: app({ state: 'empty', release: null }),
+			builds: [{ id: 3, state: 'failed', error: 'no buildpack fits' }],
+		});
 		expect(w).toMatchObject({ tone: 'bad', detail: 'no buildpack fits.' });
 	});
 
 	it('tells of a deploy that failed while the app is well', () => {
-		expect(deployTrouble({ app: app({}), builds: [{ id: 2, state: 'succeeded' }, { id: 10, state: 'failed', error: 'x' }] })?.detail).toBe('x. v5 serves on.');
-		expect(deployTrouble({ app: app({}), releases: [release(5, 'live'), release(6, 'failed')] })?.title).toBe('v6 was not taken live');
+		expect(
+			deployTrouble({
+				app: app({}),
+				builds: [
+					{ id: 2, state: 'succeeded' },
+					{ id: 10, state: 'failed', error: 'x' },
+				],
+			})?.detail,
+		).toBe('x. v5 serves on.');
+		expect(deployTrouble({ app: app({}), releases: [release(5, 'live'), release(6, 'failed')] })?.title).toBe(
+			'v6 was not taken live',
+		);
 		expect(deployTrouble({ app: app({}), releases: [release(5, 'live'), release(4, 'failed')] })).toBeNull();
 		expect(deployTrouble({ app: app({}) })).toBeNull();
 	});
@@ -47,7 +72,9 @@ describe('the state in words', () => {
 	});
 
 	it('rolls back to what once was live', () => {
-		expect(rollbackTarget(app({}), [release(4, 'failed'), release(1, 'retired'), release(2, 'retired')])?.version).toBe(2);
+		expect(rollbackTarget(app({}), [release(4, 'failed'), release(1, 'retired'), release(2, 'retired')])?.version).toBe(
+			2,
+		);
 		expect(rollbackTarget(app({}), [release(6, 'retired')])).toBeUndefined();
 	});
 });
@@ -56,7 +83,12 @@ describe('events', () => {
 	const e = (id: number | string): Event => ({ id, time: '', kind: 'x', text: String(id) });
 	it('come once, newest first, bounded', () => {
 		expect(mergeEvents([e(2), e(1)], [e('2'), e(10)]).map((x) => String(x.id))).toEqual(['10', '2', '1']);
-		expect(mergeEvents([], Array.from({ length: 500 }, (_, i) => e(i)))).toHaveLength(100);
+		expect(
+			mergeEvents(
+				[],
+				Array.from({ length: 500 }, (_, i) => e(i)),
+			),
+		).toHaveLength(100);
 	});
 });
 
