@@ -184,7 +184,7 @@ int net_ruleset(const struct net *n, const struct settings *s, const char *on_li
 		   "}\n"
 		   "chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n",
 		   p, p, p, p);
-	buf_printf(out, "ip saddr %u.%u.%u.%u/%u oifname != \"%s*\" masquerade\n}\n}\n", s->pool_net >> 24, s->pool_net >> 16 & 255,
+	buf_printf(out, "ip saddr %u.%u.%u.%u/%u oifname != \"lo\" oifname != \"%s*\" masquerade\n}\n}\n", s->pool_net >> 24, s->pool_net >> 16 & 255,
 		   s->pool_net >> 8 & 255, s->pool_net & 255, s->pool_prefix, p);
 	return out->failed;
 }
@@ -233,6 +233,52 @@ static int net_forward_on(struct err *e)
 	return r < 0 ? err_set(e, -r, "cannot switch on IPv4 forwarding: %s", strerror(-r)) : 0;
 }
 
+uint32_t net_host_address(const struct net *n)
+{
+	return n->pool.net + 1;
+}
+
+/* Sends one rtnetlink request and reads its acknowledgement; 0 or negative errno. */
+static int net_request(const void *request, size_t size)
+{
+	struct {
+		struct nlmsghdr h;
+		struct nlmsgerr e;
+		char rest[512];
+	} ack;
+	OWN_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	ssize_t n;
+
+	if (fd < 0 || send(fd, request, size, 0) < 0)
+		return -errno;
+	n = recv(fd, &ack, sizeof ack, 0);
+	if (n < (ssize_t)offsetof(__typeof__(ack), rest) || ack.h.nlmsg_type != NLMSG_ERROR)
+		return n < 0 ? -errno : -EPROTO;
+	return ack.e.error;
+}
+
+/* Adds or removes the host's own address, a /32 on lo: a source for the proxies' connections that never changes and tells
+ * an instance nothing about the host. */
+static int net_own_address(const struct net *n, bool add)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifaddrmsg i;
+		struct rtattr a;
+		uint32_t address;
+	} req = {
+	    .h = {.nlmsg_len = sizeof req,
+		  .nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR,
+		  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0)},
+	    .i = {.ifa_family = AF_INET, .ifa_prefixlen = 32, .ifa_scope = RT_SCOPE_UNIVERSE, .ifa_index = if_nametoindex("lo")},
+	    .a = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFA_LOCAL},
+	    .address = htonl(net_host_address(n)),
+	};
+	int r = net_request(&req, sizeof req);
+
+	return (add && r == -EEXIST) || (!add && r == -EADDRNOTAVAIL) ? 0 : r;
+}
+
 int net_setup(struct net *n, const struct settings *s, struct err *e)
 {
 	OWN_BUF struct buf text = {0}, on_link = {0};
@@ -246,7 +292,12 @@ int net_setup(struct net *n, const struct settings *s, struct err *e)
 	if (r < 0)
 		return err_set(e, -r, "cannot write the network rules: %s", strerror(-r));
 	r = net_nft(text.data, NULL, e);
-	return r < 0 ? r : net_forward_on(e);
+	if (r < 0)
+		return r;
+	r = net_own_address(n, true);
+	if (r < 0)
+		return err_set(e, -r, "cannot give lo the first address of network.pool: %s", strerror(-r));
+	return net_forward_on(e);
 }
 
 int net_teardown(struct net *n, struct err *e)
@@ -256,6 +307,7 @@ int net_teardown(struct net *n, struct err *e)
 	int r;
 
 	snprintf(text, sizeof text, "table inet %s {}\ndelete table inet %s\n", n->table, n->table);
+	net_own_address(n, false);
 	r = net_nft(text, NULL, e);
 	if (r < 0)
 		return r;
@@ -302,23 +354,11 @@ int net_link_delete(const char *name)
 	    .h = {.nlmsg_len = sizeof req, .nlmsg_type = RTM_DELLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
 	    .a = {.rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME},
 	};
-	struct {
-		struct nlmsghdr h;
-		struct nlmsgerr e;
-		char rest[512];
-	} ack;
-	OWN_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	ssize_t n;
+	int r;
 
-	if (fd < 0)
-		return -errno;
 	snprintf(req.name, sizeof req.name, "%s", name);
-	if (send(fd, &req, sizeof req, 0) < 0)
-		return -errno;
-	n = recv(fd, &ack, sizeof ack, 0);
-	if (n < (ssize_t)offsetof(__typeof__(ack), rest) || ack.h.nlmsg_type != NLMSG_ERROR)
-		return n < 0 ? -errno : -EPROTO;
-	return ack.e.error == -ENODEV ? 0 : ack.e.error;
+	r = net_request(&req, sizeof req);
+	return r == -ENODEV ? 0 : r;
 }
 
 void net_links_sweep(const struct net *n, bool (*keep)(void *arg, const char *name), void *arg)

@@ -37,13 +37,16 @@ int net_init(struct net *n, const struct settings *s, struct err *e);
 /* Frees memory; the host's state stays. */
 void net_done(struct net *n);
 
-/* Writes the table into nftables in one transaction and switches forwarding on.  Tenants known to n are in it. */
+/* Writes the table into nftables in one transaction, gives lo the host's address, switches forwarding on.  Tenants known to
+ * n are in the table. */
 int net_setup(struct net *n, const struct settings *s, struct err *e);
 /* The transaction's text, for net_setup and its test; on_link are the host's own networks, as text. */
 int net_ruleset(const struct net *n, const struct settings *s, const char *on_link, struct buf *out);
 /* Deletes the table and restores ip_forward when no other node's table is left.  0 or the first failure. */
 int net_teardown(struct net *n, struct err *e);
 
+/* The host's own address in the pool (its first): what instances see requests come from.  Host byte order. */
+uint32_t net_host_address(const struct net *n);
 /* Interface group of a tenant's links. */
 uint32_t net_group(uint32_t slot);
 /* Lets the instances of a tenant reach each other (first launch of that tenant: one transaction). */

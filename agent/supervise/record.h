@@ -22,6 +22,9 @@ struct record {
 	uint32_t phase;        /* enum record_phase */
 	uint32_t output;       /* 1: PID 1 keeps the read end of the output pipe */
 	uint64_t start_time;   /* of PID 1, in clock ticks since boot (proc(5) stat, field 22): tells a reused pid */
+	uint64_t builder_start; /* the same of the builder */
+	int32_t builder;       /* its pid while BUILDING, 0 = not started */
+	int32_t pad;
 	int64_t deadline_us;   /* monotonic, 0 = none */
 	char boot[RECORD_BOOT];
 	char link[16];         /* host's end of the veth, "" = none */

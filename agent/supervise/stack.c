@@ -329,6 +329,9 @@ int stack_build(const char *data, const char *program_dir, const uint32_t *resol
 			to = openat(all, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 			r = to < 0 ? -errno : build_version(to, program_dir, &resolv);
 		}
+		/* Once the name stands, it is trusted for ever: it may not outlive a power cut with empty files. */
+		if (r == 0 && syncfs(to) < 0)
+			r = -errno;
 		if (r == 0 && renameat(all, fresh, all, name) < 0)
 			r = -errno;
 		if (r < 0)
