@@ -70,6 +70,7 @@ include agent/sandbox/sandbox.mk
 -include web/dashboard/dashboard.mk
 -include tests/tests.mk
 -include tests/bench/bench.mk
+-include tests/fuzz/fuzz.mk
 -include deploy/deploy.mk
 
 DEPS := $(shell find $(O) -name '*.d' 2>/dev/null)
