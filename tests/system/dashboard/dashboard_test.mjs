@@ -337,6 +337,16 @@ test('a tenant sees only its own', { skip: !process.env.TULOU_TENANT_TOKEN && 'n
 	await own.close();
 });
 
+test('a session that ends under the page leads to the login and back', async () => {
+	await page.goto(`${URL_}/apps/${app}`);
+	await card('Log').getByText('live', { exact: true }).waitFor();
+	await context.clearCookies();
+	await page.getByText('The session has ended').waitFor();
+	await page.fill('#token', TOKEN);
+	await page.keyboard.press('Enter');
+	await page.locator('h1', { hasText: app }).waitFor();
+});
+
 test('logging out ends the session', async () => {
 	await page.getByRole('button', { name: 'Log out' }).click();
 	await page.locator('#token').waitFor();

@@ -226,14 +226,14 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 						<Instances
 							path={path}
 							list={instances.data?.items}
-							error={instances.error}
+							error={app.error ? null : instances.error}
 							mayStop={mayDeploy}
 							changed={changed('')}
 						/>
 					)}
 					{deployed && <LogTail path={`${path}/logs`} />}
 					{a.state === 'empty' && <EventList events={events} withApp={false} />}
-					<Builds path={path} builds={builds.data?.items} error={builds.error} />
+					<Builds path={path} builds={builds.data?.items} error={app.error ? null : builds.error} />
 				</div>
 				<div class="column-narrow">
 					{a.release && (
@@ -244,7 +244,7 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 							app={a}
 							path={path}
 							releases={releases.data?.items}
-							error={releases.error}
+							error={app.error ? null : releases.error}
 							mayRoll={mayDeploy}
 							changed={changed('')}
 						/>

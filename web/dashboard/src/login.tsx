@@ -1,13 +1,15 @@
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, send } from './api';
 import { Logo, Problem } from './ui';
 
-export function Login(p: { onDone: () => void }): JSX.Element {
+export function Login(p: { ended: boolean; onDone: () => void }): JSX.Element {
 	const [token, setToken] = useState('');
 	const [busy, setBusy] = useState(false);
 	const [error, setError] = useState<unknown>(null);
+	const field = useRef<HTMLInputElement>(null);
 	useEffect(() => {
+		field.current?.focus();
 		document.title = 'Log in · Tulou';
 	}, []);
 
@@ -37,11 +39,11 @@ export function Login(p: { onDone: () => void }): JSX.Element {
 				<h1>Tulou</h1>
 				<label for="token">Token</label>
 				<input
+					ref={field}
 					id="token"
 					name="token"
 					type="password"
 					autocomplete="current-password"
-					autofocus
 					spellcheck={false}
 					placeholder="tul_…"
 					maxLength={512}
@@ -49,6 +51,7 @@ export function Login(p: { onDone: () => void }): JSX.Element {
 					aria-invalid={error ? 'true' : undefined}
 					onInput={(e) => setToken(e.currentTarget.value)}
 				/>
+				{p.ended && !error && <p class="quiet">The session has ended. Log in again to go on where you were.</p>}
 				<Problem error={error} />
 				<button class="primary" type="submit" disabled={busy}>
 					{busy ? 'Logging in…' : 'Log in'}

@@ -11,7 +11,7 @@ import './pages.css';
 import type { Whoami } from './types';
 import { act, Logo, Problem, Voice } from './ui';
 
-type Session = { who: Whoami } | 'unknown' | 'out' | { error: unknown };
+type Session = { who: Whoami } | 'unknown' | 'out' | 'ended' | { error: unknown };
 
 function Shell(p: { who: Whoami; logout: () => void }): JSX.Element {
 	const route = useRoute();
@@ -64,11 +64,13 @@ function Root(): JSX.Element {
 	function look(): void {
 		get<Whoami>('/v1/whoami').then(
 			(who) => set({ who }),
-			(error) => set(error instanceof ApiError && error.status === 401 ? 'out' : { error }),
+			(error) =>
+				set(error instanceof ApiError && error.status === 401 ? (s) => (s === 'ended' ? s : 'out') : { error }),
 		);
 	}
 	useEffect(() => {
-		onSessionLost(() => set('out'));
+		// A session that was never there is no news; one that ended under the page is.
+		onSessionLost(() => set((s) => (typeof s === 'object' && 'who' in s ? 'ended' : s === 'ended' ? s : 'out')));
 		look();
 	}, []);
 
@@ -81,7 +83,7 @@ function Root(): JSX.Element {
 
 	let page: JSX.Element;
 	if (session === 'unknown') page = <p class="loading quiet">Loading…</p>;
-	else if (session === 'out') page = <Login onDone={look} />;
+	else if (session === 'out' || session === 'ended') page = <Login ended={session === 'ended'} onDone={look} />;
 	else if ('who' in session) page = <Shell who={session.who} logout={() => void logout()} />;
 	else
 		page = (
