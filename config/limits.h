@@ -111,6 +111,10 @@
 #define LIMIT_API_QUOTA_PIDS 4194304   /* of a tenant: the kernel's largest pid_max */
 #define LIMIT_API_TOKENS 200           /* of one tenant, and of the node */
 #define LIMIT_API_USAGE 10000          /* rows of one answer */
+#define LIMIT_API_STATE_MS 1000        /* figures in the node's state may be this old while nothing changed */
+#define LIMIT_API_STATE_WAKE_MS 100    /* many changes in a row wake the pollers once per this */
+#define LIMIT_API_STATE_BYTES (32u << 20) /* state of LIMIT_APPS apps of 1.5 KiB */
+#define LIMIT_API_METRICS_BYTES (64u << 20)
 #define LIMIT_API_WORK 1000            /* items of one fleet request */
 #define LIMIT_API_FAILURES 20          /* wrong tokens from one address within the next ... */
 #define LIMIT_API_FAILURES_MS 60000    /* ... before only known tokens are looked at */

@@ -23,9 +23,9 @@ struct api_config {
 	const struct settings *settings;
 	struct store *store;
 	const struct ops *ops;
-	int listen_fd;                  /* listening unix socket, owned by the api once api_new succeeded */
-	const char *log_dir;            /* <data>/logs: <app id>/current and previous */
-	const char *control_dir;        /* <data>/control: builds/<id>.log */
+	int listen_fd;			/* listening unix socket, owned by the api once api_new succeeded */
+	const char *log_dir;		/* <data>/logs: <app id>/current and previous */
+	const char *control_dir;	/* <data>/control: builds/<id>.log */
 	const char *public_port_suffix; /* for the URLs shown: ":8080", or "" for the scheme's own port */
 };
 

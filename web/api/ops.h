@@ -25,48 +25,59 @@ struct ops_log_fn {
 
 /* A git service exchange: control's API pumps the request body into `in` and sends what comes out of `out`. */
 struct ops_git {
-	int in;   /* write end, non-blocking; owned by the API, closed at the end of the body */
-	int out;  /* read end, non-blocking; owned by the API; end of file = the service is done */
+	int in;	 /* write end, non-blocking; owned by the API, closed at the end of the body */
+	int out; /* read end, non-blocking; owned by the API; end of file = the service is done */
 };
 
 struct ops {
 	void *ctx;
-	/* The app's wanted state changed in the store (formation, config, release, domains, paused, created). Also arranges
-	 * what must happen after the commit of this turn. */
+	/* The app's wanted state changed in the store (formation, config, release, domains, paused, created). Also
+	 * arranges what must happen after the commit of this turn. */
 	void (*app_changed)(void *ctx, int64_t app);
 	/* The app was deleted from the store: stop its instances, remove its routes, repository, releases and logs. */
 	void (*app_deleted)(void *ctx, const struct model_app *app);
 	void (*tenant_changed)(void *ctx, int64_t tenant);
 
 	/* A release with the app's present config and the tree of `from` (0: the live release) becomes the candidate:
-	 * config change (note "Set config A") and rollback.  *version is the new release's.  -EBUSY while another roll-out or build runs. */
-	int (*release_new)(void *ctx, int64_t app, int64_t from_release, bool use_config_of_from, const char *note, uint32_t *version, struct err *e);
+	 * config change (note "Set config A") and rollback.  *version is the new release's.  -EBUSY while another
+	 * roll-out or build runs. */
+	int (*release_new)(void *ctx, int64_t app, int64_t from_release, bool use_config_of_from, const char *note,
+			   uint32_t *version, struct err *e);
 
-	/* Starts a build from a tarball that will be written into *in (write end, non-blocking, owned by the API; close = end).
-	 * The log is followed with `log`. *build is its id. -EBUSY when one runs already for the app; -EDQUOT. */
-	int (*build_tarball)(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build, struct err *e);
+	/* Starts a build from a tarball that will be written into *in (write end, non-blocking, owned by the API; close
+	 * = end). The log is followed with `log`. *build is its id. -EBUSY when one runs already for the app; -EDQUOT.
+	 */
+	int (*build_tarball)(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build,
+			     struct err *e);
 	void (*log_cancel)(void *ctx, int64_t build, void *arg); /* the follower went away; the build goes on */
-	/* Follows a running build from now on (no replay: the API sends the log file's present content first, so what on_log
-	 * gives must be in the file too); -ENOENT when it is not running (read the file <data>/builds/<id>.log then). */
+	/* Follows a running build from now on (no replay: the API sends the log file's present content first, so what
+	 * on_log gives must be in the file too); -ENOENT when it is not running (read the file <data>/builds/<id>.log
+	 * then). */
 	int (*build_follow)(void *ctx, int64_t build, const struct ops_log_fn *log, struct err *e);
 
-	/* service: "git-receive-pack" or "git-upload-pack"; advertise: the answer to GET info/refs (without the pkt-line
+	/* service: "git-receive-pack" or "git-upload-pack"; advertise: the answer to GET info/refs (without the
+	 * pkt-line
 	 * "# service=" head, which the API writes).  protocol: value of Git-Protocol, "" or strictly "version=1|2". */
-	int (*git)(void *ctx, int64_t app, const char *service, bool advertise, const char *protocol, bool gzip, struct ops_git *ret, struct err *e);
+	int (*git)(void *ctx, int64_t app, const char *service, bool advertise, const char *protocol, bool gzip,
+		   struct ops_git *ret, struct err *e);
 
 	/* One-off command of the live release: output comes back from `out`; exit code through done. */
-	int (*run)(void *ctx, int64_t app, const char *command, struct ops_git *ret, void (*done)(void *arg, int exit_code, const char *text), void *arg, struct err *e);
+	int (*run)(void *ctx, int64_t app, const char *command, struct ops_git *ret,
+		   void (*done)(void *arg, int exit_code, const char *text), void *arg, struct err *e);
 
-	/* Appends instance objects of an app to arr: {"id","type","release","state","address","port","pid","memory_bytes",
+	/* Appends instance objects of an app to arr:
+	 * {"id","type","release","state","address","port","pid","memory_bytes",
 	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason"}. */
 	void (*instances)(void *ctx, int64_t app, json_t *arr);
-	/* New object with the figures of an app: {"state","instances_running","instances_wanted","memory_bytes","cpu_cores",
-	 * "cpu_seconds","requests_total","requests_per_second","p50_ms","p99_ms","status":{"2xx":…},"bytes_in","bytes_out"}. */
+	/* New object with the figures of an app:
+	 * {"state","instances_running","instances_wanted","memory_bytes","cpu_cores",
+	 * "cpu_seconds","requests_total","requests_per_second","p50_ms","p99_ms","status":{"2xx":…},"bytes_in","bytes_out"}.
+	 */
 	json_t *(*app_stats)(void *ctx, int64_t app);
 	/* New object for GET /v1/node: see web/api/README.md. */
 	json_t *(*node)(void *ctx);
-	/* History for plots: {"step_seconds":…, "times":[…], "memory_bytes":[…], "cpu_cores":[…], "requests_per_second":[…]};
-	 * app 0 = the host. */
+	/* History for plots: {"step_seconds":…, "times":[…], "memory_bytes":[…], "cpu_cores":[…],
+	 * "requests_per_second":[…]}; app 0 = the host. */
 	json_t *(*history)(void *ctx, int64_t app, unsigned minutes);
 	/* Prometheus text is appended to buf. */
 	void (*metrics)(void *ctx, struct buf *out);
@@ -74,13 +85,15 @@ struct ops {
 	int (*node_set)(void *ctx, int eligible /* -1 keep */, int draining /* -1 keep */, struct err *e);
 	bool (*ready)(void *ctx); /* supervisor connected and synced */
 
-	/* The API wrote to the store in this turn: commit at its end, then call api_committed() (or api_commit_failed()).
-	 * Called for every write, also where no app_changed or tenant_changed goes with it (tokens, sessions). */
+	/* The API wrote to the store in this turn: commit at its end, then call api_committed() (or
+	 * api_commit_failed()). Called for every write, also where no app_changed or tenant_changed goes with it
+	 * (tokens, sessions). */
 	void (*written)(void *ctx);
-	/* The upload of a build_tarball broke off before its end: the build fails with "the upload was interrupted".  Called
-	 * before `in` is closed, and after log_cancel: a cut-off plain tar looks complete to a reader. */
+	/* The upload of a build_tarball broke off before its end: the build fails with "the upload was interrupted".
+	 * Called before `in` is closed, and after log_cancel: a cut-off plain tar looks complete to a reader. */
 	void (*build_cancel)(void *ctx, int64_t build);
-	/* Stops one instance of an app; its formation replaces it.  -ENOENT when the app has no such living instance. */
+	/* Stops one instance of an app; its formation replaces it.  -ENOENT when the app has no such living instance.
+	 */
 	int (*instance_stop)(void *ctx, int64_t app, int64_t instance, struct err *e);
 };
 

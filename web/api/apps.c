@@ -1,0 +1,235 @@
+/* Apps.  Layer web, control process. */
+#include "web/api/apps.h"
+
+#include "base/parse.h"
+#include "web/api/fields.h"
+#include "web/api/route.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+void apps_url(const struct api *a, const char *name, char out[LIMIT_HOST + 64])
+{
+	snprintf(out, LIMIT_HOST + 64, "%s://%s.%s%s", a->scheme, name, a->config.settings->domain_apps,
+		 a->config.public_port_suffix);
+}
+
+static json_t *app_release(struct store *s, int64_t id)
+{
+	struct model_release r = {0};
+	json_t *j;
+
+	if (id == 0 || store_release_get(s, id, &r, NULL) < 0)
+		return json_null();
+	j = json_pack("{s:I, s:o, s:o}", "version", (json_int_t)r.version, "created_at", fields_time(r.created_ms),
+		      "note", fields_safe(r.note));
+	model_release_done(&r);
+	return j;
+}
+
+json_t *apps_json(struct api *a, const struct model_app *app)
+{
+	const struct settings *set = a->config.settings;
+	json_t *stats = a->config.ops->app_stats(a->config.ops->ctx, app->id), *state;
+	char url[LIMIT_HOST + 64], git[LIMIT_HOST + 128];
+
+	if (!stats)
+		stats = json_object();
+	state = json_object_get(stats, "state");
+	apps_url(a, app->name, url);
+	snprintf(git, sizeof git, "%s://%s%s/git/%s.git", a->scheme, set->domain_control, a->config.public_port_suffix,
+		 app->name);
+	return json_pack("{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:s}", "name", app->name,
+			 "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms), "state",
+			 json_is_string(state) ? state : json_null(), "release",
+			 app_release(a->config.store, app->release), "candidate",
+			 app_release(a->config.store, app->candidate), "limits", fields_limits(&app->limits),
+			 "health_path", fields_safe(app->health_path), "paused", app->paused ? 1 : 0, "formation",
+			 fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
+}
+
+void apps_changed(struct exchange *x)
+{
+	const struct ops *ops = x->api->config.ops;
+
+	ops->app_changed(ops->ctx, x->app.id);
+}
+
+static int apps_row(void *arg, const struct model_app *app)
+{
+	struct fields_page *p = arg;
+
+	if (fields_page_full(p))
+		return 1;
+	return fields_page_add(p, app->id, apps_json(p->api, app));
+}
+
+/* ?tenant= narrows an operator's list. */
+void api_apps_list(struct exchange *x)
+{
+	const char *name = api_query(x, "tenant");
+	int64_t tenant = x->who.tenant;
+	struct fields_page p;
+	struct err e = {0};
+	int r;
+
+	if (name && x->who.tenant ? strcmp(name, x->who.tenant_name) != 0 : name != NULL) {
+		struct model_tenant t;
+		if (x->who.tenant || store_tenant_find(x->api->config.store, name, &t, NULL) < 0) {
+			api_answer_problem(x, 404, "tenant", "there is no tenant of this name");
+			return;
+		}
+		tenant = t.id;
+	}
+	if (!fields_page_read(x, &p))
+		return;
+	r = store_app_list(x->api->config.store, tenant, p.after < 0 ? 0 : p.after, p.limit + 1, apps_row, &p, &e);
+	if (r < 0) {
+		json_decref(p.items);
+		api_answer_err(x, &e);
+		return;
+	}
+	fields_page_answer(x, &p, r > 0);
+}
+
+/* The control host's own label must stay free when it lies under the apps' domain. */
+static int app_name_ok(const struct settings *s, const char *name, struct err *e)
+{
+	size_t n = strlen(name);
+	int r = parse_name(name, LIMIT_APP_NAME, "name", e);
+
+	if (r < 0)
+		return r;
+	if (strncmp(s->domain_control, name, n) == 0 && s->domain_control[n] == '.' &&
+	    strcmp(s->domain_control + n + 1, s->domain_apps) == 0)
+		return err_field(e, EINVAL, "name", "name: \"%s\" is the control plane's own", name);
+	return 0;
+}
+
+/* Whose app it will be: the token's tenant; an operator names it. */
+static int app_owner(struct exchange *x, const char *name, struct model_tenant *t, struct err *e)
+{
+	struct store *s = x->api->config.store;
+
+	if (x->who.tenant) {
+		if (name && strcmp(name, x->who.tenant_name) != 0)
+			return err_field(e, ENOENT, "tenant", "tenant: there is no tenant of this name");
+		return store_tenant_get(s, x->who.tenant, t, e);
+	}
+	if (!name)
+		return err_field(e, EINVAL, "tenant", "tenant: an operator must say whose app it is");
+	if (store_tenant_find(s, name, t, NULL) < 0)
+		return err_field(e, ENOENT, "tenant", "tenant: there is no tenant of this name");
+	return 0;
+}
+
+void api_apps_post(struct exchange *x)
+{
+	static const char *const keys[] = {"name", "tenant", "limits", NULL};
+	const struct settings *s = x->api->config.settings;
+	struct model_limits limits = {.memory = s->app.memory,
+				      .disk = s->app.disk,
+				      .cpu = s->app.cpu,
+				      .pids = s->app.pids,
+				      .nofile = s->app.nofile};
+	const char *name = NULL, *tenant = NULL;
+	struct model_tenant t;
+	json_t *l = NULL;
+	struct err e = {0};
+	char location[64];
+
+	if (json_only(x->json, keys, &e) < 0 || json_get_str(x->json, "name", true, 256, &name, &e) < 0 ||
+	    app_name_ok(s, name, &e) < 0 || json_get_str(x->json, "tenant", false, 256, &tenant, &e) < 0 ||
+	    json_get_obj(x->json, "limits", false, &l, &e) < 0 || app_owner(x, tenant, &t, &e) < 0) {
+		api_answer_err(x, &e);
+		return;
+	}
+	/* A small tenant's app begins within its quota. */
+	if (limits.memory > t.quota.memory)
+		limits.memory = t.quota.memory;
+	if (limits.cpu > t.quota.cpu)
+		limits.cpu = t.quota.cpu;
+	if (limits.pids > t.quota.pids)
+		limits.pids = t.quota.pids;
+	if ((l && fields_get_limits(l, &t.quota, &limits, &e) < 0) ||
+	    store_app_add(x->api->config.store, t.id, name, &limits, &x->app, &e) < 0) {
+		if (e.code == EEXIST)
+			err_field(&e, EEXIST, "name", "name: \"%s\" is taken on this node", name);
+		api_answer_err(x, &e);
+		return;
+	}
+	apps_changed(x);
+	api_answer_json(x, 201, apps_json(x->api, &x->app));
+	snprintf(location, sizeof location, "/v1/apps/%s", x->app.name);
+	api_answer_header(x, "Location", location);
+}
+
+void api_app_get(struct exchange *x)
+{
+	api_answer_json(x, 200, apps_json(x->api, &x->app));
+}
+
+static int app_health_path(json_t *obj, char out[256], struct err *e)
+{
+	const char *s = NULL;
+
+	if (json_is_null(json_object_get(obj, "health_path")))
+		s = "";
+	else if (json_get_str(obj, "health_path", false, 255, &s, e) < 0)
+		return -e->code;
+	if (!s)
+		return 0;
+	if (*s && *s != '/')
+		return err_field(e, EINVAL, "health_path", "health_path: must begin with '/'");
+	for (const char *p = s; *p; p++)
+		if (*p <= ' ' || *p > '~' || *p == '#')
+			return err_field(e, EINVAL, "health_path", "health_path: must be visible ASCII without '#'");
+	snprintf(out, 256, "%s", s);
+	return 0;
+}
+
+void api_app_patch(struct exchange *x)
+{
+	static const char *const keys[] = {"limits", "paused", "health_path", NULL};
+	struct store *s = x->api->config.store;
+	struct model_app app = x->app;
+	struct model_tenant t;
+	json_t *l = NULL;
+	struct err e = {0};
+
+	if (json_only(x->json, keys, &e) < 0 || json_get_obj(x->json, "limits", false, &l, &e) < 0 ||
+	    json_get_bool(x->json, "paused", false, &app.paused, &e) < 0 ||
+	    app_health_path(x->json, app.health_path, &e) < 0 || store_tenant_get(s, app.tenant, &t, &e) < 0 ||
+	    (l && fields_get_limits(l, &t.quota, &app.limits, &e) < 0) || store_app_update(s, &app, &e) < 0) {
+		api_answer_err(x, &e);
+		return;
+	}
+	x->app = app;
+	apps_changed(x);
+	/* Control may have changed more of it in answer. */
+	store_app_get(s, app.id, &x->app, NULL);
+	api_app_get(x);
+}
+
+void api_app_delete(struct exchange *x)
+{
+	const struct ops *ops = x->api->config.ops;
+	struct err e = {0};
+
+	if (store_app_del(x->api->config.store, x->app.id, &e) < 0) {
+		api_answer_err(x, &e);
+		return;
+	}
+	ops->app_deleted(ops->ctx, &x->app);
+	api_answer_empty(x, 204);
+}
+
+void api_app_history(struct exchange *x)
+{
+	const struct ops *ops = x->api->config.ops;
+	uint64_t minutes = 60;
+
+	if (api_query_u64(x, "minutes", 1, 1440, &minutes))
+		api_answer_json(x, 200, ops->history(ops->ctx, x->app.id, (unsigned)minutes));
+}

@@ -1,0 +1,50 @@
+/* JSON fields that several resources share, both ways.  Layer web, control process.
+ * Readers: 0 or negative errno with the field and its limits in e. */
+#ifndef TULOU_WEB_API_FIELDS_H
+#define TULOU_WEB_API_FIELDS_H
+
+#include "web/api/exchange.h"
+
+/* RFC 3339, null for 0. */
+json_t *fields_time(int64_t wall_ms);
+/* Thousandths of a CPU as cores. */
+json_t *fields_cpu(uint64_t milli);
+/* A string that may be "": null then. */
+json_t *fields_text(const char *s);
+/* Text that may hold anything: bytes that are not UTF-8 are shown as \xNN. */
+json_t *fields_safe(const char *s);
+/* The JSON text of a store column, {} when it is none. */
+json_t *fields_object(const char *text);
+
+/* Cores (0.5) to thousandths. */
+int fields_get_cpu(json_t *obj, const char *key, uint32_t min, uint32_t max, uint32_t *ret, struct err *e);
+
+json_t *fields_limits(const struct model_limits *l);
+/* Reads limits over *ret; each must fit the tenant's quota. */
+int fields_get_limits(json_t *obj, const struct model_quota *quota, struct model_limits *ret, struct err *e);
+json_t *fields_quota(const struct model_quota *q);
+/* Reads a quota over *ret. */
+int fields_get_quota(json_t *obj, struct model_quota *ret, struct err *e);
+
+json_t *fields_release(const struct model_release *r);
+json_t *fields_build(const struct model_build *b);
+json_t *fields_formation(struct store *s, int64_t app);
+
+/* One page of a list. */
+struct fields_page {
+	json_t *items; /* owned until fields_page_answer */
+	int64_t last;  /* id of the last item: the cursor of the next page */
+	unsigned limit, count;
+	int64_t after; /* -1 when not asked for */
+	struct api *api;
+};
+/* Reads ?limit= and ?after=; false when a 400 was prepared. */
+bool fields_page_read(struct exchange *x, struct fields_page *p);
+/* Adds an item (taken); 1 when the page is full: ends a store walk of limit + 1 rows. */
+int fields_page_add(struct fields_page *p, int64_t id, json_t *item);
+/* True when one more row would not fit: the walk saw the first item of the next page. */
+bool fields_page_full(const struct fields_page *p);
+/* {"items":…,"next":…}. `more`: there is a next page. */
+void fields_page_answer(struct exchange *x, struct fields_page *p, bool more);
+
+#endif

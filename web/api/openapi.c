@@ -1,0 +1,196 @@
+/* The OpenAPI document, made from the table of routes and the schemas below.  Layer web, control process. */
+#include "base/own.h"
+#include "web/api/route.h"
+
+#include <string.h>
+
+#ifndef TULOU_VERSION
+#define TULOU_VERSION "0.0.0"
+#endif
+
+#define STR "{\"type\":\"string\"}"
+#define INT "{\"type\":\"integer\"}"
+#define NUM "{\"type\":\"number\"}"
+#define BOOL "{\"type\":\"boolean\"}"
+#define TIME "{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}"
+#define BYTES "{\"type\":[\"integer\",\"string\"],\"description\":\"bytes: a number, or like 256MiB\"}"
+#define REF(name) "{\"$ref\":\"#/components/schemas/" name "\"}"
+#define OBJ(required, properties)                                                                                      \
+	"{\"type\":\"object\",\"required\":[" required "],\"properties\":{" properties                                 \
+	"},\"additionalProperties\":false}"
+#define P(name, schema) "\"" name "\":" schema
+#define LIST(item)                                                                                                     \
+	"{\"type\":\"object\",\"required\":[\"items\",\"next\"],\"properties\":{\"items\":{\"type\":\"array\","        \
+	"\"items\":" item "},\"next\":{\"type\":[\"string\",\"null\"]}}}"
+#define ANY "{\"type\":\"object\"}"
+#define MAP(value) "{\"type\":\"object\",\"additionalProperties\":" value "}"
+
+static const struct {
+	const char *name, *schema;
+} schemas[] = {
+	{"Status", OBJ("", P("status", STR))},
+	{"Version", OBJ("", P("version", STR) "," P("commit", STR) "," P("node", STR))},
+	{"Object", ANY},
+	{"Empty", OBJ("", "")},
+	{"Problem",
+	 "{\"type\":\"object\",\"required\":[\"type\",\"title\",\"status\",\"detail\"],\"properties\":{" P(
+		 "type", STR) "," P("title", STR) "," P("status", INT) "," P("detail", STR) "," P("field", STR) "}}"},
+	{"Who",
+	 OBJ("\"role\"", P("role", STR) "," P("tenant", "{\"type\":[\"string\",\"null\"]}") "," P("token_id", INT))},
+	{"SessionNew", OBJ("\"token\"", P("token", STR))},
+	{"Quota", OBJ("", P("memory_bytes", BYTES) "," P("cpu", NUM) "," P("pids", INT) "," P("apps", INT) "," P(
+				  "instances", INT) "," P("disk_bytes", BYTES))},
+	{"Tenant",
+	 OBJ("", P("name", STR) "," P("created_at", TIME) "," P("quota", REF("Quota")) "," P("used", REF("Quota")))},
+	{"Tenants", LIST(REF("Tenant"))},
+	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("quota", REF("Quota")))},
+	{"TenantChange", OBJ("\"quota\"", P("quota", REF("Quota")))},
+	{"Usage", LIST(OBJ("", P("app", STR) "," P("hour", TIME) "," P("cpu_seconds", NUM) "," P(
+				       "memory_byte_seconds",
+				       INT) "," P("requests", INT) "," P("bytes_in", INT) "," P("bytes_out", INT)))},
+	{"Tokens", LIST(OBJ("", P("id", INT) "," P("role", STR) "," P("name", STR) "," P("hint", STR) "," P(
+					"created_at", TIME) "," P("used_at", TIME)))},
+	{"TokenNew", OBJ("\"role\"", P("role", STR) "," P("name", STR))},
+	{"TokenMade", OBJ("", P("id", INT) "," P("role", STR) "," P("name", STR) "," P("token", STR))},
+	{"Limits", OBJ("", P("memory_bytes", BYTES) "," P("disk_bytes", BYTES) "," P("cpu", NUM) "," P(
+				   "pids", INT) "," P("nofile", INT))},
+	{"ReleaseRef", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("version", INT) "," P(
+			       "created_at", TIME) "," P("note", STR) "}}"},
+	{"Formation", MAP(INT)},
+	{"App",
+	 OBJ("",
+	     P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P(
+		     "candidate",
+		     REF("ReleaseRef")) "," P("limits",
+					      REF("Limits")) "," P("health_path",
+								   STR) "," P("paused",
+									      BOOL) "," P("formation",
+											  REF("Formation")) "," P("stat"
+														  "s",
+														  ANY) "," P("git_url",
+															     STR))},
+	{"Apps", LIST(REF("App"))},
+	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")))},
+	{"AppChange", OBJ("", P("limits", REF("Limits")) "," P("paused", BOOL) "," P("health_path", STR))},
+	{"Release", OBJ("", P("version", INT) "," P("state", STR) "," P("note", STR) "," P("build", INT) "," P(
+				    "types", MAP(STR)) "," P("created_at", TIME))},
+	{"Releases", LIST(REF("Release"))},
+	{"Rollback", OBJ("", P("version", INT))},
+	{"Build",
+	 OBJ("",
+	     P("id", INT) "," P("state", STR) "," P("source", STR) "," P("commit", STR) "," P("buildpack", STR) "," P(
+		     "error", STR) "," P("size_bytes", INT) "," P("created_at", TIME) "," P("finished_at", TIME))},
+	{"Builds", LIST(REF("Build"))},
+	{"Config", MAP(STR)},
+	{"ConfigChange", MAP("{\"type\":[\"string\",\"null\"]}")},
+	{"Instances", LIST(ANY)},
+	{"Domain", OBJ("\"host\"", P("host", STR))},
+	{"Domains", LIST(REF("Domain"))},
+	{"Events", LIST(OBJ("", P("id", INT) "," P("time", TIME) "," P("kind", STR) "," P("tenant", STR) "," P(
+					"app", STR) "," P("instance", STR) "," P("text", STR)))},
+	{"History", ANY},
+	{"RunNew", OBJ("\"command\"", P("command", STR))},
+	{"Node", ANY},
+	{"State", "{\"type\":\"object\",\"properties\":{" P("generation", INT) "," P("node", REF("Node")) "," P(
+			  "apps", "{\"type\":\"array\",\"items\":" ANY "}") "}}"},
+	{"Epoch", OBJ("", P("epoch", INT))},
+	{"Eligibility", OBJ("", P("eligible", BOOL) "," P("draining", BOOL) "," P("epoch", INT))},
+	{"Work", OBJ("\"epoch\",\"work\"",
+		     P("epoch", INT) "," P("work", "{\"type\":\"array\",\"items\":" OBJ(
+							   "\"op\"", P("op", STR) "," P("app", STR) "," P(
+									     "formation", REF("Formation"))) "}"))},
+	{"WorkDone",
+	 OBJ("", P("refused", "{\"type\":\"array\",\"items\":" OBJ("", P("index", INT) "," P("reason", STR)) "}"))},
+};
+
+/* "/v1/tenants/{t}/tokens/{id}" -> "{tenant}" spelled out, and one parameter each. */
+static void openapi_path(const char *pattern, char out[128], json_t *parameters)
+{
+	size_t n = 0;
+
+	for (const char *p = pattern; *p && n < 100; p++) {
+		const char *name = p;
+		size_t len;
+		out[n++] = *p;
+		if (*p != '{')
+			continue;
+		len = strcspn(++p, "}");
+		name = strncmp(p, "t}", 2) == 0 ? "tenant" : strncmp(p, "a}", 2) == 0 ? "app" : NULL;
+		n += (size_t)snprintf(out + n, 24, "%.*s", name ? 20 : (int)len, name ? name : p);
+		json_array_append_new(parameters, json_pack("{s:o, s:s, s:b, s:{s:s}}", "name",
+							    name ? json_string(name) : json_stringn(p, len), "in",
+							    "path", "required", 1, "schema", "type", "string"));
+		p += len;
+		out[n++] = '}';
+	}
+	out[n] = 0;
+}
+
+static json_t *openapi_content(const char *schema)
+{
+	const char *type = strcmp(schema, "text") == 0	   ? "text/plain"
+			   : strcmp(schema, "ndjson") == 0 ? "application/x-ndjson"
+			   : strcmp(schema, "binary") == 0 ? "application/octet-stream"
+							   : NULL;
+	char ref[64];
+
+	if (type)
+		return json_pack("{s:{s:{s:s}}}", type, "schema", "type", "string");
+	snprintf(ref, sizeof ref, "#/components/schemas/%s", schema);
+	return json_pack("{s:{s:{s:s}}}", "application/json", "schema", "$ref", ref);
+}
+
+static json_t *openapi_operation(const struct api_route *r, json_t *parameters)
+{
+	json_t *op =
+		json_pack("{s:s, s:O, s:o}", "summary", r->summary, "parameters", parameters, "x-roles", json_array());
+	json_t *good = json_pack("{s:s}", "description", "done");
+	json_t *problem = json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", "refused", "content",
+				    "application/problem+json", "schema", "$ref", "#/components/schemas/Problem");
+
+	for (int role = 0; role < MODEL_ROLE_COUNT; role++)
+		if (r->roles & API_ROLE(role))
+			json_array_append_new(json_object_get(op, "x-roles"),
+					      json_string(model_role_name((enum model_role)role)));
+	if (r->response)
+		json_object_set_new(good, "content", openapi_content(r->response));
+	if (r->request)
+		json_object_set_new(op, "requestBody",
+				    json_pack("{s:b, s:o}", "required", !(r->flags & API_BODY_OPTIONAL), "content",
+					      openapi_content(r->request)));
+	json_object_set_new(op, "responses", json_pack("{s:o, s:o}", "2XX", good, "default", problem));
+	if (r->flags & API_COOKIE_FREE)
+		json_object_set_new(op, "security", json_array());
+	return op;
+}
+
+json_t *api_openapi(const struct api *a)
+{
+	json_t *paths = json_object(), *parts = json_object();
+
+	for (size_t i = 0; i + 1 < api_routes_count; i++) {
+		const struct api_route *r = &api_routes[i];
+		OWN_JSON json_t *parameters = json_array();
+		char path[128], method[8];
+		json_t *item;
+		openapi_path(r->pattern, path, parameters);
+		item = json_object_get(paths, path);
+		if (!item) {
+			item = json_object();
+			json_object_set_new(paths, path, item);
+		}
+		for (size_t k = 0; k < sizeof method; k++)
+			method[k] = r->method[k] >= 'A' ? (char)(r->method[k] | 0x20) : 0;
+		method[strlen(r->method) < 7 ? strlen(r->method) : 7] = 0;
+		json_object_set_new(item, method, openapi_operation(r, parameters));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(schemas); i++)
+		json_object_set_new(parts, schemas[i].name, json_loads(schemas[i].schema, 0, NULL));
+	return json_pack("{s:s, s:{s:s, s:s, s:s}, s:o, s:{s:o, s:{s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s, s:s, s:s}}}, "
+			 "s:[{s:[]}, {s:[]}, {s:[]}]}",
+			 "openapi", "3.1.0", "info", "title", "Tulou", "version", TULOU_VERSION, "description",
+			 a->config.settings->node_name, "paths", paths, "components", "schemas", parts,
+			 "securitySchemes", "bearer", "type", "http", "scheme", "bearer", "basic", "type", "http",
+			 "scheme", "basic", "cookie", "type", "apiKey", "in", "cookie", "name", "tulou_session",
+			 "security", "bearer", "basic", "cookie");
+}
