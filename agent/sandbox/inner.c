@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum mask { MASK_FILE, MASK_FOLDER, MASK_READ_ONLY };
@@ -125,5 +126,14 @@ int inner_pivot(struct sandbox *s)
 		return -errno;
 	close(s->root);
 	s->root = -1;
+
+	/* Nothing is above or under the new root, or the whole host would be one ".." away. */
+	struct stat root, above, here;
+	if (stat("/", &root) < 0 || stat("/..", &above) < 0 || stat(".", &here) < 0)
+		return -errno;
+	if (root.st_dev != above.st_dev || root.st_ino != above.st_ino || root.st_dev != here.st_dev || root.st_ino != here.st_ino) {
+		s->what = "the old root is still there";
+		return -EXDEV;
+	}
 	return 0;
 }

@@ -20,7 +20,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define INNER_INDEX 1000 /* of eth0: chosen, so that nobody has to ask.  Clear of lo and the tunnels that kernels add. */
 #define GATEWAY 0xa9fe0101u /* 169.254.1.1 */
 
 /* A batch of messages. */
@@ -158,6 +157,14 @@ static void settle(int fd, const char *name)
 	ioctl(fd, SIOCETHTOOL, &q);
 }
 
+static int index_of(int fd, const char *name)
+{
+	struct ifreq q = {0};
+
+	strncpy(q.ifr_name, name, IFNAMSIZ - 1);
+	return ioctl(fd, SIOCGIFINDEX, &q) < 0 ? -errno : q.ifr_ifindex;
+}
+
 /* No automatic IPv6 address on this interface: there is no IPv6 on the link. */
 static void add_no_ipv6(struct batch *b)
 {
@@ -208,7 +215,6 @@ int net_connect(struct sandbox *s)
 	batch_attr(&b, IFLA_INFO_KIND, "veth", 4);
 	size_t data = batch_nest(&b, IFLA_INFO_DATA), peer = batch_nest(&b, VETH_INFO_PEER);
 	struct ifinfomsg *p = batch_room(&b, sizeof *p);
-	p->ifi_index = INNER_INDEX;
 	p->ifi_flags = p->ifi_change = IFF_NOARP;
 	batch_attr(&b, IFLA_IFNAME, "eth0", 5);
 	batch_attr_u32(&b, IFLA_NET_NS_PID, (uint32_t)s->pid);
@@ -228,12 +234,10 @@ int net_connect(struct sandbox *s)
 		return r;
 
 	/* The host's end; meanwhile the other side does the inner one. */
-	struct ifreq q = {0};
-	strncpy(q.ifr_name, s->spec.link, IFNAMSIZ - 1);
 	s->what = "the host's end";
-	if (ioctl(s->link, SIOCGIFINDEX, &q) < 0)
-		return -errno;
-	int index = q.ifr_ifindex;
+	int index = index_of(s->link, s->spec.link);
+	if (index < 0)
+		return index;
 	b = (struct batch){0};
 	add_link_up(&b, index, has_ipv6());
 	struct rtmsg *m = batch_message(&b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, sizeof *m);
@@ -292,19 +296,20 @@ int net_configure(struct sandbox *s)
 		return r;
 	}
 	r = namespace_hear(s, SANDBOX_WORD_NETWORK, NULL);
-	if (r < 0) {
+	int index = r < 0 ? r : index_of(fd, "eth0");
+	if (index < 0) {
 		close(fd);
-		return r;
+		return index;
 	}
 	b = (struct batch){0};
 	struct ifaddrmsg *a = batch_message(&b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof *a);
 	a->ifa_family = AF_INET;
 	a->ifa_prefixlen = 32;
-	a->ifa_index = INNER_INDEX;
+	a->ifa_index = (uint32_t)index;
 	batch_attr_u32(&b, IFA_LOCAL, htonl(s->spec.address));
 	batch_attr_u32(&b, IFA_ADDRESS, htonl(s->spec.address));
 	batch_end(&b);
-	add_link_up(&b, INNER_INDEX, has_ipv6());
+	add_link_up(&b, index, has_ipv6());
 	struct rtmsg *m = batch_message(&b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof *m);
 	m->rtm_family = AF_INET;
 	m->rtm_table = RT_TABLE_MAIN;
@@ -313,7 +318,7 @@ int net_configure(struct sandbox *s)
 	m->rtm_type = RTN_UNICAST;
 	m->rtm_flags = RTNH_F_ONLINK;
 	batch_attr_u32(&b, RTA_GATEWAY, htonl(GATEWAY));
-	batch_attr_u32(&b, RTA_OIF, INNER_INDEX);
+	batch_attr_u32(&b, RTA_OIF, (uint32_t)index);
 	batch_end(&b);
 	r = batch_send(fd, &b);
 	if (r == 0) {

@@ -105,7 +105,7 @@ static int create(int fs, int r, unsigned attr)
 	return r < 0 ? r : m;
 }
 
-static int make_tmpfs(uint64_t bytes, uint64_t inodes, unsigned attr)
+static int make_tmpfs(const struct sandbox *s, uint64_t bytes, const char *mode, unsigned attr)
 {
 	int fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
 
@@ -113,9 +113,13 @@ static int make_tmpfs(uint64_t bytes, uint64_t inodes, unsigned attr)
 		return -errno;
 	int r = config_u64(fs, "size", bytes);
 	if (r == 0)
-		r = config_u64(fs, "nr_inodes", inodes);
+		r = config_u64(fs, "nr_inodes", s->spec.inodes);
 	if (r == 0)
-		r = config(fs, "mode", "0755");
+		r = config_u64(fs, "uid", s->spec.uid_base);
+	if (r == 0)
+		r = config_u64(fs, "gid", s->spec.uid_base);
+	if (r == 0)
+		r = config(fs, "mode", mode);
 	return create(fs, r, attr);
 }
 
@@ -209,7 +213,7 @@ static int write_names(struct sandbox *s)
 int root_private(struct sandbox *s)
 {
 	/* nosuid is kept by the clones that become /dev, /tmp and so on; nodev is not for all of them. */
-	s->files = make_tmpfs(s->spec.disk, s->spec.inodes, MOUNT_ATTR_NOSUID);
+	s->files = make_tmpfs(s, s->spec.disk, "0755", MOUNT_ATTR_NOSUID);
 	if (s->files < 0)
 		return s->files;
 	int r = make_entries(s, common, COUNT(common));
@@ -306,7 +310,9 @@ int root_assemble(struct sandbox *s)
 	if (setns(s->pidfd, CLONE_NEWNS) < 0) /* by pidfd: Linux 5.8 */
 		return -errno;
 	s->what = "the private file system";
-	if (sys_move_mount(s->files, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(s->files) < 0)
+	/* Over the old root's /usr, which is there and was opened before.  Not over its "/": then inner_pivot() would have two
+	 * mounts to drop, one on the other. */
+	if (sys_move_mount(s->files, "", AT_FDCWD, "/usr", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(s->files) < 0)
 		return -errno;
 
 	s->what = "the layers";
@@ -334,9 +340,7 @@ int root_assemble(struct sandbox *s)
 		return r;
 	s->what = "/dev/shm";
 	if (s->spec.shm) {
-		m = make_tmpfs(s->spec.shm, s->spec.inodes, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-		if (m >= 0 && fchmod(m, 01777) < 0)
-			return -errno;
+		m = make_tmpfs(s, s->spec.shm, "1777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 		if ((r = attach(m, s->root, "dev/shm")) < 0)
 			return r;
 	}
