@@ -1,6 +1,6 @@
 # Tests, lint and sanitizer builds.
 
-UNIT_SRC := $(wildcard tests/unit/*.c)
+UNIT_SRC := $(wildcard tests/unit/*.c tests/fault/*.c)
 UNIT_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(UNIT_SRC))
 # Rooms in the order of the layers, programs' parts included; the CLI and the daemon share one test binary.
 UNIT_ROOMS := agent/roles agent/build agent/image agent/supervise web/cli web/api web/dashboard web/proxy web/http scheduler store config base
@@ -45,3 +45,5 @@ test-vm: all ## cgroup v2 and systemd, in an emulated virtual machine (slow)
 	$(Q)deploy/bootstrap vm
 	$(Q)TEST_TIMEOUT=2400 tests/run $(TEST_OUT) vm='tests/vm/test $(O) $(VM)'
 .PHONY: test-vm
+
+include tests/proxy/proxy.mk
