@@ -1,0 +1,312 @@
+/* Requests to the API.  Layer web, program tulou. */
+#include "web/cli/call.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "web/cli/account.h"
+#include "web/cli/cli.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define ANSWER_MAX (64u << 20) /* the node's state with 20,000 apps is half of it */
+#define CONNECT_S 10
+#define ANSWER_S 90 /* above the API's longest wait */
+
+static CURL *curl; /* kept between requests: so is its connection */
+
+struct transfer {
+	const struct cli_request *r;
+	struct cli_answer *ret;
+	bool stopped; /* on_data had enough */
+};
+
+void cli_answer_done(struct cli_answer *a)
+{
+	buf_done(&a->body);
+	json_decref(a->json);
+	a->json = NULL;
+}
+
+int cli_status_code(long status)
+{
+	switch (status) {
+	case 401:
+	case 403:
+	case 409:
+	case 422:
+	case 429:
+	case 507:
+		return CLI_REFUSED;
+	case 0:
+	case 502:
+	case 503:
+	case 504:
+		return CLI_UNREACHABLE;
+	default:
+		return status >= 200 && status < 300 ? CLI_OK : CLI_FAILED;
+	}
+}
+
+/* What to do next, for a person who was refused. */
+static const char *next_step(const struct cli *c, long status, const char *path)
+{
+	switch (status) {
+	case 401:
+		return c->bearer ? "\nThe token is not valid here: `tulou login` takes another, `tulou whoami` shows "
+				   "the one in use."
+				 : "\nThere is no token: `tulou login URL --token TOKEN`, or set TULOU_TOKEN.";
+	case 403:
+		return "\nThe token's role is too weak for that; an admin of the tenant makes others with `tulou "
+		       "tokens create`.";
+	case 404:
+		return strncmp(path, "/v1/apps/", 9) == 0 ? "\n`tulou apps` lists the apps that this token may see."
+							  : "";
+	case 429:
+		return "\nWait a little, then try again.";
+	case 413:
+		return "\nLeave out what the app does not need (.gitignore counts).";
+	default:
+		return "";
+	}
+}
+
+static int refused(const struct cli *c, const struct cli_request *r, const struct cli_answer *a)
+{
+	const char *detail = a->json ? json_string_value(json_object_get(a->json, "detail")) : NULL;
+	const char *title = a->json ? json_string_value(json_object_get(a->json, "title")) : NULL;
+	const char *field = a->json ? json_string_value(json_object_get(a->json, "field")) : NULL;
+	int code = cli_status_code(a->status);
+
+	if (!detail)
+		detail = title;
+	/* The field is named unless the sentence does it already. */
+	if (detail)
+		return cli_fail(code, "%s%s%s%s", field && *field && !strstr(detail, field) ? field : "",
+				field && *field && !strstr(detail, field) ? ": " : "", detail,
+				next_step(c, a->status, r->path));
+	return cli_fail(code, "%s answered %ld to %s %s%s%s", c->base, a->status, r->method, r->path,
+			a->status == 404 ? "; is that the address of a Tulou node?" : "",
+			next_step(c, a->status, r->path));
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+
+	n *= size;
+	if (!t->ret->status)
+		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &t->ret->status);
+	if (t->r->on_data && t->ret->status >= 200 && t->ret->status < 300) {
+		if (t->r->on_data(t->r->arg, p, n)) {
+			t->stopped = true;
+			return 0;
+		}
+		return n;
+	}
+	return buf_add(&t->ret->body, p, n) ? 0 : n;
+}
+
+static int on_progress(void *arg, curl_off_t dl_total, curl_off_t dl, curl_off_t ul_total, curl_off_t ul)
+{
+	struct transfer *t = arg;
+
+	(void)dl_total;
+	(void)dl;
+	if (t->r->on_upload && ul_total > 0)
+		t->r->on_upload(t->r->arg, (uint64_t)ul, (uint64_t)ul_total);
+	return 0;
+}
+
+static size_t on_read(char *p, size_t size, size_t n, void *arg)
+{
+	return fread(p, 1, size * n, arg);
+}
+
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+	return fseeko(arg, offset, origin) ? CURL_SEEKFUNC_FAIL : CURL_SEEKFUNC_OK;
+}
+
+static void set_upload(const struct cli_request *r)
+{
+	curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+	curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
+	curl_easy_setopt(curl, CURLOPT_READDATA, r->upload);
+	curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
+	curl_easy_setopt(curl, CURLOPT_SEEKDATA, r->upload);
+	curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->upload_size);
+	rewind(r->upload);
+}
+
+static void set_common(struct cli *c, const struct cli_request *r, struct transfer *t, const char *url,
+		       struct curl_slist *head, char error[CURL_ERROR_SIZE])
+{
+	curl_easy_reset(curl);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->method);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, head);
+	curl_easy_setopt(curl, CURLOPT_USERAGENT, "tulou/" TULOU_VERSION);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
+	/* A silent connection ends, a slow one does not. */
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, r->idle_s ? r->idle_s : (long)ANSWER_S);
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, r->on_upload ? 0L : 1L);
+	/* Names below localhost are this host's, whatever proxy the environment names. */
+	if (strstr(c->base, ".localhost") || strstr(c->base, "//localhost") || strstr(c->base, "//127.0.0.1"))
+		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+}
+
+int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *ret)
+{
+	OWN_FREE char *text = r->body ? json_dumps(r->body, JSON_COMPACT) : NULL;
+	struct transfer t = {.r = r, .ret = ret};
+	struct curl_slist *head = NULL;
+	char url[4096], line[1200], error[CURL_ERROR_SIZE] = "";
+	struct err e = {0};
+	CURLcode rc;
+
+	*ret = (struct cli_answer){0};
+	buf_init(&ret->body, ANSWER_MAX);
+	if (cli_account(c, &e))
+		return cli_fail(CLI_USAGE, "%s", e.text);
+	if (!curl && !(curl = curl_easy_init()))
+		return cli_fail(CLI_FAILED, "out of memory");
+	snprintf(url, sizeof url, "%s%s", c->base, r->path);
+	snprintf(line, sizeof line, "Accept: %s", r->accept ? r->accept : "application/json, application/problem+json");
+	head = curl_slist_append(head, line);
+	if (c->bearer) {
+		snprintf(line, sizeof line, "Authorization: Bearer %s", c->bearer);
+		head = curl_slist_append(head, line);
+	}
+	head = curl_slist_append(head, r->upload ? "Content-Type: application/octet-stream"
+						 : "Content-Type: application/json");
+	head = curl_slist_append(head, "Expect:");
+	set_common(c, r, &t, url, head, error);
+	if (r->upload) {
+		set_upload(r);
+	} else if (text) {
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text);
+	} else if (strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0) {
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "{}");
+	}
+	if (r->upload)
+		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->method);
+	rc = curl_easy_perform(curl);
+	curl_slist_free_all(head);
+	/* Of a broken exchange the status may be there all the same, and says more than the break. */
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
+	if (ret->body.len > 0)
+		ret->json = json_read(ret->body.data, ret->body.len, ANSWER_MAX, NULL);
+	if (rc && !t.stopped && (ret->status == 0 || (ret->status >= 200 && ret->status < 300))) {
+		bool started = ret->status != 0;
+
+		ret->status = 0;
+		if (r->quiet)
+			return CLI_UNREACHABLE;
+		return cli_fail(CLI_UNREACHABLE, "%s %s: %s%s", c->base,
+				started ? "broke off the answer" : "does not answer",
+				error[0] ? error : curl_easy_strerror(rc),
+				started || c->url || getenv("TULOU_URL")
+					? ""
+					: "\nAnother node: --url URL, TULOU_URL, or `tulou login URL`.");
+	}
+	if (cli_status_code(ret->status) == CLI_OK)
+		return CLI_OK;
+	return r->quiet ? cli_status_code(ret->status) : refused(c, r, ret);
+}
+
+int cli_call(struct cli *c, const char *method, const char *path, json_t *body, struct cli_answer *ret)
+{
+	struct cli_request r = {.method = method, .path = path, .body = body};
+	int code = cli_request(c, &r, ret);
+
+	if (code == CLI_OK && ret->body.len > 0 && !ret->json)
+		return cli_fail(CLI_FAILED, "%s answered something that is not JSON to %s %s; is that a Tulou node?",
+				c->base, method, path);
+	return code;
+}
+
+int cli_list(struct cli *c, const char *path, json_t **ret)
+{
+	OWN_JSON json_t *all = json_array();
+	char page[1024], after[400] = "";
+
+	for (;;) {
+		OWN_ANSWER struct cli_answer a = {0};
+		const char *next;
+		int code;
+
+		snprintf(page, sizeof page, "%s%climit=200%s%s", path, strchr(path, '?') ? '&' : '?',
+			 after[0] ? "&after=" : "", after);
+		code = cli_call(c, "GET", page, NULL, &a);
+		if (code)
+			return code;
+		if (json_array_extend(all, json_object_get(a.json, "items")))
+			return cli_fail(CLI_FAILED, "%s answered no list to GET %s", c->base, path);
+		next = json_string_value(json_object_get(a.json, "next"));
+		if (!next || json_array_size(json_object_get(a.json, "items")) == 0)
+			break;
+		cli_path(after, sizeof after, "%s", next);
+	}
+	*ret = json_pack("{s:O}", "items", all);
+	return *ret ? CLI_OK : cli_fail(CLI_FAILED, "out of memory");
+}
+
+void cli_path(char *out, size_t cap, const char *fmt, ...)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t n = 0;
+	va_list ap;
+
+	va_start(ap, fmt);
+	for (; *fmt && n + 4 < cap; fmt++) {
+		const char *s;
+
+		if (fmt[0] != '%' || (fmt[1] != 's' && fmt[1] != 'r')) {
+			out[n++] = *fmt;
+			continue;
+		}
+		fmt++;
+		for (s = va_arg(ap, const char *); *s && n + 4 < cap; s++) {
+			unsigned char b = (unsigned char)*s;
+
+			if (*fmt == 'r' || (b >= '0' && b <= '9') || ((b | 32) >= 'a' && (b | 32) <= 'z') ||
+			    strchr("-._~", b)) {
+				out[n++] = *s;
+			} else {
+				out[n++] = '%';
+				out[n++] = hex[b >> 4];
+				out[n++] = hex[b & 15];
+			}
+		}
+	}
+	va_end(ap);
+	out[n] = 0;
+}
+
+int cli_app_path(struct cli *c, char *out, size_t cap, const char *rest)
+{
+	struct err e = {0};
+
+	if (cli_account_app(c, &e))
+		return cli_fail(CLI_USAGE, "%s", e.text);
+	cli_path(out, cap, "/v1/apps/%s%r", c->app_name, rest);
+	return CLI_OK;
+}
+
+void cli_call_done(void)
+{
+	if (curl)
+		curl_easy_cleanup(curl);
+	curl = NULL;
+}

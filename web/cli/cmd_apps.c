@@ -1,0 +1,318 @@
+/* tulou apps …, open.  Layer web, program tulou. */
+#include "base/json.h"
+#include "base/own.h"
+#include "web/cli/account.h"
+#include "web/cli/call.h"
+#include "web/cli/cli.h"
+#include "web/cli/commands.h"
+#include "web/cli/fields.h"
+#include "web/cli/out.h"
+#include "web/cli/pack.h"
+
+#include <spawn.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static const char *const limit_names[] = {"memory", "cpu", "disk", "pids", "nofile", NULL};
+
+/* A first word is the app, as in `tulou apps info shop`. */
+static void app_of_word(struct cli *c)
+{
+	if (c->argc > 0)
+		c->app = c->argv[0];
+}
+
+int cli_cmd_apps(struct cli *c)
+{
+	static const char *const heads[] = {"NAME",    "TENANT", "STATE",   ">INSTANCES",
+					    ">MEMORY", ">REQ/S", "RELEASE", "URL"};
+	OWN_JSON json_t *list = NULL;
+	struct cli_table *t;
+	json_t *app;
+	size_t i;
+	int code = cli_list(c, "/v1/apps", &list);
+
+	if (code)
+		return code;
+	if (c->json) {
+		cli_json(list);
+		return CLI_OK;
+	}
+	if (cli_value(c, "names")) {
+		json_array_foreach(json_object_get(list, "items"), i, app) cli_say("%s\n", cli_str(app, "name"));
+		return CLI_OK;
+	}
+	t = cli_table_new(ARRAY_LEN(heads), heads);
+	json_array_foreach(json_object_get(list, "items"), i, app)
+	{
+		json_t *stats = json_object_get(app, "stats"), *release = json_object_get(app, "release");
+		char running[48], memory[16], rate[24], version[24] = "-";
+
+		snprintf(running, sizeof running, "%.0f/%.0f", cli_num(stats, "instances_running"),
+			 cli_num(stats, "instances_wanted"));
+		snprintf(rate, sizeof rate, "%.1f", cli_num(stats, "requests_per_second"));
+		if (json_is_object(release))
+			snprintf(version, sizeof version, "v%.0f", cli_num(release, "version"));
+		cli_table_add(t, cli_str(app, "name"), cli_str(app, "tenant"), cli_str(app, "state"), running,
+			      cli_bytes(memory, cli_num(stats, "memory_bytes")), rate, version, cli_str(app, "url"));
+	}
+	cli_table_print(c, t, "There are no apps. Make one with: tulou apps create NAME");
+	return CLI_OK;
+}
+
+/* Adds the git remote `tulou`; the password is not written into the repository's settings. */
+static void add_remote(const char *url)
+{
+	const char *const argv[] = {"git", "remote", "add", "tulou", url, NULL};
+	OWN_FREE char *out = NULL;
+	size_t n = 0;
+
+	if (cli_pack_command(argv, 4096, &out, &n))
+		cli_fail(CLI_FAILED,
+			 "the git remote was not added: is this a repository, and has it one named tulou already?");
+	else
+		printf("Added the git remote tulou; deploy with: git push tulou main\n");
+}
+
+/* "http://host/git/shop.git" to the form git wants, with a place for the token. */
+static void git_hint(const char *url, const char *app)
+{
+	const char *host = strstr(url, "://");
+
+	if (host)
+		cli_pair("push with", "git push %.*s://x:TOKEN@%s main", (int)(host - url), url, host + 3);
+	cli_pair("or", "tulou deploy -a %s", app);
+}
+
+int cli_cmd_apps_create(struct cli *c)
+{
+	OWN_JSON json_t *body = json_pack("{s:s, s:s*}", "name", c->argv[0], "tenant", cli_value(c, "tenant"));
+	OWN_JSON json_t *limits = json_object();
+	OWN_ANSWER struct cli_answer a = {0};
+	struct err e = {0};
+	int code;
+
+	if (!body)
+		return cli_fail(CLI_USAGE, "name: '%.60s' is not UTF-8 text", c->argv[0]);
+	if (cli_fields_options(c, limits, (const char *const[]){"memory", "cpu", "disk", "pids", NULL}, &e))
+		return cli_fail(CLI_USAGE, "%s", e.text);
+	if (json_object_size(limits) > 0)
+		json_object_set(body, "limits", limits);
+	code = cli_call(c, "POST", "/v1/apps", body, &a);
+	if (code)
+		return code;
+	if (c->json) {
+		cli_json(a.json);
+		return CLI_OK;
+	}
+	cli_say("Made the app %s.\n", c->argv[0]);
+	cli_pair("url", "%s", cli_str(a.json, "url"));
+	git_hint(cli_str(a.json, "git_url"), c->argv[0]);
+	if (cli_value(c, "remote"))
+		add_remote(cli_str(a.json, "git_url"));
+	return CLI_OK;
+}
+
+static void print_limits(json_t *limits)
+{
+	char memory[16], disk[16], cpu[24];
+
+	cli_pair("limits", "memory %s, cpu %s, disk %s, pids %.0f, nofile %.0f (each instance)",
+		 cli_bytes(memory, cli_num(limits, "memory_bytes")), cli_plain(cpu, cli_num(limits, "cpu")),
+		 cli_bytes(disk, cli_num(limits, "disk_bytes")), cli_num(limits, "pids"), cli_num(limits, "nofile"));
+}
+
+int cli_cmd_apps_info(struct cli *c)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	json_t *release, *candidate, *stats, *count;
+	char path[128], ago[32], memory[16], formation[512] = "";
+	const char *type;
+	int code;
+
+	app_of_word(c);
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (code)
+		return code;
+	if (c->json) {
+		cli_json(a.json);
+		return CLI_OK;
+	}
+	release = json_object_get(a.json, "release");
+	candidate = json_object_get(a.json, "candidate");
+	stats = json_object_get(a.json, "stats");
+	json_object_foreach(json_object_get(a.json, "formation"), type, count)
+		snprintf(formation + strlen(formation), sizeof formation - strlen(formation), "%s%s=%lld",
+			 *formation ? " " : "", type, (long long)json_integer_value(count));
+	cli_pair("app", "%s", cli_str(a.json, "name"));
+	cli_pair("tenant", "%s", cli_str(a.json, "tenant"));
+	cli_pair("state", "%s%s", cli_str(a.json, "state"),
+		 json_is_true(json_object_get(a.json, "paused")) ? " (paused)" : "");
+	cli_pair("url", "%s", cli_str(a.json, "url"));
+	cli_pair("git", "%s", cli_str(a.json, "git_url"));
+	if (json_is_object(release))
+		cli_pair("release", "v%.0f, %s: %s", cli_num(release, "version"),
+			 cli_since(ago, cli_str(release, "created_at")), cli_str(release, "note"));
+	else
+		git_hint(cli_str(a.json, "git_url"), cli_str(a.json, "name"));
+	if (json_is_object(candidate))
+		cli_pair("rolling out", "v%.0f: %s", cli_num(candidate, "version"), cli_str(candidate, "note"));
+	cli_pair("formation", "%s", *formation ? formation : "-");
+	cli_pair("instances", "%.0f of %.0f running, %s", cli_num(stats, "instances_running"),
+		 cli_num(stats, "instances_wanted"), cli_bytes(memory, cli_num(stats, "memory_bytes")));
+	cli_pair("requests", "%.0f in all, %.1f/s, half within %.3g ms, 99 of 100 within %.3g ms",
+		 cli_num(stats, "requests_total"), cli_num(stats, "requests_per_second"), cli_num(stats, "p50_ms"),
+		 cli_num(stats, "p99_ms"));
+	print_limits(json_object_get(a.json, "limits"));
+	cli_pair("health", "%s", *cli_str(a.json, "health_path") ? cli_str(a.json, "health_path") : "TCP connection");
+	return CLI_OK;
+}
+
+int cli_cmd_apps_delete(struct cli *c)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128];
+	int code;
+
+	app_of_word(c);
+	code = cli_app_path(c, path, sizeof path, "");
+	if (code)
+		return code;
+	if (!cli_confirm(c, "remove the app with its releases, logs and repository:", c->app_name))
+		return CLI_USAGE;
+	code = cli_call(c, "DELETE", path, NULL, &a);
+	if (!code && !c->json)
+		printf("Removed the app %s.\n", c->app_name);
+	return code;
+}
+
+static int patch(struct cli *c, json_t *body, const char *said)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128];
+	int code = cli_app_path(c, path, sizeof path, "");
+
+	if (!code)
+		code = cli_call(c, "PATCH", path, body, &a);
+	if (code)
+		return code;
+	if (c->json)
+		cli_json(a.json);
+	else if (said)
+		printf("%s %s.\n", c->app_name, said);
+	else
+		print_limits(json_object_get(a.json, "limits"));
+	return CLI_OK;
+}
+
+int cli_cmd_apps_pause(struct cli *c)
+{
+	OWN_JSON json_t *body = json_pack("{s:b}", "paused", 1);
+
+	app_of_word(c);
+	return patch(c, body, "is paused: its instances stop; `tulou apps resume` starts them again");
+}
+
+int cli_cmd_apps_resume(struct cli *c)
+{
+	OWN_JSON json_t *body = json_pack("{s:b}", "paused", 0);
+
+	app_of_word(c);
+	return patch(c, body, "starts again");
+}
+
+int cli_cmd_apps_restart(struct cli *c)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128];
+	int code;
+
+	app_of_word(c);
+	code = cli_app_path(c, path, sizeof path, "/restart");
+	if (!code)
+		code = cli_call(c, "POST", path, NULL, &a);
+	if (!code && c->json && a.json)
+		cli_json(a.json);
+	else if (!code)
+		printf("%s restarts: new instances first, then the old ones leave.\n", c->app_name);
+	return code;
+}
+
+int cli_cmd_apps_limits(struct cli *c)
+{
+	OWN_JSON json_t *limits = json_object();
+	OWN_JSON json_t *body = json_pack("{s:O}", "limits", limits);
+	OWN_ANSWER struct cli_answer a = {0};
+	struct err e = {0};
+	char path[128];
+	int code;
+
+	if (c->argc > 0) {
+		if (cli_fields_limits(limits, c->argv, c->argc, limit_names, &e))
+			return cli_fail(CLI_USAGE, "%s", e.text);
+		return patch(c, body, NULL);
+	}
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (code)
+		return code;
+	if (c->json)
+		cli_json(json_object_get(a.json, "limits"));
+	else
+		print_limits(json_object_get(a.json, "limits"));
+	return CLI_OK;
+}
+
+int cli_cmd_apps_health(struct cli *c)
+{
+	OWN_JSON json_t *body = c->argc > 0 ? json_pack("{s:s}", "health_path", c->argv[0]) : NULL;
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128];
+	int code;
+
+	if (c->argc > 0)
+		return patch(c, body, "has another health check from its next start on");
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (!code)
+		cli_pair("health", "%s",
+			 *cli_str(a.json, "health_path") ? cli_str(a.json, "health_path") : "TCP connection");
+	return code;
+}
+
+int cli_cmd_open(struct cli *c)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128];
+	const char *url;
+	int code;
+
+	app_of_word(c);
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (code)
+		return code;
+	url = cli_str(a.json, "url");
+	if (c->json)
+		cli_json(json_object_get(a.json, "url"));
+	else
+		cli_say("%s\n", url);
+	/* Only addresses of the web go to another program, and only where a person has a screen. */
+	if ((getenv("DISPLAY") || getenv("WAYLAND_DISPLAY")) && isatty(STDOUT_FILENO) && strncmp(url, "http", 4) == 0) {
+		char name[] = "xdg-open";
+		OWN_FREE char *copy = strdup(url);
+		char *argv[] = {name, copy, NULL};
+		pid_t pid;
+
+		if (copy)
+			posix_spawnp(&pid, name, NULL, NULL, argv, environ);
+	}
+	return CLI_OK;
+}

@@ -1,0 +1,133 @@
+/* The table of commands: the one place that says what `tulou` can do.  Layer web, program tulou. */
+#include "web/cli/commands.h"
+#include "web/cli/cli.h"
+
+#define ANY 1000 /* words; more do not fit a request anyway */
+
+const struct cli_option cli_globals[] = {
+	{"app", 'a', "APP", "the app (else $TULOU_APP, the git remote `tulou`, or the name in app.json)"},
+	{"json", 0, NULL, "print what the API answered, as JSON"},
+	{"url", 0, "URL", "the node (else $TULOU_URL, or what `tulou login` saved)"},
+	{"token", 0, "TOKEN", "the token (else $TULOU_TOKEN, or what `tulou login` saved)"},
+	{"help", 'h', NULL, "explain a command"},
+	{NULL, 0, NULL, NULL},
+};
+
+#define END                                                                                                            \
+	{                                                                                                              \
+		NULL, 0, NULL, NULL                                                                                    \
+	}
+static const struct cli_option names_only[] = {{"names", 0, NULL, "only the names, one on each line"}, END};
+static const struct cli_option create_app[] = {
+	{"tenant", 't', "TENANT", "whose app it is (operators only)"},
+	{"memory", 0, "BYTES", "memory of one instance, as 256MiB"},
+	{"cpu", 0, "CORES", "CPU of one instance, as 0.5"},
+	{"disk", 0, "BYTES", "private disk of one instance"},
+	{"pids", 0, "N", "processes and threads of one instance"},
+	{"remote", 0, NULL, "add the git remote `tulou` to the repository here"},
+	END,
+};
+static const struct cli_option yes[] = {{"yes", 'y', NULL, "do not ask"}, END};
+static const struct cli_option follow[] = {{"follow", 'f', NULL, "go on until interrupted"}, END};
+static const struct cli_option logs[] = {
+	{"follow", 'f', NULL, "go on until interrupted"},
+	{"lines", 'n', "N", "how many of the last lines (100)"},
+	END,
+};
+static const struct cli_option events[] = {
+	{"follow", 'f', NULL, "go on until interrupted"},
+	{"lines", 'n', "N", "how many of the last events (50)"},
+	{"all", 0, NULL, "of every app, also when one is chosen"},
+	END,
+};
+static const struct cli_option quota[] = {
+	{"memory", 0, "BYTES", "memory of everything of the tenant, as 4GiB"},
+	{"cpu", 0, "CORES", "CPU of everything of the tenant"},
+	{"pids", 0, "N", "processes and threads"},
+	{"apps", 0, "N", "apps"},
+	{"instances", 0, "N", "instances"},
+	{"disk", 0, "BYTES", "releases, repositories and caches"},
+	END,
+};
+static const struct cli_option usage[] = {{"since", 0, "TIME", "first hour, as 2026-01-31T00:00:00Z"}, END};
+static const struct cli_option tenant[] = {{"tenant", 't', "TENANT", "whose tokens (default: your own tenant's)"}, END};
+static const struct cli_option token[] = {
+	{"tenant", 't', "TENANT", "for which tenant (default: your own)"},
+	{"name", 0, "TEXT", "what the token is for"},
+	END,
+};
+static const struct cli_option epoch[] = {
+	{"epoch", 0, "N", "not below the last that a fleet controller used (0)"},
+	{"yes", 'y', NULL, "do not ask"},
+	END,
+};
+
+const struct cli_command cli_commands[] = {
+	{"login", NULL, "[URL]", 0, 1, cli_cmd_login, "save a node's URL and your token", NULL, false},
+	{"logout", NULL, "", 0, 0, cli_cmd_logout, "forget them", NULL, false},
+	{"whoami", NULL, "", 0, 0, cli_cmd_whoami, "show role and tenant of the token in use", NULL, false},
+
+	{"apps", NULL, "", 0, 0, cli_cmd_apps, "list apps", names_only, false},
+	{"apps", "create", "NAME", 1, 1, cli_cmd_apps_create, "make an app", create_app, false},
+	{"apps", "info", "[APP]", 0, 1, cli_cmd_apps_info, "show one app", NULL, false},
+	{"apps", "delete", "[APP]", 0, 1, cli_cmd_apps_delete, "remove an app with all its releases", yes, false},
+	{"apps", "pause", "[APP]", 0, 1, cli_cmd_apps_pause, "stop all instances, keep the formation", NULL, false},
+	{"apps", "resume", "[APP]", 0, 1, cli_cmd_apps_resume, "start them again", NULL, false},
+	{"apps", "restart", "[APP]", 0, 1, cli_cmd_apps_restart, "replace every instance, new ones first", NULL, false},
+	{"apps", "limits", "[KEY=VALUE...]", 0, 8, cli_cmd_apps_limits,
+	 "show or set memory, cpu, disk, pids, nofile of one instance", NULL, false},
+	{"apps", "health", "[PATH]", 0, 1, cli_cmd_apps_health,
+	 "show or set the path of the health check ('' for none)", NULL, false},
+	{"open", NULL, "[APP]", 0, 1, cli_cmd_open, "print an app's URL, and open it where there is a desktop", NULL,
+	 false},
+
+	{"deploy", NULL, "[DIR|TARBALL]", 0, 1, cli_cmd_deploy,
+	 "build and release a folder (default: this one) or a tar file", NULL, false},
+	{"builds", NULL, "", 0, 0, cli_cmd_builds, "list builds", NULL, false},
+	{"builds", "log", "[ID]", 0, 1, cli_cmd_builds_log, "print a build's log (default: the last)", follow, false},
+	{"releases", NULL, "", 0, 0, cli_cmd_releases, "list releases", NULL, false},
+	{"releases", "info", "VERSION", 1, 1, cli_cmd_releases_info, "show one release", NULL, false},
+	{"rollback", NULL, "[VERSION]", 0, 1, cli_cmd_rollback,
+	 "go back to an earlier release (default: the one before)", NULL, false},
+
+	{"ps", NULL, "", 0, 0, cli_cmd_ps, "list instances", NULL, false},
+	{"ps", "stop", "ID", 1, 1, cli_cmd_ps_stop, "stop one instance; another takes its place", NULL, false},
+	{"scale", NULL, "[TYPE=N...]", 0, 16, cli_cmd_scale, "show or set how many instances of each type run", NULL,
+	 false},
+	{"run", NULL, "COMMAND...", 1, ANY, cli_cmd_run, "run a command once, in an instance of its own", NULL, true},
+
+	{"config", NULL, "", 0, 0, cli_cmd_config, "list config vars", NULL, false},
+	{"config", "get", "KEY", 1, 1, cli_cmd_config_get, "print one value", NULL, false},
+	{"config", "set", "KEY=VALUE...", 1, ANY, cli_cmd_config_set, "set config vars and release them", NULL, false},
+	{"config", "unset", "KEY...", 1, ANY, cli_cmd_config_unset, "remove config vars and release that", NULL, false},
+	{"domains", NULL, "", 0, 0, cli_cmd_domains, "list the app's own domains", NULL, false},
+	{"domains", "add", "HOST", 1, 1, cli_cmd_domains_add, "serve the app under another name", NULL, false},
+	{"domains", "remove", "HOST", 1, 1, cli_cmd_domains_remove, "stop serving it there", NULL, false},
+
+	{"logs", NULL, "", 0, 0, cli_cmd_logs, "print an app's output", logs, false},
+	{"events", NULL, "", 0, 0, cli_cmd_events, "print what happened", events, false},
+
+	{"tenants", NULL, "", 0, 0, cli_cmd_tenants, "list tenants", names_only, false},
+	{"tenants", "create", "NAME", 1, 1, cli_cmd_tenants_create, "make a tenant", quota, false},
+	{"tenants", "info", "[TENANT]", 0, 1, cli_cmd_tenants_info, "show a tenant's quota and what it uses", NULL,
+	 false},
+	{"tenants", "delete", "TENANT", 1, 1, cli_cmd_tenants_delete, "remove a tenant that has no apps", yes, false},
+	{"tenants", "quota", "TENANT", 1, 1, cli_cmd_tenants_quota, "change a tenant's quota", quota, false},
+	{"tenants", "usage", "[TENANT]", 0, 1, cli_cmd_tenants_usage, "show use by app and hour", usage, false},
+	{"tokens", NULL, "", 0, 0, cli_cmd_tokens, "list tokens", tenant, false},
+	{"tokens", "create", "ROLE", 1, 1, cli_cmd_tokens_create,
+	 "make a token: admin, deployer, reader, operator or fleet", token, false},
+	{"tokens", "delete", "ID", 1, 1, cli_cmd_tokens_delete, "make a token void", tenant, false},
+
+	{"node", NULL, "", 0, 0, cli_cmd_node, "show the node", NULL, false},
+	{"node", "status", "", 0, 0, cli_cmd_node, "show the node", NULL, false},
+	{"node", "check", "", 0, 0, cli_cmd_node_check, "say whether the node is ready", NULL, false},
+	{"node", "drain", "", 0, 0, cli_cmd_node_drain, "stop every app of the node", epoch, false},
+	{"node", "eligible", "yes|no", 1, 1, cli_cmd_node_eligible, "say whether a fleet may place apps here", epoch,
+	 false},
+
+	{"completion", NULL, "bash", 1, 1, cli_cmd_completion, "print the completion for a shell", NULL, false},
+	{"version", NULL, "", 0, 0, cli_cmd_version, "print the version", NULL, false},
+	{"help", NULL, "[COMMAND...]", 0, 2, cli_cmd_help, "explain a command", NULL, false},
+	{NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, false},
+};
