@@ -228,6 +228,11 @@ static bool http_port_ok(const char *p, const char *end)
 	return port <= 65535;
 }
 
+static bool http_v6_byte(char c)
+{
+	return scan_is(c, SCAN_DIGIT) || c == ':' || c == '.' || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+}
+
 static bool http_host_ok(struct http_str h)
 {
 	const char *p = h.p, *end = h.p + h.n;
@@ -235,10 +240,8 @@ static bool http_host_ok(struct http_str h)
 	if (h.n == 0 || h.n > HTTP_HOST_MAX)
 		return false;
 	if (*p == '[') {
-		for (p++; p < end && (scan_is(*p, SCAN_DIGIT) || (*p | 0x20) >= 'a' || *p == ':' || *p == '.'); p++)
-			if (!scan_is(*p, SCAN_DIGIT) && *p != ':' && *p != '.' &&
-			    ((*p | 0x20) < 'a' || (*p | 0x20) > 'f'))
-				return false;
+		for (p++; p < end && http_v6_byte(*p); p++)
+			;
 		if (p == end || *p != ']' || p - h.p < 3)
 			return false;
 		p++;
