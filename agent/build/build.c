@@ -337,7 +337,7 @@ static void build_roll_out(struct build *b)
 		snprintf(note, sizeof note, "Deploy a tarball");
 	build_line(b, "-----> Launching...");
 	if (bs->host->roll_out(bs->host->ctx, &b->rec, &b->manifest, note, &b->version, &e) < 0) {
-		bs->host->remove_tree(bs->host->ctx, b->rec.id);
+		b->rec.state = MODEL_BUILD_RUNNING; /* so that it ends as failed and its tree goes */
 		build_fail(b, "%s", e.text);
 	} else {
 		build_line(b, "       Released v%" PRIu32, b->version);

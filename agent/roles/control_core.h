@@ -1,0 +1,343 @@
+/* What the files of the control role share.  Layer agent, control process; private to agent/roles/control*.c.
+ *
+ * One turn of the loop:
+ *
+ *   callbacks (API, supervisor, proxies, health, builds) change wanted or observed state
+ *        -> control_touch(app)      the app is planned at the end of the turn
+ *        -> control_written()       the store is committed at the end of the turn
+ *        -> control_send()          messages to the supervisor wait for that commit
+ *   end: plan_app() of every touched app -> commit -> answers of the API -> messages
+ *
+ * When a commit fails nothing of the turn is sent, parked writes answer 503, and control ends: the next one reads the
+ * database again. */
+#ifndef TULOU_AGENT_ROLES_CONTROL_CORE_H
+#define TULOU_AGENT_ROLES_CONTROL_CORE_H
+
+#include "agent/build/build.h"
+#include "agent/roles/control.h"
+#include "agent/roles/messages.h"
+#include "base/chan.h"
+#include "base/json.h"
+#include "base/loop.h"
+#include "base/map.h"
+#include "scheduler/plan.h"
+#include "store/store.h"
+#include "web/api/api.h"
+#include "web/api/ops.h"
+#include "web/proxy/messages.h"
+#include "web/proxy/stats.h"
+
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+#define CONTROL_STARTS 8          /* launches in flight: more only wait for each other in the kernel's locks */
+#define CONTROL_PLAN_ACTIONS 64   /* of one app and round */
+#define CONTROL_PLAN_ROUNDS 8     /* of one app and turn; what is left comes next turn */
+#define CONTROL_JOBS 256          /* sandboxed jobs at the same time */
+#define CONTROL_RETRY_MS 2000     /* an app that did not fit is tried again */
+#define CONTROL_NOFIT_MS 10000    /* a roll-out that does not fit for so long is given up */
+#define CONTROL_TICK_S 10         /* step of the history */
+#define CONTROL_HISTORY 360       /* steps: one hour */
+#define CONTROL_KEEP_RELEASES 10  /* trees kept per app for rollbacks */
+#define CONTROL_KEEP_INSTANCES 50 /* records of ended instances per app */
+#define CONTROL_OVERCOMMIT 16     /* memory limits may add up to this many times the host's memory: they are caps, not
+				     reservations; what is really free is checked at each start (CONTROL_SPARE) */
+#define CONTROL_SPARE 20          /* one part in so many of the host's memory stays free for what runs already */
+#define CONTROL_LATE_MS 200       /* before a failed roll-out is told: the app's last lines are on their way to its log */
+#define CONTROL_TAIL 10           /* of which so many are shown */
+#define CONTROL_REMOVALS 4096     /* trees waiting to be deleted */
+
+struct control;
+struct control_app;
+
+/* A tenant in memory. */
+struct control_tenant {
+	struct model_tenant rec;
+	struct plan_capacity used; /* limits of its living instances and of its builds and runs */
+	uint64_t disk;             /* bytes of its stored trees */
+	unsigned apps;
+};
+
+/* Names of a release's process types. */
+struct control_types {
+	int64_t release; /* 0 = none */
+	int64_t build;
+	uint32_t version;
+	unsigned count;
+	char name[LIMIT_TYPES][LIMIT_TYPE_NAME + 1];
+};
+
+/* What the history and the rates of one app (or of the host) are made of. */
+struct control_history {
+	unsigned pos, count; /* newest is before pos */
+	float memory[CONTROL_HISTORY], cpu[CONTROL_HISTORY], rate[CONTROL_HISTORY];
+};
+
+/* Who waits for the roll-out of a release. */
+struct control_waiter {
+	int64_t release; /* 0 = nobody */
+	int64_t build;
+	uint32_t version;
+	uint64_t barrier;  /* 0 until promoted */
+	uint32_t pending;  /* workers that have not confirmed, bit per worker */
+	char error[400];   /* why it failed, until `late` tells */
+	struct loop_timer late;
+};
+
+struct control_app {
+	struct control *control; /* borrowed */
+	struct control_tenant *tenant;
+	TAILQ_ENTRY(control_app) link;    /* all, by id */
+	TAILQ_ENTRY(control_app) touched; /* to be planned */
+	TAILQ_ENTRY(control_app) starved; /* wants to start, but CONTROL_STARTS are in flight */
+	bool is_touched, is_starved, deleted;
+	struct model_app rec;
+	struct model_formation formation[LIMIT_TYPES];
+	unsigned formation_count;
+	char *domains; /* owned: NUL-terminated names one after the other, an empty one at the end; NULL = none */
+	struct control_types live, candidate;
+	int64_t candidate_since_ms;
+	int64_t next_release;       /* of a build that ended while another roll-out was under way; 0 = none */
+	int64_t nofit_since_ms;     /* 0 = all fits */
+	struct plan_backoff *backoffs; /* owned, PLAN_BACKOFFS rows; NULL until the first crash */
+	char why[200];              /* why the candidate's last instance ended */
+	char blame[LIMIT_TYPE_NAME + 24]; /* "web.123", whose log says more about a failed roll-out; "" = nobody's */
+	struct control_waiter waiter;
+	uint32_t slot;              /* in the statistics segment */
+	enum proxy_app_state shown; /* last told to the proxies */
+	bool host_shown;
+	uint64_t disk;              /* bytes of its stored trees */
+	struct loop_timer timer;    /* plan again */
+	TAILQ_HEAD(, control_instance) instances; /* living ones, oldest first */
+	unsigned instance_count;
+
+	/* statistics */
+	struct stats_sum base, last; /* counters when the app got its slot; at the last tick */
+	uint64_t cpu_gone_us;        /* of instances that have ended, since control started */
+	uint64_t cpu_last_us;        /* at the last tick */
+	uint64_t usage_cpu_us;       /* at the last store_usage_add */
+	struct stats_sum usage_sum;
+	uint64_t memory_byte_seconds;
+	float cpu_now, rate_now;     /* of the last tick */
+	float bucket[STATS_BUCKETS]; /* of the last minutes, newer ones weigh more */
+	struct control_history *history; /* owned; NULL until it had an instance */
+	bool sampled;
+};
+
+struct control_health;
+
+struct control_instance {
+	struct control_app *app; /* borrowed */
+	TAILQ_ENTRY(control_instance) link;
+	TAILQ_ENTRY(control_instance) save;
+	bool is_unsaved;         /* its record goes to the store at the end of the turn */
+	struct model_instance rec;
+	struct model_limits limits;
+	uint64_t object;         /* build whose tree it runs */
+	uint32_t version;
+	uint32_t address;        /* host byte order */
+	int32_t pid;
+	uint32_t start_us;
+	bool in_flight;          /* launched, not yet reported as running */
+	bool known;              /* the supervisor has it */
+	bool healthy, routed, drained;
+	bool crashed;            /* plan_exited() has been told already */
+	bool stop_sent;
+	uint32_t drain_pending;  /* workers with requests in flight, bit per worker */
+	int64_t since_ms;        /* in its state, monotonic */
+	int64_t healthy_since_ms;
+	int64_t started_ms;      /* wall */
+	char *health_path;       /* owned; NULL = TCP only */
+	struct control_health *health; /* owned; NULL while nothing is checked */
+	uint64_t memory, memory_peak, cpu_us, throttled_us;
+	uint32_t pids, oom_kills;
+};
+
+struct control_worker {
+	struct control *control;
+	struct chan *chan;             /* owned; NULL = not connected */
+	int32_t pid;
+	bool syncing;
+	struct control_app *cursor;    /* next app to be sent; NULL = at the end */
+	struct loop_timer timer;
+};
+
+/* A job in flight. */
+struct control_job {
+	struct build_job *job; /* borrowed; NULL when nobody wants to hear of its end */
+	uint64_t id;
+	struct control_tenant *tenant; /* charged; NULL = not charged */
+	struct model_limits limits;
+	uint32_t kind;
+	int64_t app;
+};
+
+struct control_message {
+	uint16_t type;
+	uint16_t nfds;
+	uint32_t len;
+	int fds[9]; /* owned */
+	char *body; /* owned */
+};
+
+struct control_host { /* figures of the host, from /proc */
+	uint64_t memory, memory_available, disk, disk_used;
+	double load[3], pressure[3]; /* cpu, memory, io: avg10 in percent */
+	unsigned cpus;
+	uint64_t cpu_busy, cpu_all; /* ticks */
+};
+
+struct control {
+	struct loop *loop;
+	struct settings settings;
+	uint64_t boot;
+	struct store *store;   /* owned */
+	struct chan *super;    /* owned */
+	struct api *api;       /* owned; NULL in tests */
+	struct ops ops;
+	struct builds *builds; /* owned */
+	struct gits *gits;     /* owned */
+	struct build_host build_host;
+	struct stats_segment *stats; /* mapped for ever; NULL in tests without */
+	char control_dir[220], log_dir[220], port_suffix[16];
+	uint16_t app_port;     /* MSG_INSTANCE_PORT; tests use another */
+	int64_t started_ms;    /* wall */
+	bool synced, failed, eligible, draining, turn_armed, ending, dead;
+	int exit_code;
+
+	struct map *tenants, *apps, *instances, *jobs; /* by id */
+	TAILQ_HEAD(control_app_list, control_app) all, touched, starved;
+	unsigned promoted;     /* apps whose waiter wants a barrier */
+	TAILQ_HEAD(, control_instance) unsaved;
+	struct control_worker workers[LIMIT_WORKERS];
+	uint32_t workers_up;   /* bit per connected worker */
+	unsigned starts;       /* launches in flight */
+	unsigned sync_lost, sync_adopted;
+	struct plan_capacity used;
+	uint32_t *slots;       /* owned: LIMIT_APPS bits of taken rows */
+	uint64_t run, job_next, barrier;
+	uint64_t generation;   /* of the store at the last commit */
+	struct control_message *outbox; /* owned */
+	size_t out_count, out_cap;
+	struct msg_remove *removals; /* owned: asked for and not yet confirmed */
+	unsigned removal_count;
+	bool removals_changed;
+
+	struct control_host host;
+	struct control_history history;
+	double host_cpu_now, host_rate_now;
+	struct loop_timer tick, retry, end;
+	struct loop_signal term;
+	unsigned ticks;
+	uint64_t starts_total, start_us_sum, start_bucket[8], exits_total, oom_total, deploys_ok, deploys_failed;
+};
+
+/* control.c */
+int64_t control_now_ms(void); /* monotonic */
+void control_written(struct control *c);
+void control_arm(struct control *c); /* a turn's end is needed */
+/* To the supervisor, after the commit of this turn; descriptors are taken. */
+void control_send(struct control *c, uint16_t type, const void *body, size_t len, int *fds, size_t nfds);
+void control_event(struct control *c, const struct control_app *ca, int64_t instance, const char *kind, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+void control_remove(struct control *c, enum msg_remove_kind kind, uint64_t id); /* kept until it is confirmed */
+
+/* control_app.c */
+struct control_tenant *control_tenant_get(struct control *c, int64_t id); /* from the store when unknown; NULL */
+void control_tenant_changed(struct control *c, int64_t id);
+struct control_app *control_app_get(struct control *c, int64_t id); /* NULL when unknown */
+struct control_app *control_app_load(struct control *c, int64_t id); /* makes it, or reads it again; NULL when deleted */
+void control_app_deleted(struct control *c, const struct model_app *app);
+void control_app_free(struct control_app *ca); /* only when it has no instance */
+void control_touch(struct control_app *ca);
+void control_plan(struct control *c); /* all touched apps */
+int control_candidate(struct control_app *ca, int64_t release, struct err *e);
+
+/* control_store.c */
+int control_load(struct control *c, struct err *e); /* everything, at start */
+unsigned control_wanted(const struct control_app *ca); /* instances */
+unsigned control_running(const struct control_app *ca);
+bool control_looping(const struct control_app *ca, const char *type);
+const char *control_app_state(const struct control_app *ca);
+void control_disk_add(struct control_app *ca, uint64_t bytes);
+void control_disk_sub(struct control_app *ca, uint64_t bytes);
+void control_collect(struct control *c); /* deletes what is not needed any more */
+
+/* control_instance.c */
+int control_instance_start(struct control_app *ca, int64_t release, const char *type, struct err *e);
+struct control_instance *control_instance_adopt(struct control *c, const struct model_instance *rec);
+void control_instance_move(struct control_instance *ci, enum model_instance_state to);
+void control_instance_save(struct control_instance *ci);
+void control_instance_healthy(struct control_instance *ci, bool healthy, const char *why);
+void control_instance_stop(struct control_instance *ci, const char *reason);
+void control_instance_unroute(struct control_instance *ci);
+void control_instance_crashed(struct control_instance *ci); /* counts for the back-off, once */
+void control_instance_gone(struct control_instance *ci, const struct msg_instance *m); /* it ended; frees it */
+void control_on_instance(struct control *c, const struct msg_instance *m);
+/* Its place in the sums of tenant and node. */
+void control_charge(struct control *c, struct control_tenant *t, const struct model_limits *limits, int sign);
+int control_fits(struct control *c, struct control_tenant *t, const struct model_limits *limits, struct err *e);
+
+/* control_health.c */
+void control_health_start(struct control_instance *ci);
+void control_health_stop(struct control_instance *ci);
+void control_health_now(struct control_instance *ci); /* a proxy could not connect */
+const char *control_health_why(const struct control_instance *ci); /* last failure, "" = none */
+
+/* control_routes.c */
+void control_worker_add(struct control *c, uint32_t worker, int32_t pid, int fd);
+void control_workers_sync(struct control *c); /* all connected ones, from the beginning */
+void control_workers_free(struct control *c);
+void control_routes_app(struct control_app *ca, bool force); /* state and hosts */
+void control_routes_host(struct control_app *ca, const char *host, bool gone);
+void control_routes_app_gone(struct control_app *ca);
+void control_routes_instance(struct control_instance *ci, enum proxy_instance_state state);
+void control_routes_instance_gone(struct control_instance *ci);
+void control_routes_barrier(struct control_app *ca); /* ca->waiter is answered when all workers have confirmed */
+
+/* control_jobs.c */
+void control_jobs_init(struct control *c); /* fills c->build_host */
+bool control_is_job(uint64_t id);
+void control_on_job(struct control *c, const struct msg_instance *m);
+int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int blob, const int *fds, size_t nfds, struct err *e);
+void control_job_stop(void *ctx, struct build_job *j, bool forget);
+int control_release(struct control_app *ca, const struct model_release *r, struct err *e); /* candidate, or next */
+void control_rolled(struct control_app *ca, const char *error); /* the waiter's roll-out ended; NULL = live */
+char *control_config(struct control *c, int64_t app, const char *defaults_json, struct err *e); /* merged; owned by the caller */
+
+/* control_ops.c */
+void control_ops_init(struct control *c);
+
+/* control_stats.c */
+void control_on_usage(struct control *c, const struct msg_usage *u, size_t n);
+void control_tick(void *arg);
+void control_sum(const struct control_app *ca, struct stats_sum *ret); /* since the app has its slot */
+uint64_t control_app_cpu_us(const struct control_app *ca);
+uint64_t control_app_memory(const struct control_app *ca);
+json_t *control_app_stats(struct control_app *ca);
+json_t *control_history_json(const struct control_history *h, unsigned minutes);
+/* Seconds below which the given part of requests was answered, from a histogram. */
+double control_quantile(const float *bucket, double part);
+
+/* control_node.c */
+json_t *control_node_json(struct control *c);
+void control_metrics(struct control *c, struct buf *out);
+
+/* control_text.c: pure */
+void control_text_bytes(uint64_t n, char out[32]);
+/* Why an instance ended, for its owner: "exited with code 1". asked = reason of a stop, "" when it was not asked. */
+void control_text_exit(const struct msg_instance *m, const char *type, const char *asked, uint64_t grace_ms, char *out, size_t cap);
+/* Lines of a log that belong to source, at most `lines`, each prefixed; the text of [p, p+n) need not begin at a line. */
+void control_text_tail(const char *p, size_t n, const char *source, unsigned lines, const char *prefix, struct buf *out);
+/* Where a process's network namespace listens, from /proc/<pid>/net/tcp and tcp6: adds "127.0.0.1:3000" etc., separated by
+ * ", ". text is the file's content. */
+void control_text_listeners(const char *text, bool v6, struct buf *out);
+uint64_t control_text_meminfo(const char *text, const char *key); /* bytes */
+double control_text_pressure(const char *text);                   /* avg10 of the line "some" */
+
+/* control_proc.c */
+void control_proc_host(struct control_host *h, const char *data_dir);
+/* "it listens on 127.0.0.1:3000 only" or "nothing listens"; "" when it cannot be told. */
+void control_proc_listeners(int32_t pid, char *out, size_t cap);
+
+#endif

@@ -1,0 +1,272 @@
+/* Health checks.  Layer agent, control process.
+ *
+ *   web, starting:   TCP connect (or HTTP GET health_path, 2xx/3xx) every 50 ms, growing to 500 ms, until it succeeds
+ *   web, running:    TCP connect every 10 s; 3 failures in a row = unhealthy, checked every second until it answers again
+ *   other types:     healthy after having run for 2 s
+ *
+ *   WAITING --timer--> CONNECTING --connected, no path--> good
+ *      ^                    |  \--connected--> SENDING --written--> READING --status line--> good / bad
+ *      +---- result --------+--------------------+---------------------+ */
+#include "agent/roles/control_core.h"
+
+#include "base/log.h"
+#include "base/own.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HEALTH_FIRST_MS 10
+#define HEALTH_PAUSE_MS 50
+#define HEALTH_PAUSE_MAX_MS 500
+#define HEALTH_STEADY_MS 10000
+#define HEALTH_SICK_MS 1000
+#define HEALTH_CONNECT_MS 2000
+#define HEALTH_ANSWER_MS 5000
+#define HEALTH_FAILURES 3
+#define HEALTH_OTHER_MS 2000
+
+enum health_state { HEALTH_WAITING, HEALTH_CONNECTING, HEALTH_SENDING, HEALTH_READING, HEALTH_STATE_COUNT };
+
+struct control_health {
+	struct control_instance *ci; /* borrowed; NULL once stopped */
+	enum health_state state;
+	int fd;                      /* owned; -1 while waiting */
+	struct loop_io io;
+	struct loop_timer timer;     /* next check, or deadline of this one */
+	unsigned pause_ms, failures;
+	char why[120];               /* last failure */
+	char answer[16];             /* "HTTP/1.1 200" */
+	size_t got;
+};
+
+static void health_check(void *arg);
+static void health_on_io(void *arg, short what);
+
+static struct loop *health_loop(const struct control_health *h)
+{
+	return h->ci->app->control->loop;
+}
+
+static void health_wait(struct control_health *h, unsigned ms)
+{
+	loop_io_stop(&h->io);
+	own_close(&h->fd);
+	h->state = HEALTH_WAITING;
+	loop_timer_start(health_loop(h), &h->timer, (int64_t)ms * 1000, health_check, h);
+}
+
+static void health_good(struct control_health *h)
+{
+	struct control_instance *ci = h->ci;
+
+	h->failures = 0;
+	h->why[0] = 0;
+	health_wait(h, HEALTH_STEADY_MS);
+	control_instance_healthy(ci, true, "");
+}
+
+static void health_bad(struct control_health *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void health_bad(struct control_health *h, const char *fmt, ...)
+{
+	struct control_instance *ci = h->ci;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(h->why, sizeof h->why, fmt, ap);
+	va_end(ap);
+	if (ci->rec.state == MODEL_INSTANCE_STARTING) {
+		health_wait(h, h->pause_ms);
+		h->pause_ms = h->pause_ms * 2 > HEALTH_PAUSE_MAX_MS ? HEALTH_PAUSE_MAX_MS : h->pause_ms * 2;
+		return;
+	}
+	h->failures++;
+	health_wait(h, HEALTH_SICK_MS);
+	if (h->failures >= HEALTH_FAILURES && ci->healthy)
+		control_instance_healthy(ci, false, h->why);
+}
+
+static void health_on_deadline(void *arg)
+{
+	struct control_health *h = arg;
+
+	if (h->state == HEALTH_CONNECTING)
+		health_bad(h, "no connection to port %u within %d s", h->ci->app->control->app_port, HEALTH_CONNECT_MS / 1000);
+	else
+		health_bad(h, "no answer to GET %.60s within %d s", h->ci->health_path, HEALTH_ANSWER_MS / 1000);
+}
+
+/* Only a start is asked for its health path; a running app is not charged for it every 10 s. */
+static bool health_wants_http(const struct control_health *h)
+{
+	return h->ci->health_path && h->ci->rec.state == MODEL_INSTANCE_STARTING;
+}
+
+static void health_send(struct control_health *h)
+{
+	const struct control_instance *ci = h->ci;
+	struct control *c = ci->app->control;
+	char text[1024];
+	int n = snprintf(text, sizeof text,
+			 "GET %s HTTP/1.1\r\nHost: %s.%s\r\nUser-Agent: tulou-health\r\nAccept: */*\r\nX-Forwarded-Proto: http\r\n"
+			 "Connection: close\r\n\r\n",
+			 ci->health_path, ci->app->rec.name, c->settings.domain_apps);
+
+	if (n < 0 || (size_t)n >= sizeof text || write(h->fd, text, (size_t)n) != n) {
+		health_bad(h, "the connection broke before GET %.60s was sent", ci->health_path);
+		return;
+	}
+	h->state = HEALTH_READING;
+	h->got = 0;
+	loop_timer_start(health_loop(h), &h->timer, HEALTH_ANSWER_MS * 1000, health_on_deadline, h);
+	if (loop_io_start(health_loop(h), &h->io, h->fd, EV_READ, health_on_io, h) < 0)
+		health_bad(h, "the node is out of memory");
+}
+
+static void health_connected(struct control_health *h)
+{
+	if (!health_wants_http(h)) {
+		health_good(h);
+		return;
+	}
+	h->state = HEALTH_SENDING;
+	health_send(h);
+}
+
+/* The status line is all that is read: "HTTP/1.1 200". */
+static void health_read(struct control_health *h)
+{
+	ssize_t n = read(h->fd, h->answer + h->got, sizeof h->answer - 1 - h->got);
+	int code;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		h->got += (size_t)n;
+		if (h->got < 12)
+			return;
+	}
+	h->answer[h->got] = 0;
+	if (h->got < 12 || memcmp(h->answer, "HTTP/1.", 7) != 0 || h->answer[8] != ' ' || strspn(h->answer + 9, "0123456789") != 3) {
+		health_bad(h, "GET %.60s was not answered in HTTP", h->ci->health_path);
+		return;
+	}
+	code = (h->answer[9] - '0') * 100 + (h->answer[10] - '0') * 10 + (h->answer[11] - '0');
+	if (code >= 200 && code < 400)
+		health_good(h);
+	else
+		health_bad(h, "GET %.60s was answered with status %d", h->ci->health_path, code);
+}
+
+static void health_on_io(void *arg, short what)
+{
+	struct control_health *h = arg;
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	(void)what;
+	if (h->state == HEALTH_READING) {
+		health_read(h);
+		return;
+	}
+	if (getsockopt(h->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		error = errno;
+	if (error == ECONNREFUSED)
+		health_bad(h, "nothing accepts connections on port %u", h->ci->app->control->app_port);
+	else if (error)
+		health_bad(h, "no connection to port %u: %s", h->ci->app->control->app_port, strerror(error));
+	else
+		health_connected(h);
+}
+
+static void health_check(void *arg)
+{
+	struct control_health *h = arg;
+	struct control_instance *ci = h->ci;
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(ci->address), .sin_port = htons(ci->app->control->app_port)};
+
+	if (strcmp(ci->rec.type, "web") != 0) {
+		loop_timer_stop(&h->timer);
+		control_instance_healthy(ci, true, "");
+		return;
+	}
+	h->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (h->fd < 0) {
+		/* Our fault, not the app's: a running one must not be called sick for it. */
+		LOG_WARN("health check", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id, strerror(errno));
+		health_wait(h, HEALTH_SICK_MS);
+		return;
+	}
+	h->state = HEALTH_CONNECTING;
+	if (connect(h->fd, (const struct sockaddr *)&to, sizeof to) == 0) {
+		health_connected(h);
+		return;
+	}
+	if (errno == ECONNREFUSED) {
+		health_bad(h, "nothing accepts connections on port %u", ci->app->control->app_port);
+		return;
+	}
+	if (errno != EINPROGRESS) {
+		health_bad(h, "no connection to port %u: %s", ci->app->control->app_port, strerror(errno));
+		return;
+	}
+	loop_timer_start(health_loop(h), &h->timer, HEALTH_CONNECT_MS * 1000, health_on_deadline, h);
+	if (loop_io_start(health_loop(h), &h->io, h->fd, EV_WRITE, health_on_io, h) < 0)
+		health_wait(h, HEALTH_SICK_MS);
+}
+
+void control_health_start(struct control_instance *ci)
+{
+	struct control_health *h;
+	bool web = strcmp(ci->rec.type, "web") == 0;
+
+	if (ci->health)
+		return;
+	h = calloc(1, sizeof *h);
+	if (!h)
+		return; /* it becomes overdue and is started again */
+	h->ci = ci;
+	h->fd = -1;
+	h->pause_ms = HEALTH_PAUSE_MS;
+	ci->health = h;
+	if (web)
+		health_wait(h, ci->rec.state == MODEL_INSTANCE_STARTING ? HEALTH_FIRST_MS : HEALTH_SICK_MS);
+	else if (!ci->healthy)
+		health_wait(h, HEALTH_OTHER_MS);
+}
+
+static void health_free(void *arg)
+{
+	free(arg);
+}
+
+void control_health_stop(struct control_instance *ci)
+{
+	struct control_health *h = ci->health;
+
+	if (!h)
+		return;
+	ci->health = NULL;
+	loop_io_stop(&h->io);
+	loop_timer_stop(&h->timer);
+	own_close(&h->fd);
+	loop_defer(health_loop(h), health_free, h);
+}
+
+void control_health_now(struct control_instance *ci)
+{
+	struct control_health *h = ci->health;
+
+	if (h && h->state == HEALTH_WAITING && ci->rec.state == MODEL_INSTANCE_RUNNING && strcmp(ci->rec.type, "web") == 0)
+		loop_timer_start(health_loop(h), &h->timer, 0, health_check, h);
+}
+
+const char *control_health_why(const struct control_instance *ci)
+{
+	return ci->health ? ci->health->why : "";
+}

@@ -1,0 +1,86 @@
+/* Figures of the host and of a sandbox's network, from /proc.  Layer agent, control process. */
+#include "agent/roles/control_core.h"
+
+#include "base/fd.h"
+#include "base/own.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+static char *proc_read(const char *path)
+{
+	char *text = NULL;
+
+	return fd_read_file(AT_FDCWD, path, 1u << 18, &text, NULL) < 0 ? NULL : text;
+}
+
+static void proc_cpu(struct control_host *h)
+{
+	OWN_FREE char *text = proc_read("/proc/stat");
+	unsigned long long v[8] = {0};
+	char *p = text && strncmp(text, "cpu ", 4) == 0 ? text + 4 : NULL;
+
+	for (unsigned i = 0; p && i < ARRAY_LEN(v); i++)
+		v[i] = strtoull(p, &p, 10);
+	h->cpu_all = 0;
+	for (unsigned i = 0; i < ARRAY_LEN(v); i++)
+		h->cpu_all += v[i];
+	h->cpu_busy = h->cpu_all - v[3] - v[4]; /* idle, iowait: proc_stat(5) */
+}
+
+void control_proc_host(struct control_host *h, const char *data_dir)
+{
+	static const char *const pressure[] = {"/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io"};
+	OWN_FREE char *meminfo = proc_read("/proc/meminfo"), *load = proc_read("/proc/loadavg");
+	struct statvfs fs;
+	cpu_set_t set;
+	char *p = load;
+
+	if (meminfo) {
+		h->memory = control_text_meminfo(meminfo, "MemTotal");
+		h->memory_available = control_text_meminfo(meminfo, "MemAvailable");
+	}
+	for (unsigned i = 0; p && i < 3; i++)
+		h->load[i] = strtod(p, &p);
+	for (unsigned i = 0; i < ARRAY_LEN(pressure); i++) {
+		OWN_FREE char *text = proc_read(pressure[i]);
+		h->pressure[i] = text ? control_text_pressure(text) : 0;
+	}
+	if (statvfs(data_dir, &fs) == 0) {
+		h->disk = (uint64_t)fs.f_blocks * fs.f_frsize;
+		h->disk_used = h->disk - (uint64_t)fs.f_bfree * fs.f_frsize;
+	}
+	if (!h->cpus)
+		h->cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+	proc_cpu(h);
+}
+
+/* /proc/<pid>/net shows the process's own network namespace, to everybody (fs/proc/proc_net.c asks for no permission). */
+void control_proc_listeners(int32_t pid, char *out, size_t cap)
+{
+	char path[64];
+	OWN_FREE char *v4 = NULL, *v6 = NULL;
+	OWN_BUF struct buf list;
+
+	out[0] = 0;
+	if (pid <= 1)
+		return;
+	snprintf(path, sizeof path, "/proc/%d/net/tcp", (int)pid);
+	v4 = proc_read(path);
+	snprintf(path, sizeof path, "/proc/%d/net/tcp6", (int)pid);
+	v6 = proc_read(path);
+	if (!v4)
+		return;
+	buf_init(&list, cap - 40);
+	control_text_listeners(v4, false, &list);
+	if (v6)
+		control_text_listeners(v6, true, &list);
+	if (list.len)
+		snprintf(out, cap, "it listens on %s", list.data);
+	else
+		snprintf(out, cap, "it does not listen on any port");
+}
