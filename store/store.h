@@ -23,7 +23,8 @@ bool store_dirty(const struct store *s); /* a transaction is open */
 /* Number of the newest state change; any write that a fleet controller could see adds one. Survives restarts. */
 uint64_t store_generation(const struct store *s);
 
-/* Lists call fn for each row in order; fn returning non-zero ends the walk with that value. Rows are valid during the call. */
+/* Lists call fn for each row in order; fn returning non-zero ends the walk with that value. Rows are valid during the call.
+ * limit 0 = no limit.  fn may call any function here, but not store_rollback. */
 typedef int store_tenant_fn(void *arg, const struct model_tenant *t);
 typedef int store_token_fn(void *arg, const struct model_token *t);
 typedef int store_app_fn(void *arg, const struct model_app *a);
@@ -53,7 +54,8 @@ int store_token_list(struct store *s, int64_t tenant, store_token_fn *fn, void *
 int store_token_del(struct store *s, int64_t tenant, int64_t id, struct err *e);
 unsigned store_token_count(struct store *s); /* all of them: 0 on a first start */
 
-/* Apps.  limits are copied from `limits`.  del removes everything that hangs on it but events. */
+/* Apps.  limits are copied from `limits`.  del removes everything that hangs on it but events and builds: those are
+ * returned by store_build_unused until their trees have been removed. */
 int store_app_add(struct store *s, int64_t tenant, const char *name, const struct model_limits *limits, struct model_app *ret, struct err *e);
 int store_app_get(struct store *s, int64_t id, struct model_app *ret, struct err *e);
 int store_app_find(struct store *s, const char *name, struct model_app *ret, struct err *e);
@@ -112,7 +114,7 @@ int store_usage_list(struct store *s, int64_t tenant, int64_t since_ms, store_us
 
 /* Small node values: "fleet.epoch", "node.eligible", ... *ret owned by the caller, -ENOENT when unset. */
 int store_meta_get(struct store *s, const char *key, char **ret, struct err *e);
-int store_meta_set(struct store *s, const char *key, const char *value, struct err *e);
+int store_meta_set(struct store *s, const char *key, const char *value, struct err *e); /* value NULL = unset */
 
 /* Idempotency-Key: the answer given before for (token, key), or -ENOENT; put keeps it for 24 h. */
 int store_idem_get(struct store *s, int64_t token, const char *key, const char *request_hash, int *status, char **body, struct err *e); /* -EEXIST: same key, other request */
