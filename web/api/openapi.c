@@ -179,9 +179,9 @@ json_t *api_openapi(const struct api *a)
 			item = json_object();
 			json_object_set_new(paths, path, item);
 		}
-		for (size_t k = 0; k < sizeof method; k++)
-			method[k] = r->method[k] >= 'A' ? (char)(r->method[k] | 0x20) : 0;
-		method[strlen(r->method) < 7 ? strlen(r->method) : 7] = 0;
+		snprintf(method, sizeof method, "%s", r->method);
+		for (char *c = method; *c; c++)
+			*c = (char)(*c | 0x20);
 		json_object_set_new(item, method, openapi_operation(r, parameters));
 	}
 	for (size_t i = 0; i < ARRAY_LEN(schemas); i++)
