@@ -109,7 +109,7 @@ static void upload_on_readable(void *arg, short what)
 		struct ops_log_fn log = f->log;
 		f->log = (struct ops_log_fn){0};
 		log.on_log(log.arg, "-----> half a \xe2\x82", 16);
-		log.on_log(log.arg, "\xac and \xff\n", 7);
+		log.on_log(log.arg, "\xac and \xff\n", 8);
 		log.on_done(log.arg, &b, 3, NULL);
 	}
 }
@@ -505,11 +505,15 @@ static struct reply read_reply(int fd)
 	ssize_t got;
 
 	r.text = malloc(cap);
-	while ((got = read(fd, r.text + n, cap - n - 1)) > 0) {
+	while ((got = read(fd, r.text + n, cap - n - 1)) > 0 || (got < 0 && errno == EINTR)) {
+		if (got < 0)
+			continue;
 		n += (size_t)got;
 		if (n + 4096 > cap)
 			r.text = realloc(r.text, cap *= 2);
 	}
+	if (got < 0)
+		fprintf(stderr, "read: %s\n", strerror(errno));
 	r.text[n] = 0;
 	if (sscanf(r.text, "HTTP/1.1 %d", &r.status) != 1)
 		r.status = 0;

@@ -74,6 +74,10 @@ bool api_etag_matches(struct exchange *x, const char *etag)
 
 void api_answer_header(struct exchange *x, const char *name, const char *value)
 {
+	const char *was = x->response ? MHD_get_response_header(x->response, name) : NULL;
+
+	if (was)
+		MHD_del_response_header(x->response, name, was);
 	if (x->response)
 		MHD_add_response_header(x->response, name, value);
 }
@@ -174,6 +178,12 @@ void api_answer_problem(struct exchange *x, unsigned status, const char *field, 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	/* git shows its user what a server says only when it is plain text. */
+	if (x->route && x->route->flags & API_BASIC) {
+		strncat(text, "\n", sizeof text - strlen(text) - 1);
+		api_answer_text(x, status, "text/plain; charset=utf-8", text, strlen(text));
+		return;
+	}
 	j = json_pack("{s:s, s:s, s:i}", "type", "about:blank", "title", api_status_title(status), "status",
 		      (int)status);
 	json_object_set_new(j, "detail", json_string(text) ?: json_string("the value is not UTF-8"));

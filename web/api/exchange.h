@@ -131,7 +131,7 @@ void api_answer_problem(struct exchange *x, unsigned status, const char *field, 
 void api_answer_err(struct exchange *x, const struct err *e);
 /* 200 whose body comes from ops->read. */
 void api_answer_stream(struct exchange *x, const char *type);
-/* Adds a header to the prepared answer. */
+/* Sets a header of the prepared answer. */
 void api_answer_header(struct exchange *x, const char *name, const char *value);
 /* A prepared answer that is kept by its owner (a cache) for other exchanges too. */
 void api_answer_shared(struct exchange *x, unsigned status, struct MHD_Response *r);

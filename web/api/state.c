@@ -94,7 +94,7 @@ static const struct state_row *state_row(struct state_build *b, const struct mod
 	struct state_row *r = map_get(s->rows, &app->id, sizeof app->id);
 	OWN_FREE char *formation = NULL;
 	struct model_release rel = {0};
-	OWN_BUF struct buf text;
+	OWN_BUF struct buf text = {.max = 4096};
 	json_t *j;
 
 	if (r && r->release == app->release && r->candidate == app->candidate && b->now_us - r->read_us < ROW_KEEP_US)
@@ -114,7 +114,6 @@ static const struct state_row *state_row(struct state_build *b, const struct mod
 	j = fields_formation(b->api->config.store, app->id);
 	formation = json_dumps(j, JSON_COMPACT);
 	json_decref(j);
-	buf_init(&text, 4096);
 	/* Names are [a-z0-9-]: nothing to escape. */
 	buf_printf(&text, "\"name\":\"%s\",\"tenant\":\"%s\",\"release\":", app->name, app->tenant_name);
 	if (rel.version)
@@ -162,7 +161,7 @@ static int state_refresh(struct api *a, struct err *e)
 	struct api_state *s = a->state;
 	struct state_build b = {.api = a, .now_us = clock_mono_us()};
 	uint64_t generation = store_generation(a->config.store);
-	OWN_FREE char *text = NULL;
+	OWN_FREE char *head = NULL, *text = NULL;
 	struct MHD_Response *fresh;
 	struct state_row *row;
 	json_t *node;
@@ -172,11 +171,11 @@ static int state_refresh(struct api *a, struct err *e)
 	if (s->response && s->generation == generation && b.now_us - s->built_us < LIMIT_API_STATE_MS * 1000ll)
 		return 0;
 	node = api_node_json(a);
-	text = json_dumps(node, JSON_COMPACT | JSON_REAL_PRECISION(12));
+	head = json_dumps(node, JSON_COMPACT | JSON_REAL_PRECISION(12));
 	json_decref(node);
 	buf_init(&b.out, LIMIT_API_STATE_BYTES);
 	s->builds++;
-	buf_printf(&b.out, "{\"generation\":%" PRIu64 ",\"node\":%s,\"apps\":[", generation, text ? text : "{}");
+	buf_printf(&b.out, "{\"generation\":%" PRIu64 ",\"node\":%s,\"apps\":[", generation, head ? head : "{}");
 	r = store_app_list(a->config.store, 0, 0, LIMIT_APPS, state_app, &b, e);
 	buf_adds(&b.out, "]}");
 	if (r == 0)

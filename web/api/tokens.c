@@ -41,7 +41,7 @@ static int tokens_count(void *arg, const struct model_token *t)
 void api_tokens_post(struct exchange *x)
 {
 	static const char *const keys[] = {"role", "name", NULL};
-	const char *role = NULL, *name = "";
+	const char *role = NULL, *name = NULL;
 	char secret[STORE_SECRET_MAX] = "";
 	struct model_token t;
 	struct err e = {0};
@@ -68,7 +68,7 @@ void api_tokens_post(struct exchange *x)
 				   LIMIT_API_TOKENS);
 		return;
 	}
-	if (store_token_add(x->api->config.store, x->tenant.id, r, name, secret, &t, &e) < 0) {
+	if (store_token_add(x->api->config.store, x->tenant.id, r, name ? name : model_role_name(r), secret, &t, &e) < 0) {
 		api_answer_err(x, &e);
 		return;
 	}
