@@ -15,11 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NET_FORWARD "/proc/sys/net/ipv4/ip_forward"
-/* One file for all nodes of the host: the first node saves, the last one restores. */
-#define NET_FORWARD_SAVED "/run/tulou-ip_forward"
+/* One file for all nodes of a host (of a network namespace): the first node saves, the last one restores. */
+#define NET_FORWARD_SAVED "/run/tulou-ip_forward.%ju"
 #define NET_RULESET_MAX (1u << 20) /* bytes: 16,000 tenants at most 25 bytes each, and the rules */
 #define NET_TEXT_MAX 65536u
 
@@ -216,15 +217,25 @@ static int net_nft(const char *text, char **output, struct err *e)
 	return 0;
 }
 
+static void net_forward_saved(char path[64])
+{
+	struct stat st = {0};
+
+	stat("/proc/self/ns/net", &st);
+	snprintf(path, 64, NET_FORWARD_SAVED, (uintmax_t)st.st_ino);
+}
+
 static int net_forward_on(struct err *e)
 {
+	char path[64];
 	OWN_FREE char *now = NULL;
 	OWN_FD int fd = -1;
 	int r = fd_read_file(AT_FDCWD, NET_FORWARD, 16, &now, NULL);
 
 	if (r < 0)
 		return err_set(e, -r, "cannot read %s: %s", NET_FORWARD, strerror(-r));
-	fd = open(NET_FORWARD_SAVED, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	net_forward_saved(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd >= 0)
 		fd_write_all(fd, now, strlen(now));
 	if (now[0] == '1')
@@ -303,9 +314,10 @@ int net_setup(struct net *n, const struct settings *s, struct err *e)
 int net_teardown(struct net *n, struct err *e)
 {
 	OWN_FREE char *saved = NULL, *tables = NULL;
-	char text[160];
+	char text[160], path[64];
 	int r;
 
+	net_forward_saved(path);
 	snprintf(text, sizeof text, "table inet %s {}\ndelete table inet %s\n", n->table, n->table);
 	net_own_address(n, false);
 	r = net_nft(text, NULL, e);
@@ -314,12 +326,12 @@ int net_teardown(struct net *n, struct err *e)
 	r = net_nft("list tables", &tables, e);
 	if (r < 0 || strstr(tables, "table inet tulou_"))
 		return r;
-	if (fd_read_file(AT_FDCWD, NET_FORWARD_SAVED, 16, &saved, NULL) == 0 && saved[0] == '0') {
+	if (fd_read_file(AT_FDCWD, path, 16, &saved, NULL) == 0 && saved[0] == '0') {
 		r = fd_write_file(AT_FDCWD, NET_FORWARD, "0");
 		if (r < 0)
 			return err_set(e, -r, "cannot restore IPv4 forwarding: %s", strerror(-r));
 	}
-	unlink(NET_FORWARD_SAVED);
+	unlink(path);
 	return 0;
 }
 
@@ -359,6 +371,25 @@ int net_link_delete(const char *name)
 	snprintf(req.name, sizeof req.name, "%s", name);
 	r = net_request(&req, sizeof req);
 	return r == -ENODEV ? 0 : r;
+}
+
+int net_probe(void)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifinfomsg i;
+		struct rtattr info, kind;
+		char veth[4];
+	} req = {
+	    .h = {.nlmsg_len = sizeof req,
+		  .nlmsg_type = RTM_NEWLINK,
+		  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL},
+	    .info = {.rta_len = RTA_LENGTH(RTA_LENGTH(4)), .rta_type = IFLA_LINKINFO},
+	    .kind = {.rta_len = RTA_LENGTH(4), .rta_type = IFLA_INFO_KIND},
+	};
+
+	memcpy(req.veth, "veth", 4);
+	return net_request(&req, sizeof req);
 }
 
 void net_links_sweep(const struct net *n, bool (*keep)(void *arg, const char *name), void *arg)

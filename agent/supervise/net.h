@@ -61,6 +61,9 @@ int net_link_delete(const char *name);
 /* Deletes every link with our prefix for which keep() is false. */
 void net_links_sweep(const struct net *n, bool (*keep)(void *arg, const char *name), void *arg);
 
+/* Makes a veth pair in the present namespace (a scratch one), to see that the kernel can; 0 or negative errno. */
+int net_probe(void);
+
 /* Parses nameserver lines of text: IPv4, not loopback (an instance's loopback is its own).  Number found. */
 unsigned net_resolvers_parse(const char *text, uint32_t *ret, unsigned max);
 

@@ -427,6 +427,7 @@ struct instance *instance_adopt(struct supervise *s, const struct record *rec)
 		in->pooled = pool_reserve(&s->net.pool, rec->m.address, clock_mono_us());
 	if (rec->phase == RECORD_RUNNING) {
 		in->state = INSTANCE_RUNNING;
+		in->rec.m.state = MSG_STATE_RUNNING;
 		adopt_builder(in);
 		if (find_pid(in)) {
 			instance_deadline(in);

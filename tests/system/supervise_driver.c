@@ -5,6 +5,8 @@
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX die N [sleep|http]   start N, then SIGKILL itself
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX adopt N              find N living again, stop all, clean up
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX cases                one of each way to end
+ *   supervise_driver DIR PROGRAMS CGROUP PREFIX seq N                start N one after the other, 100 ms apart
+ *   supervise_driver DIR PROGRAMS CGROUP PREFIX check                what --check says
  * Prints what it saw as key=value; exit code 0 when all was as expected. */
 #include "agent/supervise/supervise.h"
 #include "base/clock.h"
@@ -34,6 +36,7 @@ struct driver {
 	const char *mode;
 	bool http, stopping, cases;
 	int64_t started_us, done_us;
+	void (*sequence)(void *arg); /* starts the next one */
 	int rc;
 	struct loop_timer timer, watchdog;
 };
@@ -163,6 +166,8 @@ static void on_instance(void *arg, const struct msg_instance *m)
 		loop_timer_start(driver.loop, &driver.timer, 0, stop_all, NULL);
 		return;
 	}
+	if (driver.sequence && m->state == MSG_STATE_RUNNING && driver.running < driver.wanted)
+		loop_timer_start(driver.loop, &driver.timer, 100000, driver.sequence, NULL);
 	if (driver.stopping || driver.cases || driver.running + driver.failed < driver.wanted || driver.done_us)
 		return;
 	driver.done_us = clock_mono_us();
@@ -205,6 +210,13 @@ static void on_watchdog(void *arg)
 		stop_all(NULL);
 }
 
+static void stop_two(void *arg)
+{
+	(void)arg;
+	supervise_stop(driver.s, 5, 700);
+	supervise_stop(driver.s, 6, 700);
+}
+
 static void start_cases(void)
 {
 	static const char *const commands[] = {
@@ -215,6 +227,7 @@ static void start_cases(void)
 	};
 
 	driver.cases = true;
+	loop_timer_start(driver.loop, &driver.timer, 500000, stop_two, NULL);
 	driver.wanted = 9;
 	for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
 		struct msg_launch m = order(i + 1);
@@ -222,8 +235,6 @@ static void start_cases(void)
 		if (i == 3)
 			m.deadline_ms = 300;
 		launch(&m, argv);
-		if (i == 4 || i == 5)
-			supervise_stop(driver.s, m.instance, 700);
 	}
 	/* Refused, and a program that is not there. */
 	struct msg_launch m = order(8);
@@ -242,6 +253,22 @@ static void start(const char *what)
 		struct msg_launch m = order(i);
 		launch(&m, strcmp(what, "http") == 0 ? servers : sleepers);
 	}
+}
+
+/* One launch per call, the next one 100 ms after the last one ran. */
+static void start_next(void *arg)
+{
+	static unsigned next = 1;
+	struct msg_launch m = order(next++);
+
+	(void)arg;
+	launch(&m, (const char *const[]){"/bin/sleep", "1000", NULL});
+}
+
+static void on_check(void *arg, enum supervise_verdict v, const char *what, const char *text)
+{
+	(void)arg;
+	printf("%-5s %s: %s\n", supervise_verdict_name(v), what, text);
 }
 
 static int prepare(const char *dir, const char *cgroup, const char *prefix)
@@ -275,6 +302,8 @@ int main(int argc, char **argv)
 	if (driver.wanted > DRIVER_MAX)
 		driver.wanted = DRIVER_MAX;
 	driver.http = argc > 7 && strcmp(argv[7], "http") == 0;
+	if (strcmp(driver.mode, "check") == 0)
+		return supervise_check(&driver.settings, argv[2], on_check, NULL) ? 1 : 0;
 	driver.loop = loop_new();
 	driver.started_us = clock_mono_us();
 	if (supervise_new(driver.loop, &driver.settings, argv[2], &ops, &driver.s, &e) < 0) {
@@ -282,11 +311,14 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	printf("prepared_ms=%" PRId64 " living=%zu\n", (clock_mono_us() - driver.started_us) / 1000, supervise_living(driver.s));
-	loop_timer_start(driver.loop, &driver.watchdog, 120000000, on_watchdog, NULL);
+	loop_timer_start(driver.loop, &driver.watchdog, 40000000, on_watchdog, NULL);
 	driver.started_us = clock_mono_us();
 	if (strcmp(driver.mode, "cases") == 0)
 		start_cases();
-	else if (strcmp(driver.mode, "adopt") == 0) {
+	else if (strcmp(driver.mode, "seq") == 0) {
+		driver.sequence = start_next;
+		start_next(NULL);
+	} else if (strcmp(driver.mode, "adopt") == 0) {
 		supervise_reopen_logs(driver.s);
 		printf("logs=%u\n", driver.logs);
 		supervise_sync(driver.s);

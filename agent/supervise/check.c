@@ -1,0 +1,352 @@
+/* `tuloud --check`: what the host has and lacks, in words that a person can act on.  Layer agent, run by the operator.
+ * Looks only; the few things that are tried (a table, an interface) are tried in namespaces of their own. */
+#include "agent/supervise/supervise.h"
+
+#include "agent/supervise/cgroup.h"
+#include "agent/supervise/net.h"
+#include "agent/supervise/stack.h"
+#include "base/fd.h"
+#include "base/own.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <nftables/libnftables.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK_INSTANCES 500u /* apps that the warnings count for: what a host is bought for */
+
+struct check {
+	const struct settings *settings;
+	const char *program_dir;
+	void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text);
+	void *arg;
+	unsigned failed;
+};
+
+const char *supervise_verdict_name(enum supervise_verdict v)
+{
+	static const char *const names[SUPERVISE_VERDICT_COUNT] = {"ok", "warn", "fail"};
+
+	return (unsigned)v < SUPERVISE_VERDICT_COUNT ? names[v] : "unknown";
+}
+
+__attribute__((format(printf, 4, 5))) static void say(struct check *c, enum supervise_verdict v, const char *what, const char *fmt,
+						      ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	c->failed += v == SUPERVISE_FAIL;
+	c->report(c->arg, v, what, text);
+}
+
+static void check_root(struct check *c)
+{
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+
+	if (geteuid() == 0)
+		say(c, SUPERVISE_OK, "user", "runs as root");
+	else
+		say(c, SUPERVISE_FAIL, "user", "must be started as root: only the supervisor keeps the privilege, everything else drops it");
+	uname(&u);
+	if (sscanf(u.release, "%u.%u", &major, &minor) == 2 && (major > 5 || (major == 5 && minor >= 12)))
+		say(c, SUPERVISE_OK, "kernel", "Linux %s", u.release);
+	else
+		say(c, SUPERVISE_FAIL, "kernel", "Linux %s is too old: 5.12 or later is needed (idmapped mounts)", u.release);
+}
+
+static void check_calls(struct check *c)
+{
+	static const struct {
+		long number;
+		const char *name, *since;
+	} calls[] = {
+	    {SYS_pidfd_open, "pidfd_open", "5.3"},   {SYS_clone3, "clone3", "5.3"},
+	    {SYS_pidfd_getfd, "pidfd_getfd", "5.6"}, {SYS_openat2, "openat2", "5.6"},
+	    {SYS_close_range, "close_range", "5.9"}, {SYS_mount_setattr, "mount_setattr", "5.12"},
+	    {SYS_open_tree, "open_tree", "5.2"},     {SYS_fsopen, "fsopen", "5.2"},
+	};
+	bool all = true;
+
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+		/* Descriptors that cannot be: a call that exists refuses them, one that does not says so. */
+		if (syscall(calls[i].number, -1, -1, -1, -1, -1) >= 0 || errno != ENOSYS)
+			continue;
+		all = false;
+		say(c, SUPERVISE_FAIL, "system calls", "%s(2) is missing (Linux %s): update the kernel, or lift the filter of the container around us",
+		    calls[i].name, calls[i].since);
+	}
+	if (all)
+		say(c, SUPERVISE_OK, "system calls", "all there");
+}
+
+static void check_cgroup(struct check *c)
+{
+	OWN_FREE char *mountinfo = NULL;
+	struct cgroup *cg = NULL;
+	struct err e = {0};
+
+	if (fd_read_file(AT_FDCWD, "/proc/self/mountinfo", 8u << 20, &mountinfo, NULL) < 0)
+		err_set(&e, EIO, "cannot read /proc/self/mountinfo");
+	else /* under a name that no node has: this one may be running */
+		cgroup_new(mountinfo, "tulou-check", false, &cg, &e);
+	if (!cg) {
+		say(c, SUPERVISE_FAIL, "cgroups", "%s", e.text);
+		return;
+	}
+	say(c, SUPERVISE_OK, "cgroups", "%s, with memory, cpu and pids", cgroup_version(cg));
+	cgroup_destroy(cg);
+	cgroup_free(cg);
+}
+
+/* Runs fn in a child with namespaces of its own; its exit code is what is returned, -1 when that could not be done. */
+static int in_namespaces(int flags, int (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (unshare(flags) < 0)
+			_exit(200);
+		_exit(fn());
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == 200)
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+static int try_nothing(void)
+{
+	return 0;
+}
+
+static int try_nft(void)
+{
+	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+	int r;
+
+	if (!ctx)
+		return 1;
+	nft_ctx_buffer_error(ctx);
+	r = nft_run_cmd_from_buffer(ctx, "table inet tulou_check {\n"
+					 "set s { type devgroup . devgroup; }\n"
+					 "chain p { type filter hook prerouting priority mangle; fib saddr . iif oif missing drop; }\n"
+					 "chain f { type filter hook forward priority filter; ct state established accept;\n"
+					 "iifgroup . oifgroup @s accept; tcp flags syn tcp option maxseg size set rt mtu; }\n"
+					 "chain n { type nat hook postrouting priority srcnat; masquerade; }\n"
+					 "}\n");
+	nft_ctx_free(ctx);
+	return r != 0;
+}
+
+static int try_overlay(void)
+{
+	int fs = sys_fsopen("overlay", FSOPEN_CLOEXEC);
+
+	return fs < 0;
+}
+
+static int try_veth(void)
+{
+	return net_probe() < 0;
+}
+
+static void check_features(struct check *c)
+{
+	int r = in_namespaces(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP,
+			      try_nothing);
+
+	if (r == 0)
+		say(c, SUPERVISE_OK, "namespaces", "user, pid, mount, network, ipc, uts and cgroup namespaces can be made");
+	else
+		say(c, SUPERVISE_FAIL, "namespaces",
+		    "cannot be made: check user.max_user_namespaces and kernel.unprivileged_userns_clone (sysctl), and any container around us");
+	if (geteuid() != 0)
+		return;
+	if (try_overlay() == 0)
+		say(c, SUPERVISE_OK, "overlay", "the kernel has overlayfs");
+	else
+		say(c, SUPERVISE_FAIL, "overlay", "the kernel has no overlayfs: modprobe overlay");
+	if (in_namespaces(CLONE_NEWNET, try_nft) == 0)
+		say(c, SUPERVISE_OK, "nftables", "tables, sets, fib, conntrack and masquerading work");
+	else
+		say(c, SUPERVISE_FAIL, "nftables",
+		    "the rules cannot be loaded: the kernel needs nf_tables, nft_fib_inet, nft_ct, nft_masq (modprobe nf_tables)");
+	if (in_namespaces(CLONE_NEWNET, try_veth) == 0)
+		say(c, SUPERVISE_OK, "network", "pairs of virtual interfaces can be made");
+	else
+		say(c, SUPERVISE_FAIL, "network", "the kernel cannot make a pair of virtual interfaces: modprobe veth");
+	if (access("/proc/sys/net/ipv4/ip_forward", W_OK) == 0)
+		say(c, SUPERVISE_OK, "forwarding", "net.ipv4.ip_forward can be switched on (it is restored when the node stops)");
+	else
+		say(c, SUPERVISE_FAIL, "forwarding", "net.ipv4.ip_forward cannot be written: mount /proc/sys read-write, or set it to 1");
+}
+
+static void check_users(struct check *c)
+{
+	const char *const users[] = {c->settings->user, c->settings->user_proxy, c->settings->user_log};
+
+	for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+		struct passwd *pw = getpwnam(users[i]);
+		char what[64];
+		snprintf(what, sizeof what, "user %s", users[i]);
+		if (!pw)
+			say(c, SUPERVISE_FAIL, what, "does not exist: run deploy/bootstrap, or useradd --system --no-create-home %s", users[i]);
+		else if (pw->pw_uid == 0)
+			say(c, SUPERVISE_FAIL, what, "is root: give that role a user of its own");
+		else
+			say(c, SUPERVISE_OK, what, "uid %u", pw->pw_uid);
+	}
+}
+
+static void check_programs(struct check *c)
+{
+	static const char *const names[] = {"tulou-sandbox", "tulou-unpack"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char path[512];
+		snprintf(path, sizeof path, "%s/%s", c->program_dir, names[i]);
+		if (access(path, R_OK) == 0)
+			say(c, SUPERVISE_OK, names[i], "%s", path);
+		else
+			say(c, SUPERVISE_FAIL, names[i], "not found in %s: build it with make, it belongs beside tuloud", c->program_dir);
+	}
+}
+
+/* The folder, or the nearest one above that exists. */
+static void nearest(const char *path, char *out, size_t cap)
+{
+	snprintf(out, cap, "%s", path);
+	while (out[1] && access(out, F_OK) < 0) {
+		char *slash = strrchr(out, '/');
+		if (!slash)
+			break;
+		slash[slash == out] = 0;
+	}
+}
+
+static void check_folders(struct check *c)
+{
+	char path[256];
+	struct statvfs v;
+	uint64_t free_mib;
+
+	nearest(c->settings->data, path, sizeof path);
+	if (statvfs(path, &v) < 0) {
+		say(c, SUPERVISE_FAIL, "data folder", "%s: %s", path, strerror(errno));
+		return;
+	}
+	free_mib = (uint64_t)v.f_bavail * v.f_frsize >> 20;
+	if (v.f_flag & ST_RDONLY)
+		say(c, SUPERVISE_FAIL, "data folder", "%s is read-only: set node.data", path);
+	else if (free_mib < 2048)
+		say(c, SUPERVISE_WARN, "data folder", "%s has only %ju MiB free: releases and repositories live there", path, (uintmax_t)free_mib);
+	else
+		say(c, SUPERVISE_OK, "data folder", "%s, %ju MiB free", c->settings->data, (uintmax_t)free_mib);
+	if (v.f_favail && v.f_favail < 200000)
+		say(c, SUPERVISE_WARN, "data folder", "%s has only %ju inodes free: one node_modules takes 60,000", path, (uintmax_t)v.f_favail);
+	nearest(c->settings->runtime, path, sizeof path);
+	if (statvfs(path, &v) < 0 || (v.f_flag & ST_RDONLY))
+		say(c, SUPERVISE_FAIL, "runtime folder", "%s cannot be written: set node.runtime", path);
+	else
+		say(c, SUPERVISE_OK, "runtime folder", "%s", c->settings->runtime);
+}
+
+static uint64_t read_sysctl(const char *path)
+{
+	OWN_FREE char *text = NULL;
+
+	return fd_read_file(AT_FDCWD, path, 256, &text, NULL) < 0 ? UINT64_MAX : strtoull(text, NULL, 10);
+}
+
+static void check_limits(struct check *c)
+{
+	/* What CHECK_INSTANCES ordinary apps need of what all of them share. */
+	static const struct {
+		const char *name, *path;
+		uint64_t least;
+		const char *why;
+	} limits[] = {
+	    {"fs.inotify.max_user_instances", "/proc/sys/fs/inotify/max_user_instances", 128, "file watchers of one user"},
+	    {"kernel.keys.maxkeys", "/proc/sys/kernel/keys/maxkeys", 200, "keys of one user"},
+	    {"net.ipv4.neigh.default.gc_thresh3", "/proc/sys/net/ipv4/neigh/default/gc_thresh3", 1024, "neighbour entries"},
+	    {"kernel.pid_max", "/proc/sys/kernel/pid_max", CHECK_INSTANCES * 64, "processes and threads on the host"},
+	    {"fs.file-max", "/proc/sys/fs/file-max", CHECK_INSTANCES * 200, "open files on the host"},
+	    {"user.max_net_namespaces", "/proc/sys/user/max_net_namespaces", CHECK_INSTANCES * 2, "network namespaces"},
+	    {"user.max_mnt_namespaces", "/proc/sys/user/max_mnt_namespaces", CHECK_INSTANCES * 2, "mount namespaces"},
+	    {"net.netfilter.nf_conntrack_max", "/proc/sys/net/netfilter/nf_conntrack_max", 65536, "connections to and from instances"},
+	};
+	struct rlimit rl;
+
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		uint64_t v = read_sysctl(limits[i].path);
+		if (v == UINT64_MAX)
+			continue; /* this kernel has no such limit, or not yet */
+		if (v < limits[i].least)
+			say(c, SUPERVISE_WARN, limits[i].name, "is %ju (%s): %u apps may need %ju; sysctl -w %s=%ju", (uintmax_t)v, limits[i].why,
+			    CHECK_INSTANCES, (uintmax_t)limits[i].least, limits[i].name, (uintmax_t)limits[i].least);
+		else
+			say(c, SUPERVISE_OK, limits[i].name, "%ju", (uintmax_t)v);
+	}
+	getrlimit(RLIMIT_NOFILE, &rl);
+	if (rl.rlim_max < LIMIT_INSTANCES * 3)
+		say(c, SUPERVISE_WARN, "RLIMIT_NOFILE", "is %ju: the node runs at most about %ju instances; set LimitNOFILE=65536 in the unit",
+		    (uintmax_t)rl.rlim_max, (uintmax_t)rl.rlim_max / 3);
+	else
+		say(c, SUPERVISE_OK, "RLIMIT_NOFILE", "%ju", (uintmax_t)rl.rlim_max);
+}
+
+static void check_resolver(struct check *c)
+{
+	struct net n;
+	struct err e = {0};
+	uint32_t a;
+
+	if (net_init(&n, c->settings, &e) < 0) {
+		say(c, SUPERVISE_FAIL, "resolver", "%s", e.text);
+		return;
+	}
+	a = n.resolvers[0];
+	if (n.resolver_count)
+		say(c, SUPERVISE_OK, "resolver", "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
+	else
+		say(c, SUPERVISE_WARN, "resolver",
+		    "/etc/resolv.conf names no IPv4 name server but perhaps one on loopback, which apps and builds cannot reach: they will not "
+		    "resolve names");
+	net_done(&n);
+}
+
+unsigned supervise_check(const struct settings *settings, const char *program_dir,
+			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text), void *arg)
+{
+	struct check c = {settings, program_dir, report, arg, 0};
+
+	check_root(&c);
+	check_calls(&c);
+	check_cgroup(&c);
+	check_features(&c);
+	check_users(&c);
+	check_programs(&c);
+	check_folders(&c);
+	check_limits(&c);
+	check_resolver(&c);
+	return c.failed;
+}
