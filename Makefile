@@ -25,7 +25,7 @@ LDFLAGS  ?= $(LINK_$(VARIANT))
 # Wherever a package sets include paths, pkg-config knows them.
 PKGS     := libevent_core libmicrohttpd sqlite3 libseccomp libcap yaml-0.1 jansson libcrypto
 PKG_C    := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LIBS     := -levent_core -lmicrohttpd -lz -lsqlite3 -lseccomp -lcap -lyaml -ljansson -lcrypto -lnftables -lmnl
+LIBS     := -levent_core -lmicrohttpd -lz -lsqlite3 -lseccomp -lcap -lyaml -ljansson -lcrypto -lnftables -lmnl -lm -lz
 CLI_LIBS := -lcurl -ljansson -larchive
 UNPACK_LIBS := -larchive
 
