@@ -165,17 +165,6 @@ static int index_of(int fd, const char *name)
 	return ioctl(fd, SIOCGIFINDEX, &q) < 0 ? -errno : q.ifr_ifindex;
 }
 
-/* No automatic IPv6 address on this interface: there is no IPv6 on the link. */
-static void add_no_ipv6(struct batch *b)
-{
-	uint8_t none = IN6_ADDR_GEN_MODE_NONE;
-	size_t spec = batch_nest(b, IFLA_AF_SPEC), inet6 = batch_nest(b, AF_INET6);
-
-	batch_attr(b, IFLA_INET6_ADDR_GEN_MODE, &none, sizeof none);
-	batch_nest_end(b, inet6);
-	batch_nest_end(b, spec);
-}
-
 static int has_ipv6(void)
 {
 	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -186,14 +175,28 @@ static int has_ipv6(void)
 	return 1;
 }
 
-static void add_link_up(struct batch *b, int index, int silent)
+static void add_link_up(struct batch *b, int index)
 {
 	struct ifinfomsg *i = batch_message(b, RTM_NEWLINK, 0, sizeof *i);
 
 	i->ifi_index = index;
 	i->ifi_flags = i->ifi_change = IFF_UP;
-	if (silent)
-		add_no_ipv6(b);
+	batch_end(b);
+}
+
+/* No IPv6 address comes by itself: there is no IPv6 on the link.  Must be said before it is up. */
+static void add_no_ipv6(struct batch *b, int index)
+{
+	uint8_t none = IN6_ADDR_GEN_MODE_NONE;
+
+	if (!has_ipv6())
+		return;
+	struct ifinfomsg *i = batch_message(b, RTM_NEWLINK, 0, sizeof *i);
+	i->ifi_index = index;
+	size_t spec = batch_nest(b, IFLA_AF_SPEC), inet6 = batch_nest(b, AF_INET6);
+	batch_attr(b, IFLA_INET6_ADDR_GEN_MODE, &none, sizeof none);
+	batch_nest_end(b, inet6);
+	batch_nest_end(b, spec);
 	batch_end(b);
 }
 
@@ -239,7 +242,8 @@ int net_connect(struct sandbox *s)
 	if (index < 0)
 		return index;
 	b = (struct batch){0};
-	add_link_up(&b, index, has_ipv6());
+	add_no_ipv6(&b, index);
+	add_link_up(&b, index);
 	struct rtmsg *m = batch_message(&b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, sizeof *m);
 	m->rtm_family = AF_INET;
 	m->rtm_dst_len = 32;
@@ -289,7 +293,7 @@ int net_configure(struct sandbox *s)
 
 	if (fd < 0)
 		return fd;
-	add_link_up(&b, 1, 0); /* lo */
+	add_link_up(&b, 1); /* lo */
 	int r = batch_send(fd, &b);
 	if (r < 0 || !s->spec.network) {
 		close(fd);
@@ -309,7 +313,8 @@ int net_configure(struct sandbox *s)
 	batch_attr_u32(&b, IFA_LOCAL, htonl(s->spec.address));
 	batch_attr_u32(&b, IFA_ADDRESS, htonl(s->spec.address));
 	batch_end(&b);
-	add_link_up(&b, index, has_ipv6());
+	add_no_ipv6(&b, index);
+	add_link_up(&b, index);
 	struct rtmsg *m = batch_message(&b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof *m);
 	m->rtm_family = AF_INET;
 	m->rtm_table = RT_TABLE_MAIN;

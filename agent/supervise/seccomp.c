@@ -150,8 +150,29 @@ static int add_socket(scmp_filter_ctx ctx)
 	struct scmp_arg_cmp route[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0 /* NETLINK_ROUTE */)};
 	if (r == 0)
 		r = rule(ctx, SCMP_ACT_ALLOW, "socket", ARRAY_LEN(route), route);
-	/* Programs that try a family expect this answer, not a missing system call. */
-	for (int family = 0; r == 0 && family < 64; family++) {
+	/* Programs that try something expect these answers, not a missing system call. */
+	static const struct {
+		int type, protocol, error;
+	} others[] = {
+		{SOCK_RAW, -1, EPERM},			      /* ping */
+		{SOCK_STREAM, 262, EPROTONOSUPPORT},	      /* MPTCP: Go's servers ask for it first */
+		{SOCK_STREAM, 132, EPROTONOSUPPORT},	      /* SCTP */
+		{SOCK_SEQPACKET, -1, ESOCKTNOSUPPORT},	      /* SCTP again */
+		{SOCK_DGRAM, 1, EACCES}, {SOCK_DGRAM, 58, EACCES}, /* ping without root */
+	};
+	for (size_t i = 0; r == 0 && i < 2 * ARRAY_LEN(others); i++) {
+		struct scmp_arg_cmp args[] = {
+			SCMP_A0(SCMP_CMP_EQ, i % 2 ? AF_INET6 : AF_INET),
+			SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, (uint64_t)others[i / 2].type),
+			SCMP_A2(SCMP_CMP_EQ, (uint64_t)others[i / 2].protocol),
+		};
+		r = rule(ctx, SCMP_ACT_ERRNO((uint16_t)others[i / 2].error), "socket", others[i / 2].protocol < 0 ? 2 : 3, args);
+	}
+	for (uint64_t protocol = 1; r == 0 && protocol < 32; protocol++) {
+		struct scmp_arg_cmp args[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, protocol)};
+		r = rule(ctx, SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", ARRAY_LEN(args), args);
+	}
+	for (int family = 0; r == 0 && family < 48; family++) {
 		struct scmp_arg_cmp one = SCMP_A0(SCMP_CMP_EQ, (uint64_t)family);
 		if (family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK)
 			continue;
