@@ -18,7 +18,7 @@ bool instance_may(enum model_instance_state from, enum model_instance_state to)
 	return from < MODEL_INSTANCE_STATE_COUNT && to < MODEL_INSTANCE_STATE_COUNT && (instance_moves[from] & (1u << to));
 }
 
-int instance_move(struct model_instance *i, enum model_instance_state to, struct err *e)
+int instance_state_move(struct model_instance *i, enum model_instance_state to, struct err *e)
 {
 	if (!instance_may(i->state, to))
 		return err_set(e, EPERM, "instance %lld cannot go from %s to %s", (long long)i->id,

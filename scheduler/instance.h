@@ -25,6 +25,6 @@
 bool instance_may(enum model_instance_state from, enum model_instance_state to);
 
 /* The only place where a state changes: 0, or -EPERM (i unchanged) for a move that the table does not have. */
-int instance_move(struct model_instance *i, enum model_instance_state to, struct err *e);
+int instance_state_move(struct model_instance *i, enum model_instance_state to, struct err *e);
 
 #endif

@@ -55,7 +55,7 @@ void control_instance_move(struct control_instance *ci, enum model_instance_stat
 
 	if (ci->rec.state == to)
 		return;
-	if (instance_move(&ci->rec, to, &e) < 0) {
+	if (instance_state_move(&ci->rec, to, &e) < 0) {
 		LOG_ERROR("instance state", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id, e.text);
 		return;
 	}

@@ -310,7 +310,7 @@ Test(scheduler, instance_moves)
 		for (int t = 0; t < MODEL_INSTANCE_STATE_COUNT; t++) {
 			struct model_instance i = {.id = 4, .state = (enum model_instance_state)f};
 			struct err e = {0};
-			int r = instance_move(&i, (enum model_instance_state)t, &e);
+			int r = instance_state_move(&i, (enum model_instance_state)t, &e);
 			cr_assert_eq(r, allowed[f][t] == 'x' ? 0 : -EPERM, "%d -> %d", f, t);
 			cr_assert_eq((int)i.state, r ? f : t);
 		}
