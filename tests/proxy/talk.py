@@ -20,11 +20,11 @@ def until(what, condition, seconds=WAIT):
 
 
 class Worker:
-    def __init__(self, program, folder, *more):
+    def __init__(self, command, folder, program=()):
         self.log = os.path.join(folder, "access.log")
         self.control = os.path.join(folder, "control.sock")
         self.process = subprocess.Popen(
-            [program, "-p", "0", "-l", self.log, "-c", self.control, *more],
+            [command, *program, "-p", "0", "-l", self.log, "-c", self.control],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said = queue.Queue()
         self.stderr = []

@@ -1,9 +1,12 @@
 """Under load: no failed request, no misrouted answer, little memory."""
 import random
+import shutil
+import socket
+import tempfile
 import threading
 import time
 
-from talk import App, answer, client, serve
+from talk import App, Conn, Worker, answer, client, serve, until
 
 
 def named(name):
@@ -133,3 +136,78 @@ def test_idle_connections_are_small(worker):
     print(f"  # {each} bytes per idle connection")
     for c in idle:
         c.close()
+
+
+def test_out_of_descriptors_pauses_and_recovers(worker):
+    """A worker with 200 descriptors serves 68 clients at a time; the others wait in the accept queue."""
+    folder = tempfile.mkdtemp(prefix="tulou-proxy-")
+    small = Worker("prlimit", folder, program=["--nofile=200:200", worker.process.args[0]])
+    try:
+        small.app("a", serve())
+        held = [client(small) for _ in range(120)]
+        until("it is full", lambda: small.figures("worker")["connections"] == 68)
+        for c in held[:60]:
+            c.close()
+        for c in held[60:]:
+            c.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            assert c.response()[0] == 200
+        for c in held[60:]:
+            c.close()
+        until("nothing is left", lambda: small.figures("worker")["connections"] == 0)
+        small.stop()
+    finally:
+        small.process.kill()
+        shutil.rmtree(folder)
+
+
+def test_app_that_never_answers(worker):
+    n = worker.app("a", App(lambda c, _: (c.head(), time.sleep(75))))
+    c = client(worker, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    c.s.settimeout(70)
+    start = time.monotonic()
+    status, fields, _ = c.response()
+    assert status == 504 and fields["tulou-fault"] == "app-slow"
+    assert 59.5 < time.monotonic() - start < 63
+    assert worker.figures(f"stats {n}")["5xx"] == 1
+
+
+test_app_that_never_answers.slow = True
+
+
+def test_reader_that_stops_is_cut(worker):
+    def pour(c, _):
+        c.head()
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n")
+        while True:
+            c.send(b"x" * 65536)
+    worker.app("a", App(pour))
+    c = client(worker, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    c.head()
+    start = time.monotonic()
+    until("it was cut", lambda: worker.figures("worker")["connections"] == 0, 50)
+    assert 18 < time.monotonic() - start < 45
+
+
+test_reader_that_stops_is_cut.slow = True
+
+
+def test_slow_reader_that_reads_is_not_cut(worker):
+    def pour(c, _):
+        c.head()
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n")
+        while True:
+            c.send(b"x" * 65536)
+    worker.app("a", App(pour))
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    s.connect(("127.0.0.1", worker.port))
+    c = Conn(s)
+    c.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    c.head()
+    for _ in range(100):
+        assert c.s.recv(4096)
+        time.sleep(0.5)
+    assert worker.figures("worker")["connections"] == 1
+
+
+test_slow_reader_that_reads_is_not_cut.slow = True

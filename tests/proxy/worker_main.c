@@ -145,7 +145,7 @@ static void command(char *line)
 	if (!strcmp(w[0], "app") && n == 5) {
 		for (uint32_t s = 0; s < ARRAY_LEN(states); s++)
 			if (!strcmp(w[2], states[s]))
-				app(id.id, s, (uint32_t)atoi(w[3]), w[4]);
+				app(id.id, s, (uint32_t)strtoul(w[3], NULL, 10), w[4]);
 	} else if (!strcmp(w[0], "appdel"))
 		say(PROXY_APP_DEL, &id, sizeof id);
 	else if (!strcmp(w[0], "host") && n == 3)
@@ -247,13 +247,13 @@ int main(int argc, char **argv)
 
 	while ((o = getopt(argc, argv, "p:c:l:w:f:")) > 0) {
 		if (o == 'p' && count < 8)
-			ports[count++] = atoi(optarg);
+			ports[count++] = (int)strtol(optarg, NULL, 10);
 		else if (o == 'c')
 			snprintf(cfg.control_path, sizeof cfg.control_path, "%s", optarg);
 		else if (o == 'l')
 			cfg.log_fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 		else if (o == 'w')
-			cfg.worker = worker = (unsigned)atoi(optarg);
+			cfg.worker = worker = (unsigned)strtoul(optarg, NULL, 10);
 		else if (o == 'f')
 			routes = optarg;
 		else

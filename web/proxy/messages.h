@@ -14,50 +14,55 @@
 enum proxy_msg_type {
 	/* control -> proxy */
 	PROXY_SYNC_BEGIN = 128, /* empty */
-	PROXY_SYNC_END,         /* empty */
-	PROXY_APP,              /* struct proxy_msg_app: add or change */
-	PROXY_APP_DEL,          /* struct proxy_msg_id */
-	PROXY_HOST,             /* struct proxy_msg_host: host (exact or "*.x") leads to app */
-	PROXY_HOST_DEL,         /* struct proxy_msg_host */
-	PROXY_INSTANCE,         /* struct proxy_msg_instance: add, or change its state */
-	PROXY_INSTANCE_DEL,     /* struct proxy_msg_id: upstream connections closed at once */
-	PROXY_BARRIER,          /* struct proxy_msg_id: answered by PROXY_BARRIER_DONE when all before it is in force */
+	PROXY_SYNC_END,		/* empty */
+	PROXY_APP,		/* struct proxy_msg_app: add or change */
+	PROXY_APP_DEL,		/* struct proxy_msg_id */
+	PROXY_HOST,		/* struct proxy_msg_host: host (exact or "*.x") leads to app */
+	PROXY_HOST_DEL,		/* struct proxy_msg_host */
+	PROXY_INSTANCE,		/* struct proxy_msg_instance: add, or change its state */
+	PROXY_INSTANCE_DEL,	/* struct proxy_msg_id: upstream connections closed at once */
+	PROXY_BARRIER,		/* struct proxy_msg_id: answered by PROXY_BARRIER_DONE when all before it is in force */
 
 	/* proxy -> control */
 	PROXY_BARRIER_DONE = 160, /* struct proxy_msg_id */
-	PROXY_DRAINED,            /* struct proxy_msg_id: a draining instance has no request in flight here */
-	PROXY_WAKE,               /* struct proxy_msg_id: app has a request waiting and no instance (at most one per second) */
-	PROXY_FAILING,            /* struct proxy_msg_id: instance refused a connection (at most one per second) */
+	PROXY_DRAINED,		  /* struct proxy_msg_id: a draining instance has no request in flight here */
+	PROXY_WAKE,    /* struct proxy_msg_id: app has a request waiting and no instance (at most one per second) */
+	PROXY_FAILING, /* struct proxy_msg_id: instance refused a connection (at most one per second) */
 };
 
-struct proxy_msg_id { uint64_t id; };
+struct proxy_msg_id {
+	uint64_t id;
+};
 
 enum proxy_app_state {
-	PROXY_APP_SERVING,  /* has instances, or will at once: requests wait for one up to wait_ms, then 503 */
-	PROXY_APP_EMPTY,    /* never deployed or scaled to 0: 503 at once, page says so */
-	PROXY_APP_CRASHED,  /* crash loop: 503 at once, page says so */
-	PROXY_APP_PAUSED,   /* 503 at once */
-	PROXY_APP_HOLD,     /* all requests wait, whatever instances there are */
+	PROXY_APP_SERVING, /* has instances, or will at once: requests wait for one up to wait_ms, then 503 */
+	PROXY_APP_EMPTY,   /* never deployed or scaled to 0: 503 at once, page says so */
+	PROXY_APP_CRASHED, /* crash loop: 503 at once, page says so */
+	PROXY_APP_PAUSED,  /* 503 at once */
+	PROXY_APP_HOLD,	   /* all requests wait, whatever instances there are */
 	PROXY_APP_STATE_COUNT,
 };
 
 struct proxy_msg_app {
 	uint64_t app, tenant;
-	uint32_t slot;      /* row in the stats segment, < LIMIT_APPS; stable while the app exists */
-	uint32_t state;     /* enum proxy_app_state */
-	uint32_t wait_ms;   /* how long a request may wait for an instance */
+	uint32_t slot;	  /* row in the stats segment, < LIMIT_APPS; stable while the app exists */
+	uint32_t state;	  /* enum proxy_app_state */
+	uint32_t wait_ms; /* how long a request may wait for an instance */
 	uint32_t pad;
 	char name[LIMIT_APP_NAME + 1];
 };
 
-struct proxy_msg_host { uint64_t app; char host[LIMIT_HOST + 1]; };
+struct proxy_msg_host {
+	uint64_t app;
+	char host[LIMIT_HOST + 1];
+};
 
 enum proxy_instance_state { PROXY_INSTANCE_UP, PROXY_INSTANCE_DRAINING, PROXY_INSTANCE_STATE_COUNT };
 struct proxy_msg_instance {
 	uint64_t app, instance; /* an instance id is never used again: it is the generation too */
-	uint32_t address;       /* IPv4, host byte order */
+	uint32_t address;	/* IPv4, host byte order */
 	uint16_t port;
-	uint16_t state;         /* enum proxy_instance_state */
+	uint16_t state; /* enum proxy_instance_state */
 };
 
 extern const struct chan_rule proxy_rules_from_control[];

@@ -578,6 +578,15 @@ static bool relay_window_ok(struct client *c)
 	return moved - c->window_mark >= LIMIT_PROXY_WINDOW_BYTES;
 }
 
+/* Ends a client that does not read: a reset, so that the kernel does not hold megabytes for it until it gives up. */
+static void relay_cut(struct client *c)
+{
+	struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	setsockopt(c->conn.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+	client_close(c);
+}
+
 void relay_on_deadline(struct client *c)
 {
 	struct proxy *p = c->proxy;
@@ -590,7 +599,7 @@ void relay_on_deadline(struct client *c)
 	if (c->window_us && now >= c->window_us) {
 		if (!relay_window_ok(c)) {
 			if (c->conn.out)
-				client_close(c);
+				relay_cut(c);
 			else
 				client_fault(c, FAULT_SLOW_REQUEST, 408, "the body of the request came too slowly");
 			return;

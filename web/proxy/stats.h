@@ -36,7 +36,10 @@ int stats_create(void);
 struct stats_segment *stats_map(int fd, int writable);
 
 /* Sum over workers of one app's rows. */
-struct stats_sum { uint64_t requests, status[6], bytes_in, bytes_out, duration_us, bucket[STATS_BUCKETS], upstream_errors, waited, in_flight, last_ms; };
+struct stats_sum {
+	uint64_t requests, status[6], bytes_in, bytes_out, duration_us, bucket[STATS_BUCKETS], upstream_errors, waited,
+		in_flight, last_ms;
+};
 void stats_sum_app(struct stats_segment *s, uint32_t slot, struct stats_sum *ret);
 
 #endif
