@@ -240,7 +240,7 @@ static void build_unpack_args(struct blob *blob, const char *to, uint64_t bytes)
 /* RUNNING begins: the build sandbox starts; the store sandbox follows with the first byte of the tree (build_slug_comes). */
 static int build_begin(struct build *b, struct err *e)
 {
-	OWN_BLOB struct blob blob;
+	OWN_BLOB struct blob blob = {0};
 	OWN_FREE char *config = NULL;
 	struct msg_launch m;
 	uint64_t bytes = b->builds->settings->build.disk;
@@ -270,7 +270,7 @@ static int build_begin(struct build *b, struct err *e)
 
 void build_slug_comes(struct build *b)
 {
-	OWN_BLOB struct blob blob;
+	OWN_BLOB struct blob blob = {0};
 	struct msg_launch m;
 	struct err e = {0};
 
@@ -289,7 +289,7 @@ void build_slug_comes(struct build *b)
 /* The command that a release runs before it goes live (Procfile's `release`). */
 static int build_release_command(struct build *b, struct err *e)
 {
-	OWN_BLOB struct blob blob;
+	OWN_BLOB struct blob blob = {0};
 	OWN_FREE char *config = NULL, *env = NULL;
 	OWN_FD int none = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct msg_launch m;

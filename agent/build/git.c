@@ -260,7 +260,7 @@ static int git_launch(struct git *g, const char *service, bool advertise, const 
 {
 	const struct settings *s = builds_settings(g->gits->builds);
 	const struct build_host *host = builds_host(g->gits->builds);
-	OWN_BLOB struct blob blob;
+	OWN_BLOB struct blob blob = {0};
 	OWN_FD int fd = -1;
 	struct msg_launch m = {
 	    .kind = MSG_KIND_GIT,

@@ -114,7 +114,8 @@ static void control_flush(struct control *c)
 		}
 		control_message_done(m);
 	}
-	memmove(c->outbox, c->outbox + n, (c->out_count - n) * sizeof *c->outbox);
+	if (n && n < c->out_count)
+		memmove(c->outbox, c->outbox + n, (c->out_count - n) * sizeof *c->outbox);
 	c->out_count -= n;
 }
 

@@ -118,7 +118,7 @@ static int control_instance_blob(struct control_instance *ci, const struct model
 				 struct err *e)
 {
 	struct control *c = ci->app->control;
-	OWN_BLOB struct blob blob;
+	OWN_BLOB struct blob blob = {0};
 
 	blob_init(&blob);
 	blob_command(&blob, command, profile);

@@ -228,7 +228,7 @@ static void control_show_log(struct control_app *ca, int64_t build)
 	char path[300], text[32768];
 	struct stat st;
 	OWN_FD int fd = -1;
-	OWN_BUF struct buf lines;
+	OWN_BUF struct buf lines = {0};
 	ssize_t n;
 
 	snprintf(path, sizeof path, "%s/%" PRId64 "/current", c->log_dir, ca->rec.id);

@@ -176,7 +176,7 @@ static void ops_on_run_exit(void *arg, const struct msg_instance *m)
 
 static int ops_run_blob(struct control *c, struct control_app *ca, const char *command, struct err *e)
 {
-	OWN_BLOB struct blob blob;
+	OWN_BLOB struct blob blob = {0};
 	OWN_JSON json_t *app = NULL;
 	struct model_release r = {0};
 	bool profile = false;

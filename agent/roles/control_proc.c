@@ -64,7 +64,7 @@ void control_proc_listeners(int32_t pid, char *out, size_t cap)
 {
 	char path[64];
 	OWN_FREE char *v4 = NULL, *v6 = NULL;
-	OWN_BUF struct buf list;
+	OWN_BUF struct buf list = {0};
 
 	out[0] = 0;
 	if (pid <= 1)
