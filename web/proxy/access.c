@@ -16,7 +16,7 @@
 
 #define ACCESS_BUF 65536
 #define ACCESS_PATH 1024 /* bytes of the path that are logged */
-#define ACCESS_LINE 2816 /* longest line: a path of quotes doubles; host, id and numbers take below 700 */
+#define ACCESS_LINE 3072 /* longest line: a path of quotes doubles to 2048; host, id and the rest take below 800 */
 _Static_assert(ACCESS_LINE <= PIPE_BUF, "a line must fit one atomic write");
 
 int access_init(struct proxy *p, int fd)
