@@ -3,8 +3,8 @@
  *   running --main exits------------------------------------> gone (status written; the kernel kills what is left)
  *      \--SIGTERM--> stopping --main exits--> lingering --no process left, or LIMIT_SANDBOX_LINGER_MS--> gone
  *
- * It holds the output pipe for supervisors that come and go, reaps, passes a stop on, and writes the exit status.  It keeps
- * no memory but a few pages, no capability but CAP_KILL, and the system calls of the loop below. */
+ * It holds the output pipe for supervisors that come and go, reaps, passes a stop on, and writes the exit status.  It
+ * keeps no memory but a few pages, no capability but CAP_KILL, and the system calls of the loop below. */
 #include "agent/sandbox/sandbox.h"
 #include "base/sys.h"
 
@@ -105,7 +105,8 @@ static int64_t mono_ms(void)
 _Noreturn void init_run(struct sandbox *s)
 {
 	struct launch_status status = {.magic = LAUNCH_STATUS_MAGIC};
-	struct sock_fprog filter = {.len = sizeof calls / sizeof calls[0], .filter = (struct sock_filter *)(uintptr_t)calls};
+	struct sock_fprog filter = {.len = sizeof calls / sizeof calls[0],
+				    .filter = (struct sock_filter *)(uintptr_t)calls};
 	pid_t program = s->pid;
 	int main_gone = 0;
 	int64_t deadline = 0;

@@ -10,43 +10,23 @@
 
 enum mask { MASK_FILE, MASK_FOLDER, MASK_READ_ONLY };
 
-/* Docker's list, and what else tells of the host or of its other tenants.  Names that this kernel lacks are skipped, and
- * those that only the host's root can open (pagetypeinfo, kpage*, vmallocinfo) are left as they are: each row costs every
- * start some 13 us. */
+/* Docker's list, and what else tells of the host or of its other tenants.  Names that this kernel lacks are skipped,
+ * and those that only the host's root can open (pagetypeinfo, kpage*, vmallocinfo) are left as they are: each row costs
+ * every start some 13 us. */
 static const struct {
 	const char *path;
 	enum mask mask;
 } masks[] = {
-	{"interrupts", MASK_FILE},
-	{"softirqs", MASK_FILE},
-	{"keys", MASK_FILE},
-	{"key-users", MASK_FILE},
-	{"kallsyms", MASK_FILE},
-	{"kcore", MASK_FILE},
-	{"timer_list", MASK_FILE},
-	{"timer_stats", MASK_FILE},
-	{"sched_debug", MASK_FILE},
-	{"latency_stats", MASK_FILE},
-	{"slabinfo", MASK_FILE},
-	{"iomem", MASK_FILE},
-	{"ioports", MASK_FILE},
-	{"cmdline", MASK_FILE},
-	{"modules", MASK_FILE},
-	{"diskstats", MASK_FILE},
-	{"partitions", MASK_FILE},
-	{"zoneinfo", MASK_FILE},
-	{"buddyinfo", MASK_FILE},
-	{"mtrr", MASK_FILE},
-	{"kmsg", MASK_FILE},
-	{"acpi", MASK_FOLDER},
-	{"asound", MASK_FOLDER},
-	{"scsi", MASK_FOLDER},
-	{"driver", MASK_FOLDER},
-	{"bus", MASK_READ_ONLY},
-	{"fs", MASK_READ_ONLY},
-	{"irq", MASK_READ_ONLY},
-	{"sys", MASK_READ_ONLY},
-	{"sysrq-trigger", MASK_READ_ONLY},
+	{"interrupts", MASK_FILE},    {"softirqs", MASK_FILE},	  {"keys", MASK_FILE},
+	{"key-users", MASK_FILE},     {"kallsyms", MASK_FILE},	  {"kcore", MASK_FILE},
+	{"timer_list", MASK_FILE},    {"timer_stats", MASK_FILE}, {"sched_debug", MASK_FILE},
+	{"latency_stats", MASK_FILE}, {"slabinfo", MASK_FILE},	  {"iomem", MASK_FILE},
+	{"ioports", MASK_FILE},	      {"cmdline", MASK_FILE},	  {"modules", MASK_FILE},
+	{"diskstats", MASK_FILE},     {"partitions", MASK_FILE},  {"zoneinfo", MASK_FILE},
+	{"buddyinfo", MASK_FILE},     {"mtrr", MASK_FILE},	  {"kmsg", MASK_FILE},
+	{"acpi", MASK_FOLDER},	      {"asound", MASK_FOLDER},	  {"scsi", MASK_FOLDER},
+	{"driver", MASK_FOLDER},      {"bus", MASK_READ_ONLY},	  {"fs", MASK_READ_ONLY},
+	{"irq", MASK_READ_ONLY},      {"sys", MASK_READ_ONLY},	  {"sysrq-trigger", MASK_READ_ONLY},
 };
 
 int inner_wait(struct sandbox *s)
@@ -77,8 +57,8 @@ int inner_proc(struct sandbox *s)
 
 	if (fchdir(s->root) < 0)
 		return -errno;
-	/* Its pid namespace is ours.  The kernel allows this only where the host's own /proc is still seen whole: before the
-	 * old root goes, and not when the host is a container with a masked /proc. */
+	/* Its pid namespace is ours.  The kernel allows this only where the host's own /proc is still seen whole:
+	 * before the old root goes, and not when the host is a container with a masked /proc. */
 	int m = make("proc", NULL, NULL, attr);
 	if (m < 0) {
 		if (m == -EPERM)
@@ -112,7 +92,8 @@ int inner_masks(struct sandbox *s)
 			if ((m = sys_open_tree(s->root, "dev/null", clone)) < 0)
 				return -errno;
 		} else if (empty < 0) {
-			m = make("tmpfs", "nr_inodes", "2", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+			m = make("tmpfs", "nr_inodes", "2",
+				 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 			if (m < 0)
 				return m;
 		} else {
@@ -138,8 +119,8 @@ int inner_masks(struct sandbox *s)
 
 int inner_pivot(struct sandbox *s)
 {
-	/* The old root ends up on top of the new one (pivot_root(2), "pivot_root(".", ".")"), from where it is dropped with
-	 * all that was on it: the host's mounts, the layers' attachments. */
+	/* The old root ends up on top of the new one (pivot_root(2), "pivot_root(".", ".")"), from where it is dropped
+	 * with all that was on it: the host's mounts, the layers' attachments. */
 	if (fchdir(s->root) < 0 || sys_pivot_root(".", ".") < 0 || syscall(SYS_umount2, ".", 2 /* MNT_DETACH */) < 0 ||
 	    chdir("/") < 0)
 		return -errno;
@@ -150,7 +131,8 @@ int inner_pivot(struct sandbox *s)
 	struct stat root, above, here;
 	if (stat("/", &root) < 0 || stat("/..", &above) < 0 || stat(".", &here) < 0)
 		return -errno;
-	if (root.st_dev != above.st_dev || root.st_ino != above.st_ino || root.st_dev != here.st_dev || root.st_ino != here.st_ino) {
+	if (root.st_dev != above.st_dev || root.st_ino != above.st_ino || root.st_dev != here.st_dev ||
+	    root.st_ino != here.st_ino) {
 		s->what = "the old root is still there";
 		return -EXDEV;
 	}

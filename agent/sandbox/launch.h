@@ -10,41 +10,42 @@
 /* Descriptors given to tulou-sandbox at exec, then the launch struct is read from LAUNCH_FD_SPEC.
  * -1 rules do not exist: an absent descriptor is /dev/null. */
 enum launch_fd {
-	LAUNCH_FD_SPEC = 3,   /* sealed memfd: struct launch */
-	LAUNCH_FD_REPORT,     /* SOCK_SEQPACKET to the supervisor: struct launch_report messages */
-	LAUNCH_FD_STATUS,     /* file <runtime>/instances/<id>/status: struct launch_status is written at the end */
-	LAUNCH_FD_BLOB,       /* argv and environment, see agent/roles/messages.h */
-	LAUNCH_FD_SECCOMP,    /* sealed memfd: array of struct sock_filter */
-	LAUNCH_FD_UNPACK,     /* sealed memfd of tulou-unpack, or /dev/null */
-	LAUNCH_FD_STACK,      /* O_PATH: the stack's root skeleton, <data>/stack */
-	LAUNCH_FD_TREE,       /* O_PATH: release, repository, or output directory by kind; /dev/null when none */
-	LAUNCH_FD_OUT,        /* output pipe, write end (APP) */
-	LAUNCH_FD_OUT_READ,   /* output pipe, read end: kept open by PID 1 for a supervisor that comes back */
-	LAUNCH_FD_CGROUP,     /* first of cgroup_count descriptors: v1 `tasks` files, or one v2 directory */
-	/* after the cgroups: stdio_count descriptors that become 0,1,2,... of the program */
+	LAUNCH_FD_SPEC = 3, /* sealed memfd: struct launch */
+	LAUNCH_FD_REPORT,   /* SOCK_SEQPACKET to the supervisor: struct launch_report messages */
+	LAUNCH_FD_STATUS,   /* file <runtime>/instances/<id>/status: struct launch_status is written at the end */
+	LAUNCH_FD_BLOB,	    /* argv and environment, see agent/roles/messages.h */
+	LAUNCH_FD_SECCOMP,  /* sealed memfd: array of struct sock_filter */
+	LAUNCH_FD_UNPACK,   /* sealed memfd of tulou-unpack, or /dev/null */
+	LAUNCH_FD_STACK,    /* O_PATH: the stack's root skeleton, <data>/stack */
+	LAUNCH_FD_TREE,	    /* O_PATH: release, repository, or output directory by kind; /dev/null when none */
+	LAUNCH_FD_OUT,	    /* output pipe, write end (APP) */
+	LAUNCH_FD_OUT_READ, /* output pipe, read end: kept open by PID 1 for a supervisor that comes back */
+	LAUNCH_FD_CGROUP,   /* first of cgroup_count descriptors: v1 `tasks` files, or one v2 directory */
+			    /* after the cgroups: stdio_count descriptors that become 0,1,2,... of the program */
 };
 #define LAUNCH_CGROUPS_MAX 6
 
 struct launch {
 	uint64_t instance;
-	uint32_t kind;           /* enum msg_kind */
-	uint32_t uid_base;       /* first id of the tenant's range */
-	uint64_t memory, disk;   /* bytes: disk bounds the private writable layer */
-	uint64_t shm;            /* bytes of /dev/shm and of /tmp together with disk, see sandbox README */
-	uint32_t inodes;         /* of each of them */
+	uint32_t kind;	       /* enum msg_kind */
+	uint32_t uid_base;     /* first id of the tenant's range */
+	uint64_t memory, disk; /* bytes: disk bounds the private writable layer */
+	uint64_t shm;	       /* bytes of /dev/shm and of /tmp together with disk, see sandbox README */
+	uint32_t inodes;       /* of each of them */
 	uint32_t nofile;
 	uint32_t cgroup_count, cgroup_v2; /* v2: one directory descriptor, used with CLONE_INTO_CGROUP */
 	uint32_t stdio_count;
-	uint32_t network;        /* 0: only lo; 1: veth */
-	uint32_t address;        /* IPv4, host byte order */
+	uint32_t network; /* 0: only lo; 1: veth */
+	uint32_t address; /* IPv4, host byte order */
 	uint32_t resolver_count;
-	uint32_t link_group;     /* IFLA_GROUP of the host's end: the tenant */
-	uint16_t port;           /* $PORT */
+	uint32_t link_group; /* IFLA_GROUP of the host's end: the tenant */
+	uint16_t port;	     /* $PORT */
 	uint16_t pad;
-	char link[16];           /* name of the host's end */
+	char link[16]; /* name of the host's end */
 	char hostname[64];
-	char node[64];           /* node's name, shown in the environment */
-	uint32_t host_address;   /* IPv4, host byte order: source of the host's packets to the instance; 0 = the kernel's choice */
+	char node[64];	       /* node's name, shown in the environment */
+	uint32_t host_address; /* IPv4, host byte order: source of the host's packets to the instance; 0 = the kernel's
+				  choice */
 	uint32_t pad2;
 };
 
@@ -52,19 +53,19 @@ struct launch {
 enum launch_report_kind { LAUNCH_REPORT_PID, LAUNCH_REPORT_EXEC, LAUNCH_REPORT_FAILED };
 struct launch_report {
 	uint32_t kind;
-	int32_t pid;             /* PID: host pid of PID 1 */
-	int32_t error;           /* FAILED: errno */
+	int32_t pid;   /* PID: host pid of PID 1 */
+	int32_t error; /* FAILED: errno */
 	uint32_t pad;
-	char step[120];          /* FAILED: what was being done, for a person */
+	char step[120]; /* FAILED: what was being done, for a person */
 };
 
 #define LAUNCH_STATUS_MAGIC 0x746c7374u
 struct launch_status {
 	uint32_t magic;
-	int32_t code;            /* exit code, or 128 + signal */
-	int32_t signal;          /* 0 when it exited by itself */
+	int32_t code;		 /* exit code, or 128 + signal */
+	int32_t signal;		 /* 0 when it exited by itself */
 	uint32_t stop_requested; /* PID 1 had been asked to stop */
-	int64_t time_ms;         /* wall */
+	int64_t time_ms;	 /* wall */
 };
 
 #endif

@@ -9,7 +9,15 @@
 
 /* In .bss, not on the stack: one page that both sides and the program's start share. */
 static struct sandbox sandbox = {
-	.sync = -1, .pidfd = -1, .proc = -1, .link = -1, .files = -1, .stack = -1, .tree = -1, .usr = -1, .root = -1,
+	.sync = -1,
+	.pidfd = -1,
+	.proc = -1,
+	.link = -1,
+	.files = -1,
+	.stack = -1,
+	.tree = -1,
+	.usr = -1,
+	.root = -1,
 };
 
 int main(void)

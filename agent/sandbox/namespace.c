@@ -38,8 +38,8 @@ int namespace_create(struct sandbox *s)
 	/* The supervisor is the parent (CLONE_PARENT), so that PID 1 outlives us without being handed on.  The cgroup
 	 * namespace comes later, in the right cgroup: cloned here its root would be ours. */
 	struct clone_args a = {
-		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PARENT |
-			 CLONE_PIDFD,
+		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+			 CLONE_PARENT | CLONE_PIDFD,
 		.pidfd = (uintptr_t)&s->pidfd,
 	};
 	if (s->spec.cgroup_v2) {
@@ -64,7 +64,8 @@ int namespace_create(struct sandbox *s)
 
 int namespace_join_cgroups(struct sandbox *s)
 {
-	/* "0" is the writer: unlike a pid written by somebody else it waits for no grace period (PEERS: 55 us, not 9 ms). */
+	/* "0" is the writer: unlike a pid written by somebody else it waits for no grace period (PEERS: 55 us, not 9
+	 * ms). */
 	if (!s->spec.cgroup_v2)
 		for (uint32_t i = 0; i < s->spec.cgroup_count; i++)
 			if (write((int)(LAUNCH_FD_CGROUP + i), "0", 1) != 1)

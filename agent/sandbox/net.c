@@ -25,8 +25,8 @@
 /* A batch of messages. */
 struct batch {
 	uint32_t room[256];
-	size_t used;  /* bytes */
-	size_t head;  /* where the last message starts */
+	size_t used; /* bytes */
+	size_t head; /* where the last message starts */
 	unsigned count;
 	int full;
 };
@@ -153,7 +153,7 @@ static void settle(int fd, const char *name)
 	struct ethtool_value v = {.cmd = ETHTOOL_GLINK};
 	struct ifreq q = {.ifr_data = (void *)&v};
 
-	strncpy(q.ifr_name, name, IFNAMSIZ - 1);
+	memcpy(q.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
 	ioctl(fd, SIOCETHTOOL, &q);
 }
 
@@ -161,7 +161,7 @@ static int index_of(int fd, const char *name)
 {
 	struct ifreq q = {0};
 
-	strncpy(q.ifr_name, name, IFNAMSIZ - 1);
+	memcpy(q.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
 	return ioctl(fd, SIOCGIFINDEX, &q) < 0 ? -errno : q.ifr_ifindex;
 }
 

@@ -40,7 +40,8 @@ int program_parse(char *blob, size_t n, size_t room, const struct launch *l, cha
 	if (pointers + (count[0] + count[1] + EXTRA_COUNT + 2) * sizeof(char *) > room)
 		return -ENOSPC;
 
-	char **a = (char **)(void *)(blob + pointers), **e = a + count[0] + 1, *p = blob + sizeof count, *end = blob + n;
+	char **a = (char **)(void *)(blob + pointers), **e = a + count[0] + 1, *p = blob + sizeof count,
+	     *end = blob + n;
 	for (uint32_t i = 0; i < count[0] + count[1]; i++) {
 		char *stop = memchr(p, 0, (size_t)(end - p));
 		if (!stop)
@@ -92,8 +93,8 @@ int program_parse(char *blob, size_t n, size_t room, const struct launch *l, cha
 	return 0;
 }
 
-/* Reads a whole memfd into a fresh mapping with `more` bytes behind it.  Not mapped as it is: control could still change
- * or cut what it gave. */
+/* Reads a whole memfd into a fresh mapping with `more` bytes behind it.  Not mapped as it is: control could still
+ * change or cut what it gave. */
 static int read_whole(int fd, size_t max, size_t more, char **ret, size_t *size, size_t *room)
 {
 	struct stat st;
@@ -141,8 +142,8 @@ int program_filter(struct sandbox *s)
 	return r;
 }
 
-/* vfork(2): the program's steps run in our memory while we are suspended until its exec or exit.  No page is copied, and
- * no pipe is needed to learn how it went. */
+/* vfork(2): the program's steps run in our memory while we are suspended until its exec or exit.  No page is copied,
+ * and no pipe is needed to learn how it went. */
 static __attribute__((noinline)) pid_t launch(struct sandbox *s)
 {
 	pid_t pid = vfork();

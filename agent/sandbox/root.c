@@ -3,13 +3,12 @@
  * Everything is mounted by descriptor, and by the host's root: the overlay needs no user-namespace variant, devices are
  * real, and what the app may write is bounded by one tmpfs, laid out so:
  *
- *   upper/ work/          the private layer of the overlay   (upper/etc holds hosts and hostname, upper/app has its owner)
- *   stack/ tree/ root/    where the layers and the result are attached; gone with the old root
- *   dev/ tmp/             become /dev and /tmp
- *   app/ cache/           BUILD only: become /app and /cache
+ *   upper/ work/          the private layer of the overlay   (upper/etc holds hosts and hostname, upper/app has its
+ * owner) stack/ tree/ root/    where the layers and the result are attached; gone with the old root dev/ tmp/ become
+ * /dev and /tmp app/ cache/           BUILD only: become /app and /cache
  *
- * The builder joins the sandbox's mount namespace for this.  An overlay wants its layers attached in the namespace of who
- * mounts it (Linux < 6.15), and there nothing of the host's own mounts is touched. */
+ * The builder joins the sandbox's mount namespace for this.  An overlay wants its layers attached in the namespace of
+ * who mounts it (Linux < 6.15), and there nothing of the host's own mounts is touched. */
 #include "agent/sandbox/sandbox.h"
 #include "base/sys.h"
 
@@ -64,8 +63,8 @@ int root_idmap(struct sandbox *s)
 
 	if (userns < 0)
 		return -errno;
-	/* Files of the host's root belong to the sandbox's root.  Not every file system can (overlayfs, old tmpfs): there
-	 * they belong to nobody, which hinders no app. */
+	/* Files of the host's root belong to the sandbox's root.  Not every file system can (overlayfs, old tmpfs):
+	 * there they belong to nobody, which hinders no app. */
 	int r = 0;
 	if (set_attr(s->stack, shared, userns) < 0)
 		r = set_attr(s->stack, shared, -1);
@@ -74,7 +73,8 @@ int root_idmap(struct sandbox *s)
 	close(userns);
 	/* The tree is the tenant's own already. */
 	if (r == 0 && s->tree >= 0)
-		r = set_attr(s->tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (has_overlay(s) ? MOUNT_ATTR_RDONLY : 0), -1);
+		r = set_attr(s->tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (has_overlay(s) ? MOUNT_ATTR_RDONLY : 0),
+			     -1);
 	return r;
 }
 
@@ -126,8 +126,8 @@ static int make_tmpfs(const struct sandbox *s, uint64_t bytes, const char *mode,
 struct entry {
 	const char *path;
 	mode_t mode;
-	uint32_t owner;     /* inside */
-	const char *target; /* a symbolic link's */
+	uint32_t owner;	       /* inside */
+	const char *target;    /* a symbolic link's */
 	unsigned major, minor; /* a device's */
 };
 
@@ -265,7 +265,8 @@ static int attach_part(struct sandbox *s, const char *part, const char *path, ui
 
 static int make_overlay(struct sandbox *s)
 {
-	/* Relative to the private tmpfs, our working directory, so that /proc/mounts tells a tenant nothing of the host. */
+	/* Relative to the private tmpfs, our working directory, so that /proc/mounts tells a tenant nothing of the
+	 * host. */
 	int tree = s->spec.kind != MSG_KIND_BUILD;
 	int r = attach(s->stack, s->files, "stack");
 	s->stack = -1;
@@ -310,8 +311,8 @@ int root_assemble(struct sandbox *s)
 	if (setns(s->pidfd, CLONE_NEWNS) < 0) /* by pidfd: Linux 5.8 */
 		return -errno;
 	s->what = "the private file system";
-	/* Over the old root's /usr, which is there and was opened before.  Not over its "/": then inner_pivot() would have two
-	 * mounts to drop, one on the other. */
+	/* Over the old root's /usr, which is there and was opened before.  Not over its "/": then inner_pivot() would
+	 * have two mounts to drop, one on the other. */
 	if (sys_move_mount(s->files, "", AT_FDCWD, "/usr", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(s->files) < 0)
 		return -errno;
 
@@ -333,7 +334,8 @@ int root_assemble(struct sandbox *s)
 	if ((r = attach(s->usr, s->root, "usr")) < 0)
 		return r;
 	s->usr = -1;
-	if ((r = attach_part(s, "dev", "dev", MOUNT_ATTR_NOEXEC)) < 0 || (r = attach_part(s, "tmp", "tmp", MOUNT_ATTR_NODEV)) < 0)
+	if ((r = attach_part(s, "dev", "dev", MOUNT_ATTR_NOEXEC)) < 0 ||
+	    (r = attach_part(s, "tmp", "tmp", MOUNT_ATTR_NODEV)) < 0)
 		return r;
 	s->what = "/dev/pts";
 	if ((r = attach(make_devpts(s), s->root, "dev/pts")) < 0)

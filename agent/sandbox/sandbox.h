@@ -23,30 +23,30 @@ enum sandbox_side { SANDBOX_BUILDER, SANDBOX_INSIDE, SANDBOX_PROGRAM, SANDBOX_SI
 enum sandbox_word {
 	SANDBOX_WORD_ROOT = 'R',    /* builder: the root file system is put together; its descriptor comes along */
 	SANDBOX_WORD_NETWORK = 'N', /* builder: eth0 is there */
-	SANDBOX_WORD_UP = 'U',      /* inside: eth0 is up */
+	SANDBOX_WORD_UP = 'U',	    /* inside: eth0 is up */
 	SANDBOX_WORD_LINKED = 'L',  /* builder: the host's end carries packets */
 	SANDBOX_WORD_DONE = 'D',    /* inside: running, or failed and reported */
 };
 
 struct sandbox {
 	struct launch spec;
-	const char *what;    /* more about the failing step than its name, NULL = nothing */
-	int sync;            /* owned: this side's end of the socket pair */
-	int pidfd;           /* builder, owned: PID 1 */
-	pid_t pid;           /* builder: PID 1; inside: the program */
-	int proc;            /* builder, owned: /proc/<pid> of PID 1 */
-	int link;            /* builder, owned: route netlink socket of the host, -1 before */
-	int link_made;       /* builder: the veth pair exists and must go when the launch fails */
-	int files;           /* builder, owned: the bounded tmpfs that holds all that is private */
+	const char *what;     /* more about the failing step than its name, NULL = nothing */
+	int sync;	      /* owned: this side's end of the socket pair */
+	int pidfd;	      /* builder, owned: PID 1 */
+	pid_t pid;	      /* builder: PID 1; inside: the program */
+	int proc;	      /* builder, owned: /proc/<pid> of PID 1 */
+	int link;	      /* builder, owned: route netlink socket of the host, -1 before */
+	int link_made;	      /* builder: the veth pair exists and must go when the launch fails */
+	int files;	      /* builder, owned: the bounded tmpfs that holds all that is private */
 	int stack, tree, usr; /* builder, owned: detached mounts; -1 when there is none */
-	int root;            /* owned: root of the finished file system */
-	char *blob;          /* inside, owned mapping: argv and environment */
-	size_t blob_size;    /* bytes mapped */
-	char **argv, **envp; /* inside: into the mapping */
-	char *filter;        /* inside, owned mapping: the program's seccomp filter */
-	size_t filter_size;  /* bytes */
-	volatile int error;  /* program: negative errno, written into the shared memory */
-	volatile int step;   /* number of the running step */
+	int root;	      /* owned: root of the finished file system */
+	char *blob;	      /* inside, owned mapping: argv and environment */
+	size_t blob_size;     /* bytes mapped */
+	char **argv, **envp;  /* inside: into the mapping */
+	char *filter;	      /* inside, owned mapping: the program's seccomp filter */
+	size_t filter_size;   /* bytes */
+	volatile int error;   /* program: negative errno, written into the shared memory */
+	volatile int step;    /* number of the running step */
 };
 
 /* One step: 0 or negative errno; s->what may say more. */

@@ -13,3 +13,11 @@ $(O)/musl/%.o: %.c
 
 $(O)/tulou-sandbox: $(SANDBOX_OBJ)
 	$(Q)$(MUSL_CC) -static -no-pie -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--gc-sections -o $@ $^
+
+# The same sources with the host's libc, for unit tests of what needs no privileges.
+MAINS += agent/sandbox/main.c
+$(eval $(call room_rule,agent/sandbox))
+
+# Plays the supervisor, for the bench and for looking at a sandbox by hand.
+$(O)/launch_driver: $(O)/obj/tests/bench/launch_driver.o $(call archive,agent/supervise) $(call archive,agent/sandbox) $(call archive,store) $(call archive,config) $(call archive,base)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -14,8 +14,8 @@ static int name_ok(const char *s, size_t cap)
 		return 0;
 	for (size_t i = 0; i < n; i++) {
 		char c = s[i];
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-		      c == '_'))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+		      c == '.' || c == '_'))
 			return 0;
 	}
 	return 1;
@@ -31,7 +31,8 @@ int spec_check(const struct launch *l, const char **field)
 		}                                                                                                      \
 	} while (0)
 	CHECK(l->kind < MSG_KIND_COUNT, "kind");
-	CHECK(l->uid_base >= LIMIT_UID_RANGE && l->uid_base % LIMIT_UID_RANGE == 0 && l->uid_base < 0xffff0000u, "uid_base");
+	CHECK(l->uid_base >= LIMIT_UID_RANGE && l->uid_base % LIMIT_UID_RANGE == 0 && l->uid_base < 0xffff0000u,
+	      "uid_base");
 	CHECK(l->disk >= LIMIT_DISK_MIN && l->disk <= LIMIT_DISK_MAX, "disk");
 	CHECK(l->shm <= LIMIT_DISK_MAX, "shm");
 	CHECK(l->inodes >= LIMIT_SANDBOX_INODES_MIN, "inodes");

@@ -1,8 +1,8 @@
 /* The launch of one instance, step by step.  Layer agent/sandbox.
  *
- * This list is the whole of it.  Each process runs the steps of its side from top to bottom; the order between the sides
- * is what the "wait" and "hand over" steps make it.  A step that fails ends the launch: its name and the errno go to the
- * supervisor, the kernel takes processes, mounts and namespaces back, and net_undo() the host's interface. */
+ * This list is the whole of it.  Each process runs the steps of its side from top to bottom; the order between the
+ * sides is what the "wait" and "hand over" steps make it.  A step that fails ends the launch: its name and the errno go
+ * to the supervisor, the kernel takes processes, mounts and namespaces back, and net_undo() the host's interface. */
 #include "agent/sandbox/sandbox.h"
 
 #include <errno.h>
@@ -88,7 +88,8 @@ void sandbox_report(struct sandbox *s, enum launch_report_kind kind, int pid, in
 			text_add(r.step, sizeof r.step, &at, s->what);
 		}
 	}
-	/* A supervisor that is gone must not end the launch: MSG_NOSIGNAL's job, done by write(2) with SIGPIPE blocked. */
+	/* A supervisor that is gone must not end the launch: MSG_NOSIGNAL's job, done by write(2) with SIGPIPE blocked.
+	 */
 	while (write(LAUNCH_FD_REPORT, &r, sizeof r) < 0 && errno == EINTR)
 		;
 }

@@ -32,29 +32,31 @@ _Static_assert((TIOCSTI & ~0xfu) == IOCTL_PREFIX && (TIOCLINUX & ~0xfu) == IOCTL
 /* The most frequent first: where the tree does not decide, the order does. */
 static const char *const allowed[] = {
 	"read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "lseek",
-	"open", "openat", "openat2", "creat", "close", "close_range", "dup", "dup2", "dup3", "fcntl", "flock", "pipe", "pipe2",
-	"poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait",
-	"eventfd", "eventfd2", "signalfd", "signalfd4", "timerfd_create", "timerfd_settime", "timerfd_gettime",
-	"inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "memfd_create",
+	"open", "openat", "openat2", "creat", "close", "close_range", "dup", "dup2", "dup3", "fcntl", "flock", "pipe",
+	"pipe2", "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait",
+	"epoll_pwait", "eventfd", "eventfd2", "signalfd", "signalfd4", "timerfd_create", "timerfd_settime",
+	"timerfd_gettime", "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "memfd_create",
 	/* files */
-	"stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2", "readlink",
-	"readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat",
-	"rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "mknod", "mknodat", "chmod", "fchmod",
-	"fchmodat", "chown", "fchown", "lchown", "fchownat", "umask", "utime", "utimes", "utimensat", "futimesat", "truncate",
-	"ftruncate", "fallocate", "fadvise64", "readahead", "fsync", "fdatasync", "sync_file_range", "msync", "sendfile",
-	"copy_file_range", "splice", "tee", "getxattr", "lgetxattr", "fgetxattr", "setxattr", "lsetxattr", "fsetxattr",
-	"listxattr", "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr",
+	"stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2",
+	"readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir",
+	"unlink", "unlinkat", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "mknod",
+	"mknodat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "umask", "utime", "utimes",
+	"utimensat", "futimesat", "truncate", "ftruncate", "fallocate", "fadvise64", "readahead", "fsync", "fdatasync",
+	"sync_file_range", "msync", "sendfile", "copy_file_range", "splice", "tee", "getxattr", "lgetxattr",
+	"fgetxattr", "setxattr", "lsetxattr", "fsetxattr", "listxattr", "llistxattr", "flistxattr", "removexattr",
+	"lremovexattr", "fremovexattr",
 	/* memory */
 	"brk", "mmap", "munmap", "mprotect", "mremap", "madvise", "mincore", "mlock", "mlock2", "munlock", "mlockall",
 	"munlockall", "membarrier", "get_mempolicy", "pkey_alloc", "pkey_free", "pkey_mprotect",
 	/* processes and threads */
-	"fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "kill", "tkill", "tgkill", "getpid",
-	"getppid", "gettid", "getpgid", "getpgrp", "getsid", "setpgid", "setsid", "set_tid_address", "set_robust_list",
-	"get_robust_list", "rseq", "futex", "futex_waitv", "sched_yield", "sched_getaffinity", "sched_setaffinity",
-	"sched_getparam", "sched_setparam", "sched_getscheduler", "sched_setscheduler", "sched_getattr", "sched_setattr",
-	"sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval", "getpriority", "setpriority",
-	"ioprio_get", "ioprio_set", "getcpu", "prctl", "arch_prctl", "pidfd_open", "pidfd_send_signal", "getrusage", "times",
-	"getrlimit", "setrlimit", "prlimit64", "sysinfo", "uname", "restart_syscall",
+	"fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "kill", "tkill", "tgkill",
+	"getpid", "getppid", "gettid", "getpgid", "getpgrp", "getsid", "setpgid", "setsid", "set_tid_address",
+	"set_robust_list", "get_robust_list", "rseq", "futex", "futex_waitv", "sched_yield", "sched_getaffinity",
+	"sched_setaffinity", "sched_getparam", "sched_setparam", "sched_getscheduler", "sched_setscheduler",
+	"sched_getattr", "sched_setattr", "sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval",
+	"getpriority", "setpriority", "ioprio_get", "ioprio_set", "getcpu", "prctl", "arch_prctl", "pidfd_open",
+	"pidfd_send_signal", "getrusage", "times", "getrlimit", "setrlimit", "prlimit64", "sysinfo", "uname",
+	"restart_syscall",
 	/* signals */
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait",
 	"rt_sigqueueinfo", "rt_tgsigqueueinfo", "sigaltstack", "pause", "alarm", "getitimer", "setitimer",
@@ -65,13 +67,11 @@ static const char *const allowed[] = {
 	"getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid",
 	"setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capget", "capset",
 	/* network; socket and socketpair have rules of their own */
-	"bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "shutdown",
-	"sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg",
+	"bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt",
+	"shutdown", "sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg",
 	/* its own ipc namespace */
-	"shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
-	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
-	"getrandom",
-};
+	"shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv",
+	"msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr", "getrandom"};
 
 /* Calls that libseccomp 2.5.4 does not know by name. */
 static const struct {
@@ -82,16 +82,69 @@ static const struct {
 	{"futex_wake", 454},   {"futex_wait", 455},  {"futex_requeue", 456}, {"mseal", 462},
 };
 
-static const char *const refused[] = {
-	"unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig",
-	"fsmount", "fspick", "mount_setattr", "bpf", "perf_event_open", "userfaultfd", "ptrace", "process_vm_readv",
-	"process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd", "add_key", "request_key", "keyctl", "kexec_load",
-	"kexec_file_load", "init_module", "finit_module", "delete_module", "open_by_handle_at", "name_to_handle_at",
-	"fanotify_init", "fanotify_mark", "vmsplice", "iopl", "ioperm", "modify_ldt", "reboot", "swapon", "swapoff", "acct",
-	"quotactl", "quotactl_fd", "syslog", "sethostname", "setdomainname", "settimeofday", "clock_settime", "clock_adjtime",
-	"adjtimex", "vhangup", "syncfs", "mbind", "set_mempolicy", "migrate_pages", "move_pages", "lookup_dcookie",
-	"nfsservctl", "uselib", "ustat", "sysfs", "memfd_secret",
-};
+static const char *const refused[] = {"unshare",
+				      "setns",
+				      "mount",
+				      "umount2",
+				      "pivot_root",
+				      "chroot",
+				      "open_tree",
+				      "move_mount",
+				      "fsopen",
+				      "fsconfig",
+				      "fsmount",
+				      "fspick",
+				      "mount_setattr",
+				      "bpf",
+				      "perf_event_open",
+				      "userfaultfd",
+				      "ptrace",
+				      "process_vm_readv",
+				      "process_vm_writev",
+				      "process_madvise",
+				      "kcmp",
+				      "pidfd_getfd",
+				      "add_key",
+				      "request_key",
+				      "keyctl",
+				      "kexec_load",
+				      "kexec_file_load",
+				      "init_module",
+				      "finit_module",
+				      "delete_module",
+				      "open_by_handle_at",
+				      "name_to_handle_at",
+				      "fanotify_init",
+				      "fanotify_mark",
+				      "vmsplice",
+				      "iopl",
+				      "ioperm",
+				      "modify_ldt",
+				      "reboot",
+				      "swapon",
+				      "swapoff",
+				      "acct",
+				      "quotactl",
+				      "quotactl_fd",
+				      "syslog",
+				      "sethostname",
+				      "setdomainname",
+				      "settimeofday",
+				      "clock_settime",
+				      "clock_adjtime",
+				      "adjtimex",
+				      "vhangup",
+				      "syncfs",
+				      "mbind",
+				      "set_mempolicy",
+				      "migrate_pages",
+				      "move_pages",
+				      "lookup_dcookie",
+				      "nfsservctl",
+				      "uselib",
+				      "ustat",
+				      "sysfs",
+				      "memfd_secret"};
 
 const char *seccomp_allowed(unsigned i)
 {
@@ -130,8 +183,9 @@ static int add_socket(scmp_filter_ctx ctx)
 	static const struct {
 		int family, type, protocol;
 	} sockets[] = {
-		{AF_INET, SOCK_STREAM, 0}, {AF_INET, SOCK_STREAM, 6},  {AF_INET, SOCK_DGRAM, 0},   {AF_INET, SOCK_DGRAM, 17},
-		{AF_INET6, SOCK_STREAM, 0}, {AF_INET6, SOCK_STREAM, 6}, {AF_INET6, SOCK_DGRAM, 0}, {AF_INET6, SOCK_DGRAM, 17},
+		{AF_INET, SOCK_STREAM, 0}, {AF_INET, SOCK_STREAM, 6},  {AF_INET, SOCK_DGRAM, 0},
+		{AF_INET, SOCK_DGRAM, 17}, {AF_INET6, SOCK_STREAM, 0}, {AF_INET6, SOCK_STREAM, 6},
+		{AF_INET6, SOCK_DGRAM, 0}, {AF_INET6, SOCK_DGRAM, 17},
 	};
 	struct scmp_arg_cmp local = SCMP_A0(SCMP_CMP_EQ, AF_UNIX);
 	int r = rule(ctx, SCMP_ACT_ALLOW, "socket", 1, &local);
@@ -154,11 +208,12 @@ static int add_socket(scmp_filter_ctx ctx)
 	static const struct {
 		int type, protocol, error;
 	} others[] = {
-		{SOCK_RAW, -1, EPERM},			      /* ping */
-		{SOCK_STREAM, 262, EPROTONOSUPPORT},	      /* MPTCP: Go's servers ask for it first */
-		{SOCK_STREAM, 132, EPROTONOSUPPORT},	      /* SCTP */
-		{SOCK_SEQPACKET, -1, ESOCKTNOSUPPORT},	      /* SCTP again */
-		{SOCK_DGRAM, 1, EACCES}, {SOCK_DGRAM, 58, EACCES}, /* ping without root */
+		{SOCK_RAW, -1, EPERM},		       /* ping */
+		{SOCK_STREAM, 262, EPROTONOSUPPORT},   /* MPTCP: Go's servers ask for it first */
+		{SOCK_STREAM, 132, EPROTONOSUPPORT},   /* SCTP */
+		{SOCK_SEQPACKET, -1, ESOCKTNOSUPPORT}, /* SCTP again */
+		{SOCK_DGRAM, 1, EACCES},
+		{SOCK_DGRAM, 58, EACCES}, /* ping without root */
 	};
 	for (size_t i = 0; r == 0 && i < 2 * ARRAY_LEN(others); i++) {
 		struct scmp_arg_cmp args[] = {
@@ -166,7 +221,8 @@ static int add_socket(scmp_filter_ctx ctx)
 			SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, (uint64_t)others[i / 2].type),
 			SCMP_A2(SCMP_CMP_EQ, (uint64_t)others[i / 2].protocol),
 		};
-		r = rule(ctx, SCMP_ACT_ERRNO((uint16_t)others[i / 2].error), "socket", others[i / 2].protocol < 0 ? 2 : 3, args);
+		r = rule(ctx, SCMP_ACT_ERRNO((uint16_t)others[i / 2].error), "socket",
+			 others[i / 2].protocol < 0 ? 2 : 3, args);
 	}
 	for (uint64_t protocol = 1; r == 0 && protocol < 32; protocol++) {
 		struct scmp_arg_cmp args[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, protocol)};

@@ -4,8 +4,9 @@
 
 #include "base/err.h"
 
-/* Builds the filter and returns it as a sealed memfd that holds an array of struct sock_filter (LAUNCH_FD_SECCOMP), owned
- * by the caller; or negative errno with e set.  Takes some 20 ms: compiling it at every start is what makes others slow. */
+/* Builds the filter and returns it as a sealed memfd that holds an array of struct sock_filter (LAUNCH_FD_SECCOMP),
+ * owned by the caller; or negative errno with e set.  Takes some 20 ms: compiling it at every start is what makes
+ * others slow. */
 int seccomp_build(struct err *e);
 
 /* What the filter does, for tests: the i-th call that is allowed whatever its arguments are, NULL past the end. */

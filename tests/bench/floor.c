@@ -1,11 +1,11 @@
-/* The kernel's floor under the start of an instance: the same kinds of isolation, made with as few calls as will do, by a
- * program that does nothing else.  Root.  One file, so that nothing of the project is in what it is measured against.
+/* The kernel's floor under the start of an instance: the same kinds of isolation, made with as few calls as will do, by
+ * a program that does nothing else.  Root.  One file, so that nothing of the project is in what it is measured against.
  *
  *   floor [--count N] [--pause-ms MS] [--parallel P] [--no-veth] [--json]
  *
- * Request to exec: three control groups with limits, clone3 with seven namespaces, id maps, a tmpfs and an overlay on it,
- * /dev, /proc, pivot_root, lo up, a veth pair with an address, a prebuilt seccomp filter, exec.  It hides nothing of
- * /proc, drops no capability, sets no limits of its own. */
+ * Request to exec: three control groups with limits, clone3 with seven namespaces, id maps, a tmpfs and an overlay on
+ * it, /dev, /proc, pivot_root, lo up, a veth pair with an address, a prebuilt seccomp filter, exec.  It hides nothing
+ * of /proc, drops no capability, sets no limits of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -85,7 +85,8 @@ static __attribute__((format(printf, 2, 3))) void put(const char *path, const ch
 
 static void group_path(char *out, size_t cap, int i, unsigned id, const char *file)
 {
-	snprintf(out, cap, "/sys/fs/cgroup/%s/floor-%d-%u%s%s", groups[i].controller, (int)getpid(), id, file ? "/" : "", file ? file : "");
+	snprintf(out, cap, "/sys/fs/cgroup/%s/floor-%d-%u%s%s", groups[i].controller, (int)getpid(), id,
+		 file ? "/" : "", file ? file : "");
 }
 
 /* rtnetlink, by hand. */
@@ -217,7 +218,8 @@ static _Noreturn void inside(unsigned id, int go, const int *tasks, int failure)
 	must(chdir(base), "base");
 	must(mount("t", "private", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,nr_inodes=4096,mode=755"), "tmpfs");
 	must(mkdir("private/u", 0755) | mkdir("private/w", 0755) | mkdir("private/r", 0755), "mkdir");
-	snprintf(text, sizeof text, "lowerdir=%s/lower,upperdir=%s/private/u,workdir=%s/private/w,userxattr", base, base, base);
+	snprintf(text, sizeof text, "lowerdir=%s/lower,upperdir=%s/private/u,workdir=%s/private/w,userxattr", base,
+		 base, base);
 	must(mount("o", "private/r", "overlay", MS_NOSUID | MS_NODEV, text), "overlay");
 	must(chdir("private/r"), "root");
 	must(mount("/usr", "usr", NULL, MS_BIND, NULL), "/usr");
@@ -277,7 +279,8 @@ static void start(struct start *s)
 	}
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, go) | pipe2(done, O_CLOEXEC), "pair");
 	struct clone_args a = {
-		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
+		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+			 CLONE_NEWCGROUP,
 		.exit_signal = SIGCHLD,
 	};
 	s->pid = (pid_t)syscall(SYS_clone3, &a, sizeof a);
@@ -375,7 +378,9 @@ int main(int argc, char **argv)
 		else if (i + 1 < argc && strcmp(argv[i], "--parallel") == 0)
 			parallel = (unsigned)atoi(argv[++i]);
 		else
-			return fprintf(stderr, "usage: floor [--count N] [--pause-ms MS] [--parallel P] [--no-veth] [--json]\n"), 2;
+			return fprintf(stderr, "usage: floor [--count N] [--pause-ms MS] [--parallel P] [--no-veth] "
+					       "[--json]\n"),
+			       2;
 	}
 	if (count == 0 || count > 60000 || parallel == 0 || parallel > 64)
 		return fprintf(stderr, "floor: --count is 1 to 60000, --parallel 1 to 64\n"), 2;
@@ -384,7 +389,8 @@ int main(int argc, char **argv)
 		die("memory");
 	snprintf(base, sizeof base, "/tmp/tulou-floor-%d", (int)getpid());
 	prepare(true);
-	filter[filter_len++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	filter[filter_len++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 	tree(0, CALLS);
 
 	int64_t begin_us = now_us();
@@ -405,9 +411,11 @@ int main(int argc, char **argv)
 	qsort(all, count, sizeof *all, by_time);
 	long long median = all[count / 2].took, p95 = all[count * 95 / 100].took;
 	if (json)
-		printf("{\"count\":%u,\"median_us\":%lld,\"p95_us\":%lld,\"per_second\":%.1f}\n", count, median, p95, count / seconds);
+		printf("{\"count\":%u,\"median_us\":%lld,\"p95_us\":%lld,\"per_second\":%.1f}\n", count, median, p95,
+		       count / seconds);
 	else
-		printf("%u starts, %u at a time: median %lld us, p95 %lld us, %.0f/s\n", count, parallel, median, p95, count / seconds);
+		printf("%u starts, %u at a time: median %lld us, p95 %lld us, %.0f/s\n", count, parallel, median, p95,
+		       count / seconds);
 	free(all);
 	return 0;
 }

@@ -1,9 +1,9 @@
-/* Plays the supervisor for tulou-sandbox, without a loop, a database or a network policy: for the bench and for looking at
- * a sandbox by hand.  Root.
+/* Plays the supervisor for tulou-sandbox, without a loop, a database or a network policy: for the bench and for looking
+ * at a sandbox by hand.  Root.
  *
- *   launch_driver --build DIR [--tree DIR] -- COMMAND ARG...             one program on our own stdio, its exit code is ours
- *   launch_driver --build DIR --count N [--parallel P] [--pause-ms MS] [--keep S] [--json] -- COMMAND ARG...
- *                              N starts, from the request to the exec; with --keep all stay alive and are then measured
+ *   launch_driver --build DIR [--tree DIR] -- COMMAND ARG...             one program on our own stdio, its exit code is
+ * ours launch_driver --build DIR --count N [--parallel P] [--pause-ms MS] [--keep S] [--json] -- COMMAND ARG... N
+ * starts, from the request to the exec; with --keep all stay alive and are then measured
  *   --kind app|git|build|store|run   --no-network   --memory BYTES   --disk BYTES   --env K=V
  *
  * Groups, folders and interfaces carry our pid; all of them are gone at the end. */
@@ -44,8 +44,17 @@ struct instance {
 static struct launch_programs programs;
 static struct cgroup *groups;
 static int stack_fd = -1, tree_fd = -1, blob_fd = -1;
-static struct launch order = {.kind = MSG_KIND_APP, .uid_base = UID_BASE, .memory = 64 << 20, .disk = 16 << 20, .shm = 8 << 20,
-			      .inodes = 4096, .nofile = 1024, .network = 1, .port = 8000, .hostname = "driver", .node = "bench"};
+static struct launch order = {.kind = MSG_KIND_APP,
+			      .uid_base = UID_BASE,
+			      .memory = 64 << 20,
+			      .disk = 16 << 20,
+			      .shm = 8 << 20,
+			      .inodes = 4096,
+			      .nofile = 1024,
+			      .network = 1,
+			      .port = 8000,
+			      .hostname = "driver",
+			      .node = "bench"};
 static char dir[64];
 
 static _Noreturn void fail(const char *what, const struct err *e)
@@ -214,11 +223,13 @@ static int run_many(unsigned count, unsigned parallel, unsigned pause_ms, unsign
 	qsort(all, count, sizeof *all, by_time);
 	int64_t median = all[count / 2].took, p95 = all[count * 95 / 100].took;
 	if (json)
-		printf("{\"count\":%u,\"median_us\":%lld,\"p95_us\":%lld,\"per_second\":%.1f,\"failures\":%u,\"pss_kib\":%.2f}\n", count,
-		       (long long)median, (long long)p95, count * 1e6 / (double)(end - begin), failures, (double)kib / count);
+		printf("{\"count\":%u,\"median_us\":%lld,\"p95_us\":%lld,\"per_second\":%.1f,\"failures\":%u,\"pss_"
+		       "kib\":%.2f}\n",
+		       count, (long long)median, (long long)p95, count * 1e6 / (double)(end - begin), failures,
+		       (double)kib / count);
 	else
-		printf("%u starts, %u at a time: median %lld us, p95 %lld us, %.0f/s, %u failed%s%.1f%s\n", count, parallel,
-		       (long long)median, (long long)p95, count * 1e6 / (double)(end - begin), failures,
+		printf("%u starts, %u at a time: median %lld us, p95 %lld us, %.0f/s, %u failed%s%.1f%s\n", count,
+		       parallel, (long long)median, (long long)p95, count * 1e6 / (double)(end - begin), failures,
 		       keep ? ", PID 1 " : "", keep ? (double)kib / count : 0.0, keep ? " KiB PSS" : "");
 	return failures ? 1 : 0;
 }
@@ -242,9 +253,10 @@ static void make_blob(char **argv, unsigned argc, char **env, unsigned envc)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"build", 1, NULL, 'b'}, {"tree", 1, NULL, 't'},     {"count", 1, NULL, 'n'},  {"parallel", 1, NULL, 'p'},
-		{"keep", 1, NULL, 'k'},	 {"pause-ms", 1, NULL, 'i'}, {"kind", 1, NULL, 'K'},   {"no-network", 0, NULL, 'N'},
-		{"json", 0, NULL, 'j'},	 {"memory", 1, NULL, 'm'},   {"disk", 1, NULL, 'd'},   {"env", 1, NULL, 'e'},
+		{"build", 1, NULL, 'b'},    {"tree", 1, NULL, 't'},	  {"count", 1, NULL, 'n'},
+		{"parallel", 1, NULL, 'p'}, {"keep", 1, NULL, 'k'},	  {"pause-ms", 1, NULL, 'i'},
+		{"kind", 1, NULL, 'K'},	    {"no-network", 0, NULL, 'N'}, {"json", 0, NULL, 'j'},
+		{"memory", 1, NULL, 'm'},   {"disk", 1, NULL, 'd'},	  {"env", 1, NULL, 'e'},
 		{NULL, 0, NULL, 0},
 	};
 	static const char *const kinds[] = {"app", "git", "build", "store", "run"};
@@ -258,25 +270,47 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (c) {
-		case 'b': build = optarg; break;
-		case 't': tree = optarg; break;
-		case 'n': count = (unsigned)strtoul(optarg, NULL, 10); break;
-		case 'p': parallel = (unsigned)strtoul(optarg, NULL, 10); break;
-		case 'k': keep = (unsigned)strtoul(optarg, NULL, 10); break;
-		case 'i': pause_ms = (unsigned)strtoul(optarg, NULL, 10); break;
-		case 'm': order.memory = strtoull(optarg, NULL, 10); break;
-		case 'd': order.disk = strtoull(optarg, NULL, 10); break;
-		case 'N': order.network = 0; break;
-		case 'j': json = true; break;
+		case 'b':
+			build = optarg;
+			break;
+		case 't':
+			tree = optarg;
+			break;
+		case 'n':
+			count = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'p':
+			parallel = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'k':
+			keep = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'i':
+			pause_ms = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'm':
+			order.memory = strtoull(optarg, NULL, 10);
+			break;
+		case 'd':
+			order.disk = strtoull(optarg, NULL, 10);
+			break;
+		case 'N':
+			order.network = 0;
+			break;
+		case 'j':
+			json = true;
+			break;
 		case 'e':
 			if (envc < ARRAY_LEN(env))
 				env[envc++] = optarg;
 			break;
 		case 'K':
-			for (order.kind = 0; order.kind < MSG_KIND_COUNT && strcmp(kinds[order.kind], optarg); order.kind++)
+			for (order.kind = 0; order.kind < MSG_KIND_COUNT && strcmp(kinds[order.kind], optarg);
+			     order.kind++)
 				;
 			break;
-		default: return 2;
+		default:
+			return 2;
 		}
 	}
 	if (optind >= argc || count > MAX || parallel == 0) {
