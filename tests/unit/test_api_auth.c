@@ -41,7 +41,8 @@ Test(api, sessions_by_cookie)
 	r = fix_request(f, "POST", "/v1/session", NULL, "Origin: http://shop.localhost\r\n", body);
 	cr_assert_eq(r.status, 403, "a login from another site");
 	reply_done(&r);
-	r = fix_request(f, "POST", "/v1/session", NULL, "Origin: http://tulou.localhost\r\nX-Forwarded-Proto: https\r\n", body);
+	r = fix_request(f, "POST", "/v1/session", NULL,
+			"Origin: http://tulou.localhost\r\nX-Forwarded-Proto: https\r\n", body);
 	cr_assert_eq(r.status, 204, "%s", r.text);
 	snprintf(cookie, sizeof cookie, "%s", reply_header(&r, "Set-Cookie"));
 	cr_assert_not_null(strstr(cookie, "; HttpOnly; SameSite=Strict; Max-Age=43200; Secure"));
@@ -56,7 +57,8 @@ Test(api, sessions_by_cookie)
 	r = fix_request(f, "PATCH", "/v1/apps/shop", NULL, with, "{\"paused\":true}");
 	cr_assert_eq(r.status, 403, "a write must name its origin");
 	reply_done(&r);
-	snprintf(with, sizeof with, "Cookie: %s\r\nSec-Fetch-Site: same-site\r\nOrigin: http://tulou.localhost\r\n", cookie);
+	snprintf(with, sizeof with, "Cookie: %s\r\nSec-Fetch-Site: same-site\r\nOrigin: http://tulou.localhost\r\n",
+		 cookie);
 	r = fix_request(f, "PATCH", "/v1/apps/shop", NULL, with, "{\"paused\":true}");
 	cr_assert_eq(r.status, 403);
 	reply_done(&r);
@@ -123,14 +125,16 @@ Test(api, wrong_tokens_are_throttled_per_address)
 Test(api, revoked_tokens_end_at_once)
 {
 	struct fix *f = fix_start(false);
-	struct reply r = fix_request(f, "POST", "/v1/tenants/acme/tokens", f->admin, NULL, "{\"role\":\"reader\",\"name\":\"<b>\"}");
+	struct reply r = fix_request(f, "POST", "/v1/tenants/acme/tokens", f->admin, NULL,
+				     "{\"role\":\"reader\",\"name\":\"<b>\"}");
 	json_t *j = json_loads(r.body, 0, NULL);
 	char path[128], secret[80];
 
 	cr_assert_eq(r.status, 201, "%s", r.text);
 	cr_assert_str_eq(reply_header(&r, "Cache-Control"), "no-store");
 	snprintf(secret, sizeof secret, "%s", json_string_value(json_object_get(j, "token")));
-	snprintf(path, sizeof path, "/v1/tenants/acme/tokens/%lld", (long long)json_integer_value(json_object_get(j, "id")));
+	snprintf(path, sizeof path, "/v1/tenants/acme/tokens/%lld",
+		 (long long)json_integer_value(json_object_get(j, "id")));
 	json_decref(j);
 	reply_done(&r);
 	cr_assert_eq(fix_status(f, "GET", "/v1/apps", secret, NULL), 200);
@@ -175,10 +179,12 @@ Test(api, idempotency_key_repeats_the_answer)
 	cr_assert_eq(r.status, 409);
 	reply_done(&r);
 	/* a secret neither */
-	r = fix_request(f, "POST", "/v1/tenants/acme/tokens", f->admin, "Idempotency-Key: k-3\r\n", "{\"role\":\"reader\"}");
+	r = fix_request(f, "POST", "/v1/tenants/acme/tokens", f->admin, "Idempotency-Key: k-3\r\n",
+			"{\"role\":\"reader\"}");
 	cr_assert_eq(r.status, 201);
 	reply_done(&r);
-	r = fix_request(f, "POST", "/v1/tenants/acme/tokens", f->admin, "Idempotency-Key: k-3\r\n", "{\"role\":\"reader\"}");
+	r = fix_request(f, "POST", "/v1/tenants/acme/tokens", f->admin, "Idempotency-Key: k-3\r\n",
+			"{\"role\":\"reader\"}");
 	cr_assert_eq(r.status, 409);
 	cr_assert_null(strstr(r.body, "tul_"));
 	reply_done(&r);

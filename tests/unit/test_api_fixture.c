@@ -62,7 +62,8 @@ static void fake_tenant_changed(void *ctx, int64_t tenant)
 	(void)tenant;
 }
 
-static int fake_release_new(void *ctx, int64_t app, int64_t from, bool use_config, const char *note, uint32_t *version, struct err *e)
+static int fake_release_new(void *ctx, int64_t app, int64_t from, bool use_config, const char *note, uint32_t *version,
+			    struct err *e)
 {
 	struct fix *f = ctx;
 	struct model_release r = {.app = app, .build = 1}, src = {0};
@@ -114,7 +115,8 @@ static void upload_on_readable(void *arg, short what)
 	}
 }
 
-static int fake_build_tarball(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build, struct err *e)
+static int fake_build_tarball(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build,
+			      struct err *e)
 {
 	struct fix *f = ctx;
 	struct model_build b;
@@ -168,7 +170,7 @@ static int fake_build_follow(void *ctx, int64_t build, const struct ops_log_fn *
 static void spawn(char *const argv[], const char *env, struct ops_git *ret)
 {
 	posix_spawn_file_actions_t fa;
-	char *envp[] = {(char *)(uintptr_t)env, (char *)(uintptr_t)"PATH=/usr/bin:/bin:/usr/lib/git-core", NULL};
+	char *envp[] = {(char *)(uintptr_t)env, (char *)(uintptr_t) "PATH=/usr/bin:/bin:/usr/lib/git-core", NULL};
 	int in[2], out[2];
 	pid_t pid;
 
@@ -241,24 +243,26 @@ static int fake_run(void *ctx, int64_t app, const char *command, struct ops_git 
 static void fake_instances(void *ctx, int64_t app, json_t *arr)
 {
 	(void)ctx;
-	json_array_append_new(arr, json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:f, s:i}", "id", "41", "type", "web", "release",
-					     (json_int_t)1, "state", "running", "memory_bytes", (json_int_t)(app * 1000),
-					     "memory_limit_bytes", (json_int_t)1000000, "cpu_seconds", 1.5, "pids", 3));
+	json_array_append_new(arr, json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:f, s:i}", "id", "41", "type", "web",
+					     "release", (json_int_t)1, "state", "running", "memory_bytes",
+					     (json_int_t)(app * 1000), "memory_limit_bytes", (json_int_t)1000000,
+					     "cpu_seconds", 1.5, "pids", 3));
 }
 
 static json_t *fake_app_stats(void *ctx, int64_t app)
 {
 	(void)ctx;
 	return json_pack("{s:s, s:i, s:i, s:I, s:f, s:f, s:I, s:f}", "state", "running", "instances_running", 1,
-			 "instances_wanted", 1, "memory_bytes", (json_int_t)(app * 1000), "cpu_cores", 0.25, "cpu_seconds",
-			 12.5, "requests_total", (json_int_t)5, "p99_ms", 1.25);
+			 "instances_wanted", 1, "memory_bytes", (json_int_t)(app * 1000), "cpu_cores", 0.25,
+			 "cpu_seconds", 12.5, "requests_total", (json_int_t)5, "p99_ms", 1.25);
 }
 
 static json_t *fake_node(void *ctx)
 {
 	struct fix *f = ctx;
 
-	return json_pack("{s:s, s:b, s:b, s:i}", "name", "test", "eligible", f->eligible, "draining", f->draining, "cpus", 2);
+	return json_pack("{s:s, s:b, s:b, s:i}", "name", "test", "eligible", f->eligible, "draining", f->draining,
+			 "cpus", 2);
 }
 
 static json_t *fake_history(void *ctx, int64_t app, unsigned minutes)
@@ -341,7 +345,7 @@ static void seed(struct fix *f)
 
 	cr_assert_eq(store_tenant_add(f->store, "acme", NULL, &f->acme, &e), 0, "%s", e.text);
 	cr_assert_eq(store_tenant_add(f->store, "evil", NULL, &f->evil, &e), 0);
-	cr_assert_eq(store_token_add(f->store, 0, MODEL_ROLE_OPERATOR, "op", f->operator, &t, &e), 0, "%s", e.text);
+	cr_assert_eq(store_token_add(f->store, 0, MODEL_ROLE_OPERATOR, "op", f->operator, & t, &e), 0, "%s", e.text);
 	cr_assert_eq(store_token_add(f->store, 0, MODEL_ROLE_FLEET, "fleet", f->fleet, &t, &e), 0);
 	cr_assert_eq(store_token_add(f->store, f->acme.id, MODEL_ROLE_ADMIN, "a", f->admin, &t, &e), 0);
 	cr_assert_eq(store_token_add(f->store, f->acme.id, MODEL_ROLE_DEPLOYER, "d", f->deployer, &t, &e), 0);
@@ -410,8 +414,13 @@ struct fix *fix_start(bool tcp)
 			      .written = fake_written,
 			      .build_cancel = fake_build_cancel,
 			      .instance_stop = fake_instance_stop};
-	c = (struct api_config){.settings = &f->settings, .store = f->store, .ops = &f->ops, .listen_fd = listen_on(f, tcp),
-				.log_dir = f->log_dir, .control_dir = f->control_dir, .public_port_suffix = ":8080"};
+	c = (struct api_config){.settings = &f->settings,
+				.store = f->store,
+				.ops = &f->ops,
+				.listen_fd = listen_on(f, tcp),
+				.log_dir = f->log_dir,
+				.control_dir = f->control_dir,
+				.public_port_suffix = ":8080"};
 	cr_assert_eq(api_new(f->loop, &c, &f->api, &e), 0, "%s", e.text);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, f->call), 0);
 	loop_io_start(f->loop, &f->call_io, f->call[0], EV_READ, on_call, f);
@@ -445,7 +454,7 @@ static void release_live(struct fix *f, void *arg)
 	r.types_json = strdup("{\"web\":\"node a.js\",\"worker\":\"node b.js\"}");
 	r.config_json = strdup("{}");
 	r.app_json = strdup("{}");
-	strcpy(r.note, "Deploy");
+	snprintf(r.note, sizeof r.note, "Deploy");
 	cr_assert_eq(store_release_add(f->store, &r, &e), 0, "%s", e.text);
 	store_release_state(f->store, r.id, MODEL_RELEASE_LIVE, NULL);
 	f->shop.release = r.id;
@@ -470,7 +479,9 @@ int fix_connect(struct fix *f)
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 	if (f->port) {
-		struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)f->port)};
+		struct sockaddr_in in = {.sin_family = AF_INET,
+					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+					 .sin_port = htons((uint16_t)f->port)};
 		cr_assert_eq(connect(fd, (struct sockaddr *)&in, sizeof in), 0);
 	} else {
 		struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -537,11 +548,14 @@ struct reply fix_request(struct fix *f, const char *method, const char *path, co
 	int n;
 
 	n = asprintf(&head, "%s %s HTTP/1.1\r\nHost: tulou.localhost\r\nConnection: close\r\n%s%s%s%s", method, path,
-		     token ? "Authorization: Bearer " : "", token ? token : "", token ? "\r\n" : "", headers ? headers : "");
+		     token ? "Authorization: Bearer " : "", token ? token : "", token ? "\r\n" : "",
+		     headers ? headers : "");
 	cr_assert_eq(fd_write_all(fd, head, (size_t)n), 0);
 	free(head);
 	if (body) {
-		n = asprintf(&head, "Content-Length: %zu\r\n%s\r\n", strlen(body), headers && strcasestr(headers, "content-type:") ? "" : "Content-Type: application/json\r\n");
+		n = asprintf(&head, "Content-Length: %zu\r\n%s\r\n", strlen(body),
+			     headers && strcasestr(headers, "content-type:") ? ""
+									     : "Content-Type: application/json\r\n");
 		fd_write_all(fd, head, (size_t)n);
 		free(head);
 		fd_write_all(fd, body, strlen(body));

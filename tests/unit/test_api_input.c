@@ -16,76 +16,79 @@ struct bad {
 Test(api, bad_json_is_refused_with_field_and_limit)
 {
 	static const struct bad cases[] = {
-	    {"POST", "/v1/tenants", "{", 400, "not JSON"},
-	    {"POST", "/v1/tenants", "[]", 400, "JSON object"},
-	    {"POST", "/v1/tenants", "", 400, "JSON object is needed"},
-	    {"POST", "/v1/tenants", "{\"name\":\"a\",\"name\":\"b\"}", 400, "duplicate"},
-	    {"POST", "/v1/tenants", "{\"name\":\"Acme\"}", 400, "\"field\":\"name\""},
-	    {"POST", "/v1/tenants", "{\"name\":\"-a\"}", 400, "a-z"},
-	    {"POST", "/v1/tenants", "{\"name\":\"abcdefghijklmnopqrstuvwxyz0123456789\"}", 400, "1 to 32"},
-	    {"POST", "/v1/tenants", "{\"name\":\"acme\"}", 409, "detail"},
-	    {"POST", "/v1/tenants", "{\"name\":\"x\",\"colour\":1}", 400, "\"field\":\"colour\""},
-	    {"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"cpu\":0.001}}", 400, "outside 0.01..1024"},
-	    {"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"cpu\":\"1\"}}", 400, "number of cores"},
-	    {"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"memory_bytes\":\"1KiB\"}}", 400, "\"field\":\"memory_bytes\""},
-	    {"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"pids\":-1}}", 400, "outside 4.."},
-	    {"PATCH", "/v1/tenants/acme", "{}", 400, "quota: is required"},
-	    {"POST", "/v1/apps", "{\"name\":\"x\"}", 400, "\"field\":\"tenant\""},
-	    {"POST", "/v1/apps", "{\"name\":\"x\",\"tenant\":\"nobody\"}", 404, "\"field\":\"tenant\""},
-	    {"POST", "/v1/apps", "{\"name\":\"tulou\",\"tenant\":\"acme\"}", 400, "control plane's own"},
-	    {"POST", "/v1/apps", "{\"name\":\"theirs\",\"tenant\":\"acme\"}", 409, "taken"},
-	    {"POST", "/v1/apps", "{\"name\":\"x\",\"tenant\":\"acme\",\"limits\":{\"memory_bytes\":\"3TiB\"}}", 403, "quota"},
-	    {"PATCH", "/v1/apps/shop", "{\"paused\":\"yes\"}", 400, "true or false"},
-	    {"PATCH", "/v1/apps/shop", "{\"health_path\":\"health\"}", 400, "begin with"},
-	    {"PATCH", "/v1/apps/shop", "{\"health_path\":\"/a b\"}", 400, "visible ASCII"},
-	    {"PATCH", "/v1/apps/shop", "{\"limits\":{\"pids\":1}}", 400, "outside 4..32768"},
-	    {"PUT", "/v1/apps/shop/formation", "{\"web\":101}", 400, "formation.web: 101 is outside 0..100\",\"field\":\"web\""},
-	    {"PUT", "/v1/apps/shop/formation", "{\"web\":1.5}", 400, "whole number"},
-	    {"PUT", "/v1/apps/shop/formation", "{\"Web\":1}", 400, "formation.Web"},
-	    {"PUT", "/v1/apps/shop/formation", "{\"clock\":1}", 400, "no such process type"},
-	    {"PATCH", "/v1/apps/shop/config", "{\"1A\":\"x\"}", 400, "digit"},
-	    {"PATCH", "/v1/apps/shop/config", "{\"PORT\":\"1\"}", 400, "set by the node"},
-	    {"PATCH", "/v1/apps/shop/config", "{\"TULOU_X\":\"1\"}", 400, "the node's"},
-	    {"PATCH", "/v1/apps/shop/config", "{\"A\":1}", 400, "expected a string"},
-	    {"PATCH", "/v1/apps/shop/config", "{\"A\":\"\\u0000\"}", 400, "detail"},
-	    {"POST", "/v1/apps/shop/domains", "{\"host\":\"evil.localhost\"}", 400, "node's own domain"},
-	    {"POST", "/v1/apps/shop/domains", "{\"host\":\"tulou.localhost\"}", 400, "node's own domain"},
-	    {"POST", "/v1/apps/shop/domains", "{\"host\":\"127.0.0.1\"}", 400, "address"},
-	    {"POST", "/v1/apps/shop/domains", "{\"host\":\"example\"}", 400, "two labels"},
-	    {"POST", "/v1/apps/shop/domains", "{\"host\":\"Example.com\"}", 400, "lower case"},
-	    {"POST", "/v1/apps/shop/domains", "{\"host\":\"*\"}", 400, "host"},
-	    {"POST", "/v1/apps/shop/rollback", "{\"version\":99}", 404, "no release v99"},
-	    {"POST", "/v1/apps/shop/rollback", "{\"version\":1}", 409, "live already"},
-	    {"POST", "/v1/apps/shop/rollback", "{}", 409, "no earlier release"},
-	    {"POST", "/v1/apps/shop/runs", "{\"command\":\" \"}", 400, "empty"},
-	    {"POST", "/v1/tenants/acme/tokens", "{\"role\":\"operator\"}", 400, "admin, deployer or reader"},
-	    {"POST", "/v1/tokens", "{\"role\":\"admin\"}", 400, "operator or fleet"},
-	    {"PUT", "/v1/node/eligibility", "{}", 400, "eligible: is required"},
-	    {"GET", "/v1/apps?limit=0", NULL, 400, "outside 1..200"},
-	    {"GET", "/v1/apps?limit=x", NULL, 400, "whole number"},
-	    {"GET", "/v1/apps?after=-1", NULL, 400, "whole number"},
-	    {"GET", "/v1/apps?x=%00", NULL, 400, "query"},
-	    {"GET", "/v1/apps?x=%zz", NULL, 400, "query"},
-	    {"GET", "/v1/node/state?wait=2m", NULL, 400, "wait"},
-	    {"GET", "/v1/node/state?since=-3", NULL, 400, "since"},
-	    {"GET", "/v1/apps/shop/logs?lines=10001", NULL, 400, "lines"},
-	    {"GET", "/v1/apps/shop/logs?follow=maybe", NULL, 400, "follow"},
-	    {"GET", "/v1/apps/shop/metrics?minutes=0", NULL, 400, "minutes"},
-	    {"GET", "/v1/tenants/acme/usage?since=yesterday", NULL, 400, "since"},
-	    {"GET", "/v1/apps/sh%2Fop", NULL, 400, "malformed"},
-	    {"GET", "/v1/apps/shop%00", NULL, 400, "malformed"},
-	    {"GET", "/v1/apps/shop/builds/1x", NULL, 404, "build"},
-	    {"GET", "/v1/apps/shop/releases/v9", NULL, 404, "release"},
-	    {"GET", "/v1/nothing", NULL, 404, "nothing at this path"},
-	    {"GET", "/v1/apps/shop/", NULL, 404, "nothing"},
-	    {"GET", "/v1//apps", NULL, 404, "nothing"},
-	    {"DELETE", "/v1/apps/shop/instances/42", NULL, 404, "instance"},
-	    {"DELETE", "/v1/tenants/acme", NULL, 409, "still has apps"},
-	    {"DELETE", "/v1/apps", NULL, 405, "GET, POST"},
-	    {"PUT", "/v1/apps/shop", "{}", 405, "GET, PATCH, DELETE"},
-	    {"DELETE", "/v1/apps/shop", "{}", 400, "takes no body"},
-	    {"GET", "/git/shop.git/HEAD", NULL, 404, "nothing"},
-	    {"GET", "/git/shop.git/info/refs", NULL, 403, "only smart HTTP"},
+		{"POST", "/v1/tenants", "{", 400, "not JSON"},
+		{"POST", "/v1/tenants", "[]", 400, "JSON object"},
+		{"POST", "/v1/tenants", "", 400, "JSON object is needed"},
+		{"POST", "/v1/tenants", "{\"name\":\"a\",\"name\":\"b\"}", 400, "duplicate"},
+		{"POST", "/v1/tenants", "{\"name\":\"Acme\"}", 400, "\"field\":\"name\""},
+		{"POST", "/v1/tenants", "{\"name\":\"-a\"}", 400, "a-z"},
+		{"POST", "/v1/tenants", "{\"name\":\"abcdefghijklmnopqrstuvwxyz0123456789\"}", 400, "1 to 32"},
+		{"POST", "/v1/tenants", "{\"name\":\"acme\"}", 409, "detail"},
+		{"POST", "/v1/tenants", "{\"name\":\"x\",\"colour\":1}", 400, "\"field\":\"colour\""},
+		{"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"cpu\":0.001}}", 400, "outside 0.01..1024"},
+		{"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"cpu\":\"1\"}}", 400, "number of cores"},
+		{"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"memory_bytes\":\"1KiB\"}}", 400,
+		 "\"field\":\"memory_bytes\""},
+		{"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"pids\":-1}}", 400, "outside 4.."},
+		{"PATCH", "/v1/tenants/acme", "{}", 400, "quota: is required"},
+		{"POST", "/v1/apps", "{\"name\":\"x\"}", 400, "\"field\":\"tenant\""},
+		{"POST", "/v1/apps", "{\"name\":\"x\",\"tenant\":\"nobody\"}", 404, "\"field\":\"tenant\""},
+		{"POST", "/v1/apps", "{\"name\":\"tulou\",\"tenant\":\"acme\"}", 400, "control plane's own"},
+		{"POST", "/v1/apps", "{\"name\":\"theirs\",\"tenant\":\"acme\"}", 409, "taken"},
+		{"POST", "/v1/apps", "{\"name\":\"x\",\"tenant\":\"acme\",\"limits\":{\"memory_bytes\":\"3TiB\"}}", 403,
+		 "quota"},
+		{"PATCH", "/v1/apps/shop", "{\"paused\":\"yes\"}", 400, "true or false"},
+		{"PATCH", "/v1/apps/shop", "{\"health_path\":\"health\"}", 400, "begin with"},
+		{"PATCH", "/v1/apps/shop", "{\"health_path\":\"/a b\"}", 400, "visible ASCII"},
+		{"PATCH", "/v1/apps/shop", "{\"limits\":{\"pids\":1}}", 400, "outside 4..32768"},
+		{"PUT", "/v1/apps/shop/formation", "{\"web\":101}", 400,
+		 "formation.web: 101 is outside 0..100\",\"field\":\"web\""},
+		{"PUT", "/v1/apps/shop/formation", "{\"web\":1.5}", 400, "whole number"},
+		{"PUT", "/v1/apps/shop/formation", "{\"Web\":1}", 400, "formation.Web"},
+		{"PUT", "/v1/apps/shop/formation", "{\"clock\":1}", 400, "no such process type"},
+		{"PATCH", "/v1/apps/shop/config", "{\"1A\":\"x\"}", 400, "digit"},
+		{"PATCH", "/v1/apps/shop/config", "{\"PORT\":\"1\"}", 400, "set by the node"},
+		{"PATCH", "/v1/apps/shop/config", "{\"TULOU_X\":\"1\"}", 400, "the node's"},
+		{"PATCH", "/v1/apps/shop/config", "{\"A\":1}", 400, "expected a string"},
+		{"PATCH", "/v1/apps/shop/config", "{\"A\":\"\\u0000\"}", 400, "detail"},
+		{"POST", "/v1/apps/shop/domains", "{\"host\":\"evil.localhost\"}", 400, "node's own domain"},
+		{"POST", "/v1/apps/shop/domains", "{\"host\":\"tulou.localhost\"}", 400, "node's own domain"},
+		{"POST", "/v1/apps/shop/domains", "{\"host\":\"127.0.0.1\"}", 400, "address"},
+		{"POST", "/v1/apps/shop/domains", "{\"host\":\"example\"}", 400, "two labels"},
+		{"POST", "/v1/apps/shop/domains", "{\"host\":\"Example.com\"}", 400, "lower case"},
+		{"POST", "/v1/apps/shop/domains", "{\"host\":\"*\"}", 400, "host"},
+		{"POST", "/v1/apps/shop/rollback", "{\"version\":99}", 404, "no release v99"},
+		{"POST", "/v1/apps/shop/rollback", "{\"version\":1}", 409, "live already"},
+		{"POST", "/v1/apps/shop/rollback", "{}", 409, "no earlier release"},
+		{"POST", "/v1/apps/shop/runs", "{\"command\":\" \"}", 400, "empty"},
+		{"POST", "/v1/tenants/acme/tokens", "{\"role\":\"operator\"}", 400, "admin, deployer or reader"},
+		{"POST", "/v1/tokens", "{\"role\":\"admin\"}", 400, "operator or fleet"},
+		{"PUT", "/v1/node/eligibility", "{}", 400, "eligible: is required"},
+		{"GET", "/v1/apps?limit=0", NULL, 400, "outside 1..200"},
+		{"GET", "/v1/apps?limit=x", NULL, 400, "whole number"},
+		{"GET", "/v1/apps?after=-1", NULL, 400, "whole number"},
+		{"GET", "/v1/apps?x=%00", NULL, 400, "query"},
+		{"GET", "/v1/apps?x=%zz", NULL, 400, "query"},
+		{"GET", "/v1/node/state?wait=2m", NULL, 400, "wait"},
+		{"GET", "/v1/node/state?since=-3", NULL, 400, "since"},
+		{"GET", "/v1/apps/shop/logs?lines=10001", NULL, 400, "lines"},
+		{"GET", "/v1/apps/shop/logs?follow=maybe", NULL, 400, "follow"},
+		{"GET", "/v1/apps/shop/metrics?minutes=0", NULL, 400, "minutes"},
+		{"GET", "/v1/tenants/acme/usage?since=yesterday", NULL, 400, "since"},
+		{"GET", "/v1/apps/sh%2Fop", NULL, 400, "malformed"},
+		{"GET", "/v1/apps/shop%00", NULL, 400, "malformed"},
+		{"GET", "/v1/apps/shop/builds/1x", NULL, 404, "build"},
+		{"GET", "/v1/apps/shop/releases/v9", NULL, 404, "release"},
+		{"GET", "/v1/nothing", NULL, 404, "nothing at this path"},
+		{"GET", "/v1/apps/shop/", NULL, 404, "nothing"},
+		{"GET", "/v1//apps", NULL, 404, "nothing"},
+		{"DELETE", "/v1/apps/shop/instances/42", NULL, 404, "instance"},
+		{"DELETE", "/v1/tenants/acme", NULL, 409, "still has apps"},
+		{"DELETE", "/v1/apps", NULL, 405, "GET, POST"},
+		{"PUT", "/v1/apps/shop", "{}", 405, "GET, PATCH, DELETE"},
+		{"DELETE", "/v1/apps/shop", "{}", 400, "takes no body"},
+		{"GET", "/git/shop.git/HEAD", NULL, 404, "nothing"},
+		{"GET", "/git/shop.git/info/refs", NULL, 403, "only smart HTTP"},
 	};
 	struct fix *f = fix_start(false);
 
@@ -93,8 +96,10 @@ Test(api, bad_json_is_refused_with_field_and_limit)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		const struct bad *c = &cases[i];
 		struct reply r = fix_request(f, c->method, c->path, f->operator, NULL, c->body);
-		cr_assert_eq(r.status, c->status, "%s %s %s: %d %s", c->method, c->path, c->body ? c->body : "", r.status, r.body);
-		cr_assert_not_null(strstr(r.body, c->says), "%s %s %s: %s", c->method, c->path, c->body ? c->body : "", r.body);
+		cr_assert_eq(r.status, c->status, "%s %s %s: %d %s", c->method, c->path, c->body ? c->body : "",
+			     r.status, r.body);
+		cr_assert_not_null(strstr(r.body, c->says), "%s %s %s: %s", c->method, c->path, c->body ? c->body : "",
+				   r.body);
 		if (strncmp(c->path, "/git", 4) != 0)
 			cr_assert_str_eq(reply_header(&r, "Content-Type"), "application/problem+json");
 		reply_done(&r);
@@ -116,7 +121,8 @@ Test(api, content_types_and_sizes)
 	r = fix_request(f, "POST", "/v1/tenants", f->operator, NULL, big);
 	cr_assert_eq(r.status, 413, "%s", r.text);
 	reply_done(&r);
-	r = fix_request(f, "POST", "/v1/tenants", f->operator, "Content-Type: application/x-www-form-urlencoded\r\n", "{}");
+	r = fix_request(f, "POST", "/v1/tenants", f->operator, "Content-Type: application/x-www-form-urlencoded\r\n",
+			"{}");
 	cr_assert_eq(r.status, 415);
 	reply_done(&r);
 	r = fix_request(f, "POST", "/v1/tenants", f->operator, "Content-Encoding: gzip\r\n", "{}");
@@ -138,7 +144,10 @@ Test(api, content_types_and_sizes)
 	{
 		int fd = fix_connect(f);
 		char *head, out[4096];
-		int len = asprintf(&head, "POST /v1/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", f->operator);
+		int len = asprintf(&head,
+				   "POST /v1/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: "
+				   "application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+				   f->operator);
 		cr_assert_eq(fd_write_all(fd, head, (size_t)len), 0);
 		free(head);
 		for (int i = 0; i < 2; i++) {
@@ -161,14 +170,15 @@ Test(api, config_vars_have_a_total)
 	char body[40000], *p = body;
 	struct reply r;
 
-	p += sprintf(p, "{\"A\":\"");
+	memcpy(p, "{\"A\":\"", 6);
+	p += 6;
 	memset(p, 'x', LIMIT_CONFIG_VALUE + 1);
-	strcpy(p + LIMIT_CONFIG_VALUE + 1, "\"}");
+	memcpy(p + LIMIT_CONFIG_VALUE + 1, "\"}", 3);
 	r = fix_request(f, "PATCH", "/v1/apps/shop/config", f->deployer, NULL, body);
 	cr_assert_eq(r.status, 400);
 	cr_assert_not_null(strstr(r.body, "limit of 32768"));
 	reply_done(&r);
-	strcpy(p + LIMIT_CONFIG_VALUE, "\"}");
+	memcpy(p + LIMIT_CONFIG_VALUE, "\"}", 3);
 	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop/config", f->deployer, body), 200);
 	body[2] = 'B';
 	r = fix_request(f, "PATCH", "/v1/apps/shop/config", f->deployer, NULL, body);

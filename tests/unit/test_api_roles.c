@@ -17,12 +17,15 @@ static void path_of(const char *pattern, const char *tenant, const char *app, ch
 			out[n++] = *p++;
 			continue;
 		}
-		n += (size_t)sprintf(out + n, "%s", strncmp(p, "{t}", 3) == 0 ? tenant : strncmp(p, "{a}", 3) == 0 ? app : "999");
+		n += (size_t)snprintf(out + n, 256 - n, "%s",
+				      strncmp(p, "{t}", 3) == 0	  ? tenant
+				      : strncmp(p, "{a}", 3) == 0 ? app
+								  : "999");
 		p = strchr(p, '}') + 1;
 	}
 	out[n] = 0;
 	if (strstr(pattern, "info/refs"))
-		strcat(out, "?service=git-upload-pack");
+		snprintf(out + n, 256 - n, "?service=git-upload-pack");
 }
 
 Test(api, every_route_with_every_role)
@@ -34,14 +37,14 @@ Test(api, every_route_with_every_role)
 		const char *tenant, *app; /* whose things are asked for */
 		bool own;
 	} who[] = {
-	    {MODEL_ROLE_NONE, NULL, "acme", "shop", false},
-	    {MODEL_ROLE_NONE, "tul_wrong", "acme", "shop", false},
-	    {MODEL_ROLE_READER, f->reader, "acme", "shop", true},
-	    {MODEL_ROLE_DEPLOYER, f->deployer, "acme", "shop", true},
-	    {MODEL_ROLE_ADMIN, f->admin, "acme", "shop", true},
-	    {MODEL_ROLE_ADMIN, f->other, "acme", "shop", false},
-	    {MODEL_ROLE_FLEET, f->fleet, "acme", "shop", true},
-	    {MODEL_ROLE_OPERATOR, f->operator, "acme", "shop", true},
+		{MODEL_ROLE_NONE, NULL, "acme", "shop", false},
+		{MODEL_ROLE_NONE, "tul_wrong", "acme", "shop", false},
+		{MODEL_ROLE_READER, f->reader, "acme", "shop", true},
+		{MODEL_ROLE_DEPLOYER, f->deployer, "acme", "shop", true},
+		{MODEL_ROLE_ADMIN, f->admin, "acme", "shop", true},
+		{MODEL_ROLE_ADMIN, f->other, "acme", "shop", false},
+		{MODEL_ROLE_FLEET, f->fleet, "acme", "shop", true},
+		{MODEL_ROLE_OPERATOR, f->operator, "acme", "shop", true},
 	};
 
 	for (size_t i = 0; i + 1 < api_routes_count; i++) {
@@ -54,15 +57,18 @@ Test(api, every_route_with_every_role)
 			/* What would succeed and change things is asked with a body that is refused later. */
 			const char *body = r->flags & API_BODY ? "{\"no-such-field\":1}" : NULL;
 			path_of(r->pattern, who[w].tenant, who[w].app, path);
-			if (who[w].role == MODEL_ROLE_OPERATOR && strcmp(r->method, "DELETE") == 0 && !r->flags && !strstr(r->pattern, "999"))
-				strcpy(path + strlen(path), "?x=%"); /* malformed query: nothing is deleted */
+			if (who[w].role == MODEL_ROLE_OPERATOR && strcmp(r->method, "DELETE") == 0 && !r->flags &&
+			    !strstr(r->pattern, "999"))
+				strncat(path, "?x=%",
+					sizeof path - strlen(path) - 1); /* malformed query: nothing is deleted */
 			if (who[w].role == MODEL_ROLE_ADMIN && strcmp(r->method, "DELETE") == 0 && who[w].own)
-				strcpy(path + strlen(path), "?x=%");
+				strncat(path, "?x=%", sizeof path - strlen(path) - 1);
 			status = fix_status(f, r->method, path, who[w].token, body);
 			cr_assert_neq(status, 0, "%s %s: no answer", r->method, path);
 			cr_assert_neq(status, 500, "%s %s as %zu", r->method, path, w);
 			if (r->roles == API_ANY) {
-				cr_assert(status != 401 && status != 403 && status != 404, "%s %s: %d", r->method, path, status);
+				cr_assert(status != 401 && status != 403 && status != 404, "%s %s: %d", r->method, path,
+					  status);
 				continue;
 			}
 			if (strstr(path, "?x=%")) {
@@ -70,11 +76,13 @@ Test(api, every_route_with_every_role)
 				continue;
 			}
 			if (who[w].role == MODEL_ROLE_NONE)
-				cr_assert(status == 401 || (throttled && status == 429), "%s %s: %d", r->method, path, status);
+				cr_assert(status == 401 || (throttled && status == 429), "%s %s: %d", r->method, path,
+					  status);
 			else if (scoped && !who[w].own)
 				cr_assert_eq(status, 404, "%s %s by another tenant: %d", r->method, path, status);
 			else if (!(API_ROLE(who[w].role) & r->roles))
-				cr_assert_eq(status, 403, "%s %s as %s: %d", r->method, path, model_role_name(who[w].role), status);
+				cr_assert_eq(status, 403, "%s %s as %s: %d", r->method, path,
+					     model_role_name(who[w].role), status);
 			else
 				cr_assert(status != 401 && status != 403, "%s %s as %s: %d", r->method, path,
 					  model_role_name(who[w].role), status);
@@ -86,9 +94,9 @@ Test(api, every_route_with_every_role)
 /* One cell of README.md's table: "GET/POST /v1/tokens, DELETE …/{id}" -> "GET /v1/tokens" and so on, a line each. */
 static void readme_expand(char *cell, char *out, size_t cap)
 {
-	char methods[64] = "", base[128] = "";
+	char methods[64] = "", base[128] = "", *next = NULL;
 
-	for (char *item = strtok(cell, ","); item; item = strtok(NULL, ",")) {
+	for (char *item = strtok_r(cell, ",", &next); item; item = strtok_r(NULL, ",", &next)) {
 		char path[160], *m, list[64], *save = NULL;
 		while (*item == ' ')
 			item++;
@@ -104,7 +112,7 @@ static void readme_expand(char *cell, char *out, size_t cap)
 			snprintf(path, sizeof path, "%s", item);
 			snprintf(base, sizeof base, "%s", item);
 		}
-		strcpy(list, methods);
+		snprintf(list, sizeof list, "%s", methods);
 		for (m = strtok_r(list, "/", &save); m; m = strtok_r(NULL, "/", &save)) {
 			size_t n = strlen(out);
 			snprintf(out + n, cap - n, "%s %s\n", m, path);
@@ -120,10 +128,11 @@ Test(api, readme_names_every_route)
 
 	if (!in)
 		cr_skip_test("run from the top of the tree");
-	strcpy(named, "\n");
+	snprintf(named, sizeof named, "\n");
 	while (fgets(line, sizeof line, in)) {
 		char *bar;
-		if (strncmp(line, "| GET", 5) && strncmp(line, "| POST", 6) && strncmp(line, "| PUT", 5) && strncmp(line, "| DELETE", 8))
+		if (strncmp(line, "| GET", 5) && strncmp(line, "| POST", 6) && strncmp(line, "| PUT", 5) &&
+		    strncmp(line, "| DELETE", 8))
 			continue;
 		bar = strchr(line + 2, '|');
 		cr_assert_not_null(bar);
@@ -162,7 +171,9 @@ Test(api, openapi_lists_every_route)
 		{
 			const char *ref = json_string_value(json_object_get(json_object_get(c, "schema"), "$ref"));
 			if (ref)
-				cr_assert(json_is_object(json_object_get(json_object_get(json_object_get(j, "components"), "schemas"), strrchr(ref, '/') + 1)),
+				cr_assert(json_is_object(json_object_get(
+						  json_object_get(json_object_get(j, "components"), "schemas"),
+						  strrchr(ref, '/') + 1)),
 					  "%s %s: %s", method, path, ref);
 		}
 	}
@@ -172,7 +183,9 @@ Test(api, openapi_lists_every_route)
 		for (int k = 0; k < 2; k++) {
 			const char *s = k ? api_routes[i].request : api_routes[i].response;
 			if (s && strcmp(s, "text") && strcmp(s, "ndjson") && strcmp(s, "binary"))
-				cr_assert(json_is_object(json_object_get(json_object_get(json_object_get(j, "components"), "schemas"), s)), "%s", s);
+				cr_assert(json_is_object(json_object_get(
+						  json_object_get(json_object_get(j, "components"), "schemas"), s)),
+					  "%s", s);
 		}
 	json_decref(j);
 	reply_done(&r);

@@ -10,15 +10,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void send_head(int fd, const char *method, const char *path, const char *token, const char *more)
 {
 	char *head;
-	int n = asprintf(&head, "%s %s HTTP/1.1\r\nHost: tulou.localhost\r\nAuthorization: Bearer %s\r\n%s\r\n", method, path, token, more);
+	int n = asprintf(&head, "%s %s HTTP/1.1\r\nHost: tulou.localhost\r\nAuthorization: Bearer %s\r\n%s\r\n", method,
+			 path, token, more);
 
 	cr_assert_eq(fd_write_all(fd, head, (size_t)n), 0);
 	free(head);
@@ -36,12 +39,15 @@ static void send_head(int fd, const char *method, const char *path, const char *
 Test(api, a_tarball_streams_in_and_its_log_out)
 {
 	struct fix *f = fix_start(false);
-	struct reply r = fix_request(f, "POST", "/v1/apps/shop/builds", f->deployer, "Content-Type: application/x-tar\r\n", "not really a tar");
+	struct reply r = fix_request(f, "POST", "/v1/apps/shop/builds", f->deployer,
+				     "Content-Type: application/x-tar\r\n", "not really a tar");
 
 	cr_assert_eq(r.status, 200, "%s", r.text);
 	cr_assert_str_eq(reply_header(&r, "Content-Type"), "application/x-ndjson");
-	cr_assert_str_eq(r.body, "{\"build\":1}\n{\"log\":\"-----> half a \"}\n{\"log\":\"\xe2\x82\xac and \xef\xbf\xbd\\n\"}\n"
-				 "{\"result\":\"succeeded\",\"release\":3,\"url\":\"http://shop.localhost:8080\"}\n", "%s", r.body);
+	cr_assert_str_eq(r.body,
+			 "{\"build\":1}\n{\"log\":\"-----> half a \"}\n{\"log\":\"\xe2\x82\xac and \xef\xbf\xbd\\n\"}\n"
+			 "{\"result\":\"succeeded\",\"release\":3,\"url\":\"http://shop.localhost:8080\"}\n",
+			 "%s", r.body);
 	cr_assert_eq(f->upload_bytes, 16);
 	reply_done(&r);
 	f->upload_fail_early = true;
@@ -153,37 +159,53 @@ Test(api, build_logs_from_file_and_live)
 	fix_stop(f);
 }
 
-static int sh(const char *fmt, ...)
+extern char **environ;
+
+static int __attribute__((format(printf, 1, 2))) sh(const char *fmt, ...)
 {
-	char *line;
+	char *line = NULL, *argv[] = {"sh", "-c", NULL, NULL};
 	va_list ap;
-	int r;
+	int r, status = -1;
+	pid_t pid;
 
 	va_start(ap, fmt);
 	r = vasprintf(&line, fmt, ap);
 	va_end(ap);
-	r = r < 0 ? -1 : system(line);
+	argv[2] = line;
+	if (r >= 0 && posix_spawnp(&pid, "sh", NULL, NULL, argv, environ) == 0)
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
 	free(line);
-	return r;
+	return status;
 }
 
 Test(api, git_clone_and_push_through_the_api)
 {
 	struct fix *f = fix_start(true);
 	char url[256];
-	const char *git = "GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null git -c user.name=a -c user.email=a@b -c http.proxy=";
+	const char *git = "GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null git -c user.name=a "
+			  "-c user.email=a@b -c http.proxy=";
 
 	if (sh("git --version >/dev/null 2>&1") != 0)
 		cr_skip_test("git is not installed");
 	snprintf(f->repo, sizeof f->repo, "%s/repo.git", f->dir);
 	cr_assert_eq(sh("git init -q --bare -b main %s", f->repo), 0);
 	snprintf(url, sizeof url, "http://x:%s@127.0.0.1:%u/git/shop.git", f->deployer, f->port);
-	cr_assert_eq(sh("cd %s && git init -q -b main w && cd w && head -c 3000000 /dev/urandom > big && for i in $(seq 300); do echo $i > f$i; done && "
-			"git add . && %s commit -q -m one && %s push -q %s main 2>%s/err || { cat %s/err; false; }", f->dir, git, git, url, f->dir, f->dir), 0);
+	cr_assert_eq(sh("cd %s && git init -q -b main w && cd w && head -c 3000000 /dev/urandom > big && for i in "
+			"$(seq 300); do echo $i > f$i; done && "
+			"git add . && %s commit -q -m one && %s push -q %s main 2>%s/err || { cat %s/err; false; }",
+			f->dir, git, git, url, f->dir, f->dir),
+		     0);
 	/* many negotiated commits make a client gzip its request */
 	cr_assert_eq(sh("cd %s && %s clone -q %s c && cmp w/big c/big", f->dir, git, url), 0);
-	cr_assert_eq(sh("cd %s/w && for i in $(seq 120); do %s commit -q --allow-empty -m $i; done && %s push -q %s main", f->dir, git, git, url), 0);
-	cr_assert_eq(sh("cd %s/c && for i in $(seq 60); do %s commit -q --allow-empty -m l$i; done && %s -c protocol.version=0 fetch -q && test $(git rev-list --count origin/main) = 121", f->dir, git, git), 0);
+	cr_assert_eq(
+		sh("cd %s/w && for i in $(seq 120); do %s commit -q --allow-empty -m $i; done && %s push -q %s main",
+		   f->dir, git, git, url),
+		0);
+	cr_assert_eq(sh("cd %s/c && for i in $(seq 60); do %s commit -q --allow-empty -m l$i; done && %s -c "
+			"protocol.version=0 fetch -q && test $(git rev-list --count origin/main) = 121",
+			f->dir, git, git),
+		     0);
 	/* a reader may fetch, not push; a stranger finds nothing */
 	snprintf(url, sizeof url, "http://x:%s@127.0.0.1:%u/git/shop.git", f->reader, f->port);
 	cr_assert_eq(sh("cd %s && %s ls-remote -q %s >/dev/null", f->dir, git, url), 0);
@@ -206,14 +228,18 @@ Test(api, git_bodies_are_bounded)
 	r = fix_request(f, "POST", "/git/shop.git/git-receive-pack", f->deployer, NULL, "x");
 	cr_assert_eq(r.status, 415);
 	reply_done(&r);
-	r = fix_request(f, "POST", "/git/shop.git/git-receive-pack", f->deployer, "Content-Type: application/x-git-receive-pack-request\r\nContent-Length: 600000000\r\n", NULL);
+	r = fix_request(f, "POST", "/git/shop.git/git-receive-pack", f->deployer,
+			"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: 600000000\r\n", NULL);
 	cr_assert_eq(r.status, 413);
 	reply_done(&r);
-	r = fix_request(f, "POST", "/git/shop.git/git-upload-pack", f->reader, "Content-Type: application/x-git-upload-pack-request\r\nContent-Encoding: gzip\r\n", "this is no gzip");
+	r = fix_request(f, "POST", "/git/shop.git/git-upload-pack", f->reader,
+			"Content-Type: application/x-git-upload-pack-request\r\nContent-Encoding: gzip\r\n",
+			"this is no gzip");
 	cr_assert_eq(r.status, 400);
 	cr_assert_str_eq(r.body, "the gzipped body is damaged\n", "%s", r.body);
 	reply_done(&r);
-	r = fix_request(f, "POST", "/git/shop.git/git-upload-pack", f->reader, "Content-Type: application/x-git-upload-pack-request\r\n", "0000");
+	r = fix_request(f, "POST", "/git/shop.git/git-upload-pack", f->reader,
+			"Content-Type: application/x-git-upload-pack-request\r\n", "0000");
 	cr_assert(r.status == 200 || r.status == 502, "%d", r.status);
 	reply_done(&r);
 	fix_stop(f);
@@ -224,16 +250,20 @@ Test(api, runs_answer_output_and_exit_code)
 	struct fix *f = fix_start(false);
 	struct reply r;
 
-	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/runs", f->deployer, "{\"command\":\"x\"}"), 409, "no release yet");
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/runs", f->deployer, "{\"command\":\"x\"}"), 409,
+		     "no release yet");
 	fix_release(f);
-	r = fix_request(f, "POST", "/v1/apps/shop/runs", f->deployer, NULL, "{\"command\":\"printf 'a\\\\n\\\\377'; sleep 0.1; echo b\"}");
+	r = fix_request(f, "POST", "/v1/apps/shop/runs", f->deployer, NULL,
+			"{\"command\":\"printf 'a\\\\n\\\\377'; sleep 0.1; echo b\"}");
 	cr_assert_eq(r.status, 200, "%s", r.text);
-	cr_assert_str_eq(r.body, "{\"output\":\"a\\n\xef\xbf\xbd\"}\n{\"output\":\"b\\n\"}\n{\"exit_code\":7}\n", "%s", r.body);
+	cr_assert_str_eq(r.body, "{\"output\":\"a\\n\xef\xbf\xbd\"}\n{\"output\":\"b\\n\"}\n{\"exit_code\":7}\n", "%s",
+			 r.body);
 	reply_done(&r);
 	/* its client leaves before the end */
 	{
 		int fd = fix_connect(f);
-		send_head(fd, "POST", "/v1/apps/shop/runs", f->deployer, "Content-Type: application/json\r\nContent-Length: 23\r\n");
+		send_head(fd, "POST", "/v1/apps/shop/runs", f->deployer,
+			  "Content-Type: application/json\r\nContent-Length: 23\r\n");
 		fd_write_all(fd, "{\"command\":\"echo 12345\"}", 24);
 		close(fd);
 		usleep(500000);
@@ -287,7 +317,9 @@ Test(api, logs_past_and_followed_over_a_rotation)
 	send_head(fd, "GET", "/v1/apps/shop/logs?lines=1&follow=1", f->reader, "");
 	send_head(sse, "GET", "/v1/apps/shop/logs?lines=1&follow=1", f->reader, "Accept: text/event-stream\r\n");
 	cr_assert(fix_read_until(fd, "red\n", out, sizeof out));
-	cr_assert(fix_read_until(sse, "data: 5 \\x1B[31mred\n\n", out, sizeof out) || strstr(out, "data: 5 \\x1b[31mred\n\n"), "%s", out);
+	cr_assert(fix_read_until(sse, "data: 5 \\x1B[31mred\n\n", out, sizeof out) ||
+			  strstr(out, "data: 5 \\x1b[31mred\n\n"),
+		  "%s", out);
 	log_write_file(f, "current", "6\n", O_APPEND);
 	cr_assert(fix_read_until(fd, "6\n", out, sizeof out));
 	cr_assert(fix_read_until(sse, "data: 6\n\n", out, sizeof out));
@@ -309,8 +341,8 @@ static void add_event(struct fix *f, void *arg)
 {
 	struct model_event ev = {.tenant = arg ? f->evil.id : f->acme.id, .app = arg ? f->theirs.id : f->shop.id};
 
-	strcpy(ev.kind, "deploy.succeeded");
-	strcpy(ev.text, arg ? "secret of evil" : "line\nbreak <b>");
+	snprintf(ev.kind, sizeof ev.kind, "deploy.succeeded");
+	snprintf(ev.text, sizeof ev.text, "%s", arg ? "secret of evil" : "line\nbreak <b>");
 	cr_assert_eq(store_event_add(f->store, &ev, NULL), 0);
 	api_event(f->api, &ev);
 	f->ops.written(f);
@@ -425,8 +457,10 @@ Test(api, fleet_writes_carry_an_epoch)
 	cr_assert_eq(fix_status(f, "PUT", "/v1/node/eligibility", f->operator, "{\"eligible\":true}"), 200);
 	cr_assert(f->eligible == 1 && f->draining == 0);
 	r = fix_request(f, "POST", "/v1/node/work", f->fleet, NULL,
-			"{\"epoch\":6,\"work\":[{\"op\":\"formation\",\"app\":\"shop\",\"formation\":{\"web\":2}},{\"op\":\"fly\"},"
-			"{\"op\":\"formation\",\"app\":\"none\",\"formation\":{}},7,{\"op\":\"formation\",\"app\":\"shop\",\"formation\":{\"web\":500}}]}");
+			"{\"epoch\":6,\"work\":[{\"op\":\"formation\",\"app\":\"shop\",\"formation\":{\"web\":2}},{"
+			"\"op\":\"fly\"},"
+			"{\"op\":\"formation\",\"app\":\"none\",\"formation\":{}},7,{\"op\":\"formation\",\"app\":"
+			"\"shop\",\"formation\":{\"web\":500}}]}");
 	cr_assert_eq(r.status, 200);
 	cr_assert_null(strstr(r.body, "\"index\":0"));
 	cr_assert_not_null(strstr(r.body, "{\"index\":1,\"reason\":\"op: must be formation\"}"), "%s", r.body);
@@ -435,7 +469,8 @@ Test(api, fleet_writes_carry_an_epoch)
 	cr_assert_not_null(strstr(r.body, "outside 0..100"));
 	reply_done(&r);
 	r = fix_request(f, "GET", "/v1/stats/summary", f->fleet, NULL, NULL);
-	cr_assert_not_null(strstr(r.body, "\"podRef\":{\"name\":\"shop\",\"namespace\":\"acme\",\"uid\":\"41\"}"), "%s", r.body);
+	cr_assert_not_null(strstr(r.body, "\"podRef\":{\"name\":\"shop\",\"namespace\":\"acme\",\"uid\":\"41\"}"), "%s",
+			   r.body);
 	cr_assert_not_null(strstr(r.body, "\"usageCoreNanoSeconds\":1500000000"));
 	reply_done(&r);
 	fix_stop(f);
@@ -451,7 +486,8 @@ Test(api, releases_rollback_and_restart)
 	fix_release(f);
 	r = fix_request(f, "POST", "/v1/apps/shop/rollback", f->deployer, NULL, NULL);
 	cr_assert_eq(r.status, 202, "%s", r.text);
-	cr_assert_not_null(strstr(r.body, "\"version\":3,\"state\":\"pending\",\"note\":\"Rollback to v1\""), "%s", r.body);
+	cr_assert_not_null(strstr(r.body, "\"version\":3,\"state\":\"pending\",\"note\":\"Rollback to v1\""), "%s",
+			   r.body);
 	reply_done(&r);
 	r = fix_request(f, "POST", "/v1/apps/shop/restart", f->deployer, NULL, "{}");
 	cr_assert_not_null(strstr(r.body, "\"note\":\"Restart\""), "%s", r.body);

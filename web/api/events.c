@@ -116,8 +116,7 @@ void api_events_wake(struct api *a, const struct model_event *ev)
 {
 	struct exchange *x;
 
-	LIST_FOREACH(x, &a->all, link)
-	{
+	for (x = a->all; x; x = x->next) {
 		if (x->ops != &follower_stream)
 			continue;
 		if (ev && ((x->who.tenant && ev->tenant != x->who.tenant) || (x->app.id && ev->app != x->app.id)))

@@ -369,8 +369,8 @@ bool api_stream_count(struct exchange *x)
 
 	if (x->counted)
 		return true;
-	LIST_FOREACH(other, &x->api->all, link)
-	mine += other->counted && other->who.tenant == x->who.tenant;
+	for (other = x->api->all; other; other = other->next)
+		mine += other->counted && other->who.tenant == x->who.tenant;
 	if (x->who.tenant && mine >= LIMIT_API_STREAMS_TENANT) {
 		x->api->refused++;
 		api_answer_problem(x, 429, NULL, "this tenant has %d streams open already", LIMIT_API_STREAMS_TENANT);

@@ -16,7 +16,6 @@
 
 #include <inttypes.h>
 #include <microhttpd.h>
-#include <sys/queue.h>
 #include <sys/types.h>
 
 struct api_auth;
@@ -64,7 +63,7 @@ struct exchange {
 	struct api *api;	     /* borrowed */
 	struct MHD_Connection *conn; /* borrowed from MHD */
 	enum exchange_state state;
-	LIST_ENTRY(exchange) link;
+	struct exchange *next, **at; /* list of all; at: what points here */
 
 	const struct api_route *route; /* NULL while not found */
 	const char *method;	       /* borrowed from MHD */
@@ -106,7 +105,7 @@ struct api {
 	struct loop_timer timer;    /* its next deadline, or now */
 	struct loop_timer tick;	    /* heartbeats and clients that left, each second while any waits */
 	struct loop_timer log_tick; /* log followers look at their files */
-	LIST_HEAD(, exchange) all;
+	struct exchange *all;
 	unsigned exchanges, streams, parked;
 	struct api_auth *auth;					   /* owned */
 	struct api_state *state;				   /* owned: the cached node state */

@@ -174,8 +174,8 @@ static void git_answer(struct exchange *x)
 	char type[64];
 
 	loop_io_stop(&g->out_io);
-	/* A service that is asked for nothing (git's own probe before a long push) says nothing; an advertisement always
-	 * says something. */
+	/* A service that is asked for nothing (git's own probe before a long push) says nothing; an advertisement
+	 * always says something. */
 	if (g->out.len == 0 && g->eof && x->method[0] == 'G') {
 		api_answer_problem(x, 502, NULL, "git ended without an answer; the node's log says why");
 		return;

@@ -172,8 +172,7 @@ static void logs_on_tick(void *arg)
 	struct exchange *x;
 	bool any = false;
 
-	LIST_FOREACH(x, &a->all, link)
-	{
+	for (x = a->all; x; x = x->next) {
 		struct logs *l = x->stream;
 		struct stat st, is;
 		if (x->ops != &logs_stream || !l->follow)

@@ -22,6 +22,7 @@
 #define LIST(item)                                                                                                     \
 	"{\"type\":\"object\",\"required\":[\"items\",\"next\"],\"properties\":{\"items\":{\"type\":\"array\","        \
 	"\"items\":" item "},\"next\":{\"type\":[\"string\",\"null\"]}}}"
+#define ARRAY(item) "{\"type\":\"array\",\"items\":" item "}"
 #define ANY "{\"type\":\"object\"}"
 #define MAP(value) "{\"type\":\"object\",\"additionalProperties\":" value "}"
 
@@ -95,12 +96,10 @@ static const struct {
 			  "apps", "{\"type\":\"array\",\"items\":" ANY "}") "}}"},
 	{"Epoch", OBJ("", P("epoch", INT))},
 	{"Eligibility", OBJ("", P("eligible", BOOL) "," P("draining", BOOL) "," P("epoch", INT))},
-	{"Work", OBJ("\"epoch\",\"work\"",
-		     P("epoch", INT) "," P("work", "{\"type\":\"array\",\"items\":" OBJ(
-							   "\"op\"", P("op", STR) "," P("app", STR) "," P(
-									     "formation", REF("Formation"))) "}"))},
-	{"WorkDone",
-	 OBJ("", P("refused", "{\"type\":\"array\",\"items\":" OBJ("", P("index", INT) "," P("reason", STR)) "}"))},
+	{"WorkItem", OBJ("\"op\"", P("op", STR) "," P("app", STR) "," P("formation", REF("Formation")))},
+	{"Work", OBJ("\"epoch\",\"work\"", P("epoch", INT) "," P("work", ARRAY(REF("WorkItem"))))},
+	{"WorkRefused", OBJ("", P("index", INT) "," P("reason", STR))},
+	{"WorkDone", OBJ("", P("refused", ARRAY(REF("WorkRefused"))))},
 };
 
 /* "/v1/tenants/{t}/tokens/{id}" -> "{tenant}" spelled out, and one parameter each. */

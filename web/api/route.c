@@ -199,6 +199,6 @@ int api_route_match(struct exchange *x, const char **tenant, const char **app, c
 	if (route_method(x->route, x->method))
 		return 0;
 	x->route = NULL;
-	strcpy(allow, "GET");
+	memcpy(allow, "GET", 4);
 	return -EPERM;
 }

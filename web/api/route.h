@@ -44,22 +44,21 @@ int api_route_match(struct exchange *x, const char **tenant, const char **app, c
 json_t *api_openapi(const struct api *a);
 
 /* Handlers, one file per resource. */
-#define API_HANDLERS(H)                                                                                                \
-	H(api_healthz)                                                                                                 \
-	H(api_readyz) H(api_version) H(api_metrics) H(api_openapi_get) H(api_whoami) H(api_session_post) H(            \
-		api_session_delete) H(api_tenants_list) H(api_tenants_post) H(api_tenant_get) H(api_tenant_patch)      \
-		H(api_tenant_delete) H(api_quota_get) H(api_quota_put) H(api_usage_get) H(api_tokens_list) H(          \
-			api_tokens_post) H(api_tokens_delete) H(api_apps_list) H(api_apps_post) H(api_app_get)         \
-			H(api_app_patch) H(api_app_delete) H(api_builds_list) H(api_builds_post) H(api_build_get) H(   \
-				api_build_log) H(api_releases_list) H(api_release_get) H(api_rollback) H(api_restart)  \
-				H(api_config_get) H(api_config_patch) H(api_formation_get) H(api_formation_put) H(     \
-					api_instances_list) H(api_instance_delete) H(api_domains_list)                 \
-					H(api_domains_post) H(api_domain_delete) H(api_logs_get) H(api_events_get)     \
-						H(api_app_history) H(api_runs_post) H(api_node_get)                    \
-							H(api_node_history) H(api_node_state) H(api_node_eligibility)  \
-								H(api_node_drain) H(api_node_work) H(api_summary_get)  \
-									H(api_git_refs) H(api_git_service)             \
-										H(api_dashboard_get)
+/* clang-format off */
+#define API_HANDLERS(H) \
+	H(api_healthz) H(api_readyz) H(api_version) H(api_metrics) H(api_openapi_get) H(api_whoami) \
+	H(api_session_post) H(api_session_delete) H(api_tenants_list) H(api_tenants_post) \
+	H(api_tenant_get) H(api_tenant_patch) H(api_tenant_delete) H(api_quota_get) H(api_quota_put) \
+	H(api_usage_get) H(api_tokens_list) H(api_tokens_post) H(api_tokens_delete) H(api_apps_list) \
+	H(api_apps_post) H(api_app_get) H(api_app_patch) H(api_app_delete) H(api_builds_list) \
+	H(api_builds_post) H(api_build_get) H(api_build_log) H(api_releases_list) H(api_release_get) \
+	H(api_rollback) H(api_restart) H(api_config_get) H(api_config_patch) H(api_formation_get) \
+	H(api_formation_put) H(api_instances_list) H(api_instance_delete) H(api_domains_list) \
+	H(api_domains_post) H(api_domain_delete) H(api_logs_get) H(api_events_get) H(api_app_history) \
+	H(api_runs_post) H(api_node_get) H(api_node_history) H(api_node_state) H(api_node_eligibility) \
+	H(api_node_drain) H(api_node_work) H(api_summary_get) H(api_git_refs) H(api_git_service) \
+	H(api_dashboard_get)
+/* clang-format on */
 #define API_DECLARE(name) void name(struct exchange *x);
 API_HANDLERS(API_DECLARE)
 #undef API_DECLARE

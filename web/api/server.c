@@ -73,8 +73,7 @@ static void api_unpark(struct api *a, bool ok)
 {
 	struct exchange *x;
 
-	LIST_FOREACH(x, &a->all, link)
-	{
+	for (x = a->all; x; x = x->next) {
 		if (!x->parked)
 			continue;
 		x->parked = false;
@@ -121,8 +120,7 @@ static void api_on_tick(void *arg)
 	struct exchange *x;
 	bool any = false;
 
-	LIST_FOREACH(x, &a->all, link)
-	{
+	for (x = a->all; x; x = x->next) {
 		const union MHD_ConnectionInfo *info;
 		struct pollfd p;
 		any = true;
@@ -142,7 +140,9 @@ static void api_on_tick(void *arg)
 
 static void exchange_free(struct exchange *x)
 {
-	LIST_REMOVE(x, link);
+	*x->at = x->next;
+	if (x->next)
+		x->next->at = x->at;
 	x->api->exchanges--;
 	if (x->counted)
 		x->api->streams--;
@@ -193,7 +193,11 @@ static struct exchange *exchange_new(struct api *a, struct MHD_Connection *conn,
 	x->since_us = clock_mono_us();
 	buf_init(&x->body, LIMIT_JSON_BODY);
 	buf_init(&x->query, LIMIT_API_URL);
-	LIST_INSERT_HEAD(&a->all, x, link);
+	x->next = a->all;
+	x->at = &a->all;
+	if (x->next)
+		x->next->at = &x->next;
+	a->all = x;
 	a->exchanges++;
 	if (!loop_timer_pending(&a->tick))
 		loop_timer_start(a->loop, &a->tick, 1000000, api_on_tick, a);
@@ -430,6 +434,8 @@ static enum MHD_Result exchange_answer(struct exchange *x)
 	}
 	if (x->response)
 		return exchange_queue(x);
+	if (!x->ops) /* out of memory: nothing would ever wake it */
+		return MHD_NO;
 	x->state = EXCHANGE_WAIT;
 	api_suspend(x);
 	return MHD_YES;
@@ -525,7 +531,6 @@ int api_new(struct loop *l, const struct api_config *config, struct api **ret, s
 	a->loop = l;
 	a->config = *config;
 	a->scheme = config->settings->https_count ? "https" : "http";
-	LIST_INIT(&a->all);
 	signal(SIGPIPE, SIG_IGN); /* a build or git that ended early shows as EPIPE */
 	r = api_auth_new(config->store, &a->auth, e);
 	if (r == 0)
@@ -568,8 +573,7 @@ void api_free(struct api *a)
 
 	if (!a || a->dead)
 		return;
-	LIST_FOREACH(x, &a->all, link)
-	{
+	for (x = a->all; x; x = x->next) {
 		x->gone = true;
 		api_wake(x);
 	}

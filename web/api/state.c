@@ -258,9 +258,9 @@ static void state_on_moved(void *arg)
 	struct api *a = arg;
 	struct exchange *x;
 
-	LIST_FOREACH(x, &a->all, link)
-	if (x->ops == &state_stream)
-		api_wake(x);
+	for (x = a->all; x; x = x->next)
+		if (x->ops == &state_stream)
+			api_wake(x);
 }
 
 /* Many changes in a row wake the pollers once per LIMIT_API_STATE_WAKE_MS. */

@@ -68,7 +68,8 @@ void api_tokens_post(struct exchange *x)
 				   LIMIT_API_TOKENS);
 		return;
 	}
-	if (store_token_add(x->api->config.store, x->tenant.id, r, name ? name : model_role_name(r), secret, &t, &e) < 0) {
+	if (store_token_add(x->api->config.store, x->tenant.id, r, name ? name : model_role_name(r), secret, &t, &e) <
+	    0) {
 		api_answer_err(x, &e);
 		return;
 	}
