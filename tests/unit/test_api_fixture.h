@@ -15,7 +15,7 @@ struct fix {
 	struct api *api;
 	struct ops ops;
 	pthread_t thread;
-	int call[2];  /* socket pair: functions to run in the loop's thread */
+	int call[2]; /* socket pair: functions to run in the loop's thread */
 	struct loop_io call_io;
 	unsigned port; /* TCP, 0 = the unix socket */
 
@@ -25,7 +25,7 @@ struct fix {
 	uint64_t upload_bytes;
 	bool upload_pause, upload_fail_early;
 	int eligible, draining;
-	struct ops_log_fn log;  /* of the running build */
+	struct ops_log_fn log; /* of the running build */
 	struct loop_io upload_io;
 	int upload_fd;
 	int64_t build;
