@@ -264,8 +264,8 @@ int cli_pack(const char *dir, struct cli_packed *ret, struct err *e)
 {
 	const char *const ls[] = {"git", "-C", dir, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
 				  NULL};
+	OWN_FILE FILE *file = tmpfile(); /* before the archive, whose end writes to it */
 	__attribute__((cleanup(own_archive_p))) struct archive *a = archive_write_new();
-	OWN_FILE FILE *file = tmpfile();
 	OWN_FREE char *list = NULL;
 	OWN_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct pack p = {.archive = a, .file = file, .dir = fd, .ret = ret};
@@ -277,6 +277,8 @@ int cli_pack(const char *dir, struct cli_packed *ret, struct err *e)
 		return err_errno(e, "%s cannot be read", dir);
 	if (!a || !file)
 		return err_set(e, ENOMEM, "there is no room for a temporary file");
+	/* No zeros behind the compressed frame: a reader takes them for the next one. */
+	archive_write_set_bytes_in_last_block(a, 1);
 	if (archive_write_set_format_pax_restricted(a) || archive_write_add_filter_zstd(a) ||
 	    archive_write_open_FILE(a, file))
 		return bad_archive(&p, e);
