@@ -179,9 +179,14 @@ static int fd_flatten(int top, int dir, unsigned long *serial)
 			return -errno;
 		if (dir == top)
 			continue; /* handled by the caller's next round */
-		snprintf(fresh, sizeof fresh, ".rm%lu", (*serial)++);
-		if (renameat(dir, de->d_name, top, fresh) < 0)
-			return -errno;
+		/* Whoever made the tree may have guessed these names and put something there: then the next one. */
+		int r;
+		do {
+			snprintf(fresh, sizeof fresh, ".rm%lu", (*serial)++);
+			r = renameat(dir, de->d_name, top, fresh) < 0 ? -errno : 0;
+		} while (r == -ENOTEMPTY || r == -EEXIST || r == -ENOTDIR);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
