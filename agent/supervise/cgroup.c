@@ -18,9 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CGROUP_KILL_CHUNK 64          /* pidfds open at a time */
-#define CGROUP_LIST_MAX (512u << 10)  /* bytes of one cgroup.procs: 32,768 pids of up to 8 bytes with room to spare */
-#define CGROUP_FILE_MAX 8192u         /* bytes of any other control file */
+#define CGROUP_KILL_CHUNK 64	     /* pidfds open at a time */
+#define CGROUP_LIST_MAX (512u << 10) /* bytes of one cgroup.procs: 32,768 pids of up to 8 bytes with room to spare */
+#define CGROUP_FILE_MAX 8192u	     /* bytes of any other control file */
 
 static const char *const controller_names[CGROUP_CONTROLLER_COUNT] = {"memory", "cpu", "pids", "cpuacct"};
 
@@ -98,7 +98,8 @@ static void mount_unescape(char *s)
 	char *w = s;
 
 	while (*s) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+		    s[3] <= '7') {
 			*w++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
 			s += 4;
 		} else {
@@ -187,10 +188,11 @@ static int find_v1(struct cgroup *c, const char *mountinfo, struct err *e)
 	}
 	for (unsigned k = 0; k < CGROUP_CPUACCT; k++)
 		if (c->of[k] < 0)
-			return err_set(e, ENOENT,
-				       "the cgroup controller `%s` is mounted nowhere: mount cgroup2, or the v1 controllers "
-				       "memory, cpu, cpuacct and pids",
-				       controller_names[k]);
+			return err_set(
+				e, ENOENT,
+				"the cgroup controller `%s` is mounted nowhere: mount cgroup2, or the v1 controllers "
+				"memory, cpu, cpuacct and pids",
+				controller_names[k]);
 	return 0;
 }
 
@@ -206,8 +208,8 @@ static int find_v2(struct cgroup *c, const char *mountinfo, struct err *e)
 		if (!m.v2)
 			continue;
 		snprintf(path, sizeof path, "%s/cgroup.controllers", m.path);
-		if (fd_read_file(AT_FDCWD, path, CGROUP_FILE_MAX, &have, NULL) < 0 || !list_has(have, " \n", "memory") ||
-		    !list_has(have, " \n", "cpu") || !list_has(have, " \n", "pids"))
+		if (fd_read_file(AT_FDCWD, path, CGROUP_FILE_MAX, &have, NULL) < 0 ||
+		    !list_has(have, " \n", "memory") || !list_has(have, " \n", "cpu") || !list_has(have, " \n", "pids"))
 			continue;
 		index = add_hierarchy(c, m.path, e);
 		if (index < 0)
@@ -423,7 +425,8 @@ int cgroup_each(const struct cgroup *c, void (*fn)(void *arg, uint64_t id), void
 		}
 		while ((de = readdir(d))) {
 			uint64_t id;
-			if (parse_u64(de->d_name, strlen(de->d_name), 1, UINT64_MAX, "", &id, NULL) == 0 && de->d_type == DT_DIR)
+			if (parse_u64(de->d_name, strlen(de->d_name), 1, UINT64_MAX, "", &id, NULL) == 0 &&
+			    de->d_type == DT_DIR)
 				fn(arg, id);
 		}
 	}

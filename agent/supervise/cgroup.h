@@ -3,10 +3,10 @@
  * Hierarchy: <root name>/<instance id> in every hierarchy used.  Levels for tenant and app would limit nothing (control
  * admits by quota before it launches) and one v1 memory cgroup costs 141 KiB of kernel memory, so they are left out.
  *
- * Two backends behind one table: cgroup v1 (memory, cpu, pids and, when there, cpuacct, wherever each is mounted) and v2
- * (memory, cpu, pids in one tree).  v2 is taken when that tree has all three controllers.  Groups are made at the root of
- * the hierarchy, not below our own: a service manager refuses to restart a service into a group that has children with
- * controllers, and our instances must outlive us (cgroups(7), "no internal processes"). */
+ * Two backends behind one table: cgroup v1 (memory, cpu, pids and, when there, cpuacct, wherever each is mounted) and
+ * v2 (memory, cpu, pids in one tree).  v2 is taken when that tree has all three controllers.  Groups are made at the
+ * root of the hierarchy, not below our own: a service manager refuses to restart a service into a group that has
+ * children with controllers, and our instances must outlive us (cgroups(7), "no internal processes"). */
 #ifndef TULOU_AGENT_SUPERVISE_CGROUP_H
 #define TULOU_AGENT_SUPERVISE_CGROUP_H
 
@@ -21,7 +21,7 @@ struct cgroup;
 
 struct cgroup_limits {
 	uint64_t memory; /* bytes */
-	uint32_t cpu;    /* thousandths of one CPU */
+	uint32_t cpu;	 /* thousandths of one CPU */
 	uint32_t pids;
 };
 

@@ -15,7 +15,8 @@ enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CPUACCT,
 struct cgroup_ops {
 	const char *version;
 	/* Sets the limits of a fresh group and opens what the sandbox joins by. */
-	int (*set)(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds, struct err *e);
+	int (*set)(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds,
+		   struct err *e);
 	void (*sample)(const struct cgroup *c, const char *name, struct cgroup_sample *ret);
 	/* Kills all at once; -ENOSYS when the kernel cannot, then the members are killed one by one. */
 	int (*kill)(const struct cgroup *c, const char *name);
@@ -23,9 +24,9 @@ struct cgroup_ops {
 
 struct cgroup {
 	const struct cgroup_ops *ops;
-	int mount[CGROUP_HIERARCHIES]; /* owned O_PATH: where each hierarchy is mounted */
-	int root[CGROUP_HIERARCHIES];  /* owned O_PATH: our root in it */
-	unsigned count;                /* hierarchies */
+	int mount[CGROUP_HIERARCHIES];	 /* owned O_PATH: where each hierarchy is mounted */
+	int root[CGROUP_HIERARCHIES];	 /* owned O_PATH: our root in it */
+	unsigned count;			 /* hierarchies */
 	int of[CGROUP_CONTROLLER_COUNT]; /* index into root by controller, -1 when there is none */
 	char name[64];
 	int create; /* O_CREAT on a test's plain directories, else 0 */

@@ -44,18 +44,20 @@ static int v1_set_one(struct cgroup *c, enum cgroup_controller k, const char *na
 	return r < 0 ? v1_fail(r, file, name, e) : 0;
 }
 
-static int v1_set(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds, struct err *e)
+static int v1_set(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds,
+		  struct err *e)
 {
 	char tasks[CGROUP_NAME_MAX + 8];
 	int r = v1_set_memory(c, name, l->memory, e);
 
 	/* The period is the kernel's default, CGROUP_CPU_PERIOD_US. */
 	if (r == 0)
-		r = v1_set_one(c, CGROUP_CPU, name, "cpu.cfs_quota_us", (uint64_t)l->cpu * CGROUP_CPU_PERIOD_US / 1000, e);
+		r = v1_set_one(c, CGROUP_CPU, name, "cpu.cfs_quota_us", (uint64_t)l->cpu * CGROUP_CPU_PERIOD_US / 1000,
+			       e);
 	if (r == 0)
 		r = v1_set_one(c, CGROUP_PIDS, name, "pids.max", l->pids, e);
-	/* The sandbox writes "0" into its own tasks files: another process's pid written from here waits 9-17 ms for an RCU
-	 * grace period after an idle moment. */
+	/* The sandbox writes "0" into its own tasks files: another process's pid written from here waits 9-17 ms for an
+	 * RCU grace period after an idle moment. */
 	snprintf(tasks, sizeof tasks, "%s/tasks", name);
 	for (unsigned i = 0; i < c->count && r == 0; i++) {
 		int fd = openat(c->root[i], tasks, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | c->create, 0600);

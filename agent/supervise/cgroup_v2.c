@@ -16,13 +16,15 @@ int cgroup_v2_delegate(struct cgroup *c, struct err *e)
 	int r = cgroup_write(c, c->mount[0], "cgroup.subtree_control", "+memory +cpu +pids");
 
 	if (r == -EBUSY)
-		return err_set(e, EBUSY,
-			       "cannot enable the cgroup controllers: the root of the cgroup tree holds processes (inside a "
-			       "container its manager must move them into a group of their own first)");
+		return err_set(
+			e, EBUSY,
+			"cannot enable the cgroup controllers: the root of the cgroup tree holds processes (inside a "
+			"container its manager must move them into a group of their own first)");
 	return r < 0 ? err_set(e, -r, "cannot enable the cgroup controllers: %s", strerror(-r)) : 0;
 }
 
-static int v2_set(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds, struct err *e)
+static int v2_set(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds,
+		  struct err *e)
 {
 	OWN_FD int dir = openat(c->root[0], name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	char cpu[48];
@@ -45,7 +47,8 @@ static int v2_set(struct cgroup *c, const char *name, const struct cgroup_limits
 	}
 	if (r == 0) {
 		what = "cpu.max";
-		snprintf(cpu, sizeof cpu, "%" PRIu64 " %u", (uint64_t)l->cpu * CGROUP_CPU_PERIOD_US / 1000, CGROUP_CPU_PERIOD_US);
+		snprintf(cpu, sizeof cpu, "%" PRIu64 " %u", (uint64_t)l->cpu * CGROUP_CPU_PERIOD_US / 1000,
+			 CGROUP_CPU_PERIOD_US);
 		r = cgroup_write(c, dir, what, cpu);
 	}
 	if (r == 0) {

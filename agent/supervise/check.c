@@ -44,8 +44,8 @@ const char *supervise_verdict_name(enum supervise_verdict v)
 	return (unsigned)v < SUPERVISE_VERDICT_COUNT ? names[v] : "unknown";
 }
 
-__attribute__((format(printf, 4, 5))) static void say(struct check *c, enum supervise_verdict v, const char *what, const char *fmt,
-						      ...)
+__attribute__((format(printf, 4, 5))) static void say(struct check *c, enum supervise_verdict v, const char *what,
+						      const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -65,12 +65,14 @@ static void check_root(struct check *c)
 	if (geteuid() == 0)
 		say(c, SUPERVISE_OK, "user", "runs as root");
 	else
-		say(c, SUPERVISE_FAIL, "user", "must be started as root: only the supervisor keeps the privilege, everything else drops it");
+		say(c, SUPERVISE_FAIL, "user",
+		    "must be started as root: only the supervisor keeps the privilege, everything else drops it");
 	uname(&u);
 	if (sscanf(u.release, "%u.%u", &major, &minor) == 2 && (major > 5 || (major == 5 && minor >= 12)))
 		say(c, SUPERVISE_OK, "kernel", "Linux %s", u.release);
 	else
-		say(c, SUPERVISE_FAIL, "kernel", "Linux %s is too old: 5.12 or later is needed (idmapped mounts)", u.release);
+		say(c, SUPERVISE_FAIL, "kernel", "Linux %s is too old: 5.12 or later is needed (idmapped mounts)",
+		    u.release);
 }
 
 static void check_calls(struct check *c)
@@ -79,10 +81,10 @@ static void check_calls(struct check *c)
 		long number;
 		const char *name, *since;
 	} calls[] = {
-	    {SYS_pidfd_open, "pidfd_open", "5.3"},   {SYS_clone3, "clone3", "5.3"},
-	    {SYS_pidfd_getfd, "pidfd_getfd", "5.6"}, {SYS_openat2, "openat2", "5.6"},
-	    {SYS_close_range, "close_range", "5.9"}, {SYS_mount_setattr, "mount_setattr", "5.12"},
-	    {SYS_open_tree, "open_tree", "5.2"},     {SYS_fsopen, "fsopen", "5.2"},
+		{SYS_pidfd_open, "pidfd_open", "5.3"},	 {SYS_clone3, "clone3", "5.3"},
+		{SYS_pidfd_getfd, "pidfd_getfd", "5.6"}, {SYS_openat2, "openat2", "5.6"},
+		{SYS_close_range, "close_range", "5.9"}, {SYS_mount_setattr, "mount_setattr", "5.12"},
+		{SYS_open_tree, "open_tree", "5.2"},	 {SYS_fsopen, "fsopen", "5.2"},
 	};
 	bool all = true;
 
@@ -91,7 +93,8 @@ static void check_calls(struct check *c)
 		if (syscall(calls[i].number, -1, -1, -1, -1, -1) >= 0 || errno != ENOSYS)
 			continue;
 		all = false;
-		say(c, SUPERVISE_FAIL, "system calls", "%s(2) is missing (Linux %s): update the kernel, or lift the filter of the container around us",
+		say(c, SUPERVISE_FAIL, "system calls",
+		    "%s(2) is missing (Linux %s): update the kernel, or lift the filter of the container around us",
 		    calls[i].name, calls[i].since);
 	}
 	if (all)
@@ -146,13 +149,14 @@ static int try_nft(void)
 	if (!ctx)
 		return 1;
 	nft_ctx_buffer_error(ctx);
-	r = nft_run_cmd_from_buffer(ctx, "table inet tulou_check {\n"
-					 "set s { type devgroup . devgroup; }\n"
-					 "chain p { type filter hook prerouting priority mangle; fib saddr . iif oif missing drop; }\n"
-					 "chain f { type filter hook forward priority filter; ct state established accept;\n"
-					 "iifgroup . oifgroup @s accept; tcp flags syn tcp option maxseg size set rt mtu; }\n"
-					 "chain n { type nat hook postrouting priority srcnat; masquerade; }\n"
-					 "}\n");
+	r = nft_run_cmd_from_buffer(
+		ctx, "table inet tulou_check {\n"
+		     "set s { type devgroup . devgroup; }\n"
+		     "chain p { type filter hook prerouting priority mangle; fib saddr . iif oif missing drop; }\n"
+		     "chain f { type filter hook forward priority filter; ct state established accept;\n"
+		     "iifgroup . oifgroup @s accept; tcp flags syn tcp option maxseg size set rt mtu; }\n"
+		     "chain n { type nat hook postrouting priority srcnat; masquerade; }\n"
+		     "}\n");
 	nft_ctx_free(ctx);
 	return r != 0;
 }
@@ -171,14 +175,17 @@ static int try_veth(void)
 
 static void check_features(struct check *c)
 {
-	int r = in_namespaces(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP,
+	int r = in_namespaces(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |
+				      CLONE_NEWCGROUP,
 			      try_nothing);
 
 	if (r == 0)
-		say(c, SUPERVISE_OK, "namespaces", "user, pid, mount, network, ipc, uts and cgroup namespaces can be made");
+		say(c, SUPERVISE_OK, "namespaces",
+		    "user, pid, mount, network, ipc, uts and cgroup namespaces can be made");
 	else
 		say(c, SUPERVISE_FAIL, "namespaces",
-		    "cannot be made: check user.max_user_namespaces and kernel.unprivileged_userns_clone (sysctl), and any container around us");
+		    "cannot be made: check user.max_user_namespaces and kernel.unprivileged_userns_clone (sysctl), and "
+		    "any container around us");
 	if (geteuid() != 0)
 		return;
 	if (try_overlay() == 0)
@@ -189,15 +196,18 @@ static void check_features(struct check *c)
 		say(c, SUPERVISE_OK, "nftables", "tables, sets, fib, conntrack and masquerading work");
 	else
 		say(c, SUPERVISE_FAIL, "nftables",
-		    "the rules cannot be loaded: the kernel needs nf_tables, nft_fib_inet, nft_ct, nft_masq (modprobe nf_tables)");
+		    "the rules cannot be loaded: the kernel needs nf_tables, nft_fib_inet, nft_ct, nft_masq (modprobe "
+		    "nf_tables)");
 	if (in_namespaces(CLONE_NEWNET, try_veth) == 0)
 		say(c, SUPERVISE_OK, "network", "pairs of virtual interfaces can be made");
 	else
 		say(c, SUPERVISE_FAIL, "network", "the kernel cannot make a pair of virtual interfaces: modprobe veth");
 	if (access("/proc/sys/net/ipv4/ip_forward", W_OK) == 0)
-		say(c, SUPERVISE_OK, "forwarding", "net.ipv4.ip_forward can be switched on (it is restored when the node stops)");
+		say(c, SUPERVISE_OK, "forwarding",
+		    "net.ipv4.ip_forward can be switched on (it is restored when the node stops)");
 	else
-		say(c, SUPERVISE_FAIL, "forwarding", "net.ipv4.ip_forward cannot be written: mount /proc/sys read-write, or set it to 1");
+		say(c, SUPERVISE_FAIL, "forwarding",
+		    "net.ipv4.ip_forward cannot be written: mount /proc/sys read-write, or set it to 1");
 }
 
 static void check_users(struct check *c)
@@ -209,7 +219,8 @@ static void check_users(struct check *c)
 		char what[64];
 		snprintf(what, sizeof what, "user %s", users[i]);
 		if (!pw)
-			say(c, SUPERVISE_FAIL, what, "does not exist: run deploy/bootstrap, or useradd --system --no-create-home %s", users[i]);
+			say(c, SUPERVISE_FAIL, what,
+			    "does not exist: run deploy/bootstrap, or useradd --system --no-create-home %s", users[i]);
 		else if (pw->pw_uid == 0)
 			say(c, SUPERVISE_FAIL, what, "is root: give that role a user of its own");
 		else
@@ -227,7 +238,8 @@ static void check_programs(struct check *c)
 		if (access(path, R_OK) == 0)
 			say(c, SUPERVISE_OK, names[i], "%s", path);
 		else
-			say(c, SUPERVISE_FAIL, names[i], "not found in %s: build it with make, it belongs beside tuloud", c->program_dir);
+			say(c, SUPERVISE_FAIL, names[i],
+			    "not found in %s: build it with make, it belongs beside tuloud", c->program_dir);
 	}
 }
 
@@ -258,11 +270,13 @@ static void check_folders(struct check *c)
 	if (v.f_flag & ST_RDONLY)
 		say(c, SUPERVISE_FAIL, "data folder", "%s is read-only: set node.data", path);
 	else if (free_mib < 2048)
-		say(c, SUPERVISE_WARN, "data folder", "%s has only %ju MiB free: releases and repositories live there", path, (uintmax_t)free_mib);
+		say(c, SUPERVISE_WARN, "data folder", "%s has only %ju MiB free: releases and repositories live there",
+		    path, (uintmax_t)free_mib);
 	else
 		say(c, SUPERVISE_OK, "data folder", "%s, %ju MiB free", c->settings->data, (uintmax_t)free_mib);
 	if (v.f_favail && v.f_favail < 200000)
-		say(c, SUPERVISE_WARN, "data folder", "%s has only %ju inodes free: one node_modules takes 60,000", path, (uintmax_t)v.f_favail);
+		say(c, SUPERVISE_WARN, "data folder", "%s has only %ju inodes free: one node_modules takes 60,000",
+		    path, (uintmax_t)v.f_favail);
 	nearest(c->settings->runtime, path, sizeof path);
 	if (statvfs(path, &v) < 0 || (v.f_flag & ST_RDONLY))
 		say(c, SUPERVISE_FAIL, "runtime folder", "%s cannot be written: set node.runtime", path);
@@ -285,14 +299,20 @@ static void check_limits(struct check *c)
 		uint64_t least;
 		const char *why;
 	} limits[] = {
-	    {"fs.inotify.max_user_instances", "/proc/sys/fs/inotify/max_user_instances", 128, "file watchers of one user"},
-	    {"kernel.keys.maxkeys", "/proc/sys/kernel/keys/maxkeys", 200, "keys of one user"},
-	    {"net.ipv4.neigh.default.gc_thresh3", "/proc/sys/net/ipv4/neigh/default/gc_thresh3", 1024, "neighbour entries"},
-	    {"kernel.pid_max", "/proc/sys/kernel/pid_max", CHECK_INSTANCES * 64, "processes and threads on the host"},
-	    {"fs.file-max", "/proc/sys/fs/file-max", CHECK_INSTANCES * 200, "open files on the host"},
-	    {"user.max_net_namespaces", "/proc/sys/user/max_net_namespaces", CHECK_INSTANCES * 2, "network namespaces"},
-	    {"user.max_mnt_namespaces", "/proc/sys/user/max_mnt_namespaces", CHECK_INSTANCES * 2, "mount namespaces"},
-	    {"net.netfilter.nf_conntrack_max", "/proc/sys/net/netfilter/nf_conntrack_max", 65536, "connections to and from instances"},
+		{"fs.inotify.max_user_instances", "/proc/sys/fs/inotify/max_user_instances", 128,
+		 "file watchers of one user"},
+		{"kernel.keys.maxkeys", "/proc/sys/kernel/keys/maxkeys", 200, "keys of one user"},
+		{"net.ipv4.neigh.default.gc_thresh3", "/proc/sys/net/ipv4/neigh/default/gc_thresh3", 1024,
+		 "neighbour entries"},
+		{"kernel.pid_max", "/proc/sys/kernel/pid_max", CHECK_INSTANCES * 64,
+		 "processes and threads on the host"},
+		{"fs.file-max", "/proc/sys/fs/file-max", CHECK_INSTANCES * 200, "open files on the host"},
+		{"user.max_net_namespaces", "/proc/sys/user/max_net_namespaces", CHECK_INSTANCES * 2,
+		 "network namespaces"},
+		{"user.max_mnt_namespaces", "/proc/sys/user/max_mnt_namespaces", CHECK_INSTANCES * 2,
+		 "mount namespaces"},
+		{"net.netfilter.nf_conntrack_max", "/proc/sys/net/netfilter/nf_conntrack_max", 65536,
+		 "connections to and from instances"},
 	};
 	struct rlimit rl;
 
@@ -301,14 +321,16 @@ static void check_limits(struct check *c)
 		if (v == UINT64_MAX)
 			continue; /* this kernel has no such limit, or not yet */
 		if (v < limits[i].least)
-			say(c, SUPERVISE_WARN, limits[i].name, "is %ju (%s): %u apps may need %ju; sysctl -w %s=%ju", (uintmax_t)v, limits[i].why,
-			    CHECK_INSTANCES, (uintmax_t)limits[i].least, limits[i].name, (uintmax_t)limits[i].least);
+			say(c, SUPERVISE_WARN, limits[i].name, "is %ju (%s): %u apps may need %ju; sysctl -w %s=%ju",
+			    (uintmax_t)v, limits[i].why, CHECK_INSTANCES, (uintmax_t)limits[i].least, limits[i].name,
+			    (uintmax_t)limits[i].least);
 		else
 			say(c, SUPERVISE_OK, limits[i].name, "%ju", (uintmax_t)v);
 	}
 	getrlimit(RLIMIT_NOFILE, &rl);
 	if (rl.rlim_max < LIMIT_INSTANCES * 3)
-		say(c, SUPERVISE_WARN, "RLIMIT_NOFILE", "is %ju: the node runs at most about %ju instances; set LimitNOFILE=65536 in the unit",
+		say(c, SUPERVISE_WARN, "RLIMIT_NOFILE",
+		    "is %ju: the node runs at most about %ju instances; set LimitNOFILE=65536 in the unit",
 		    (uintmax_t)rl.rlim_max, (uintmax_t)rl.rlim_max / 3);
 	else
 		say(c, SUPERVISE_OK, "RLIMIT_NOFILE", "%ju", (uintmax_t)rl.rlim_max);
@@ -329,13 +351,15 @@ static void check_resolver(struct check *c)
 		say(c, SUPERVISE_OK, "resolver", "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
 	else
 		say(c, SUPERVISE_WARN, "resolver",
-		    "/etc/resolv.conf names no IPv4 name server but perhaps one on loopback, which apps and builds cannot reach: they will not "
+		    "/etc/resolv.conf names no IPv4 name server but perhaps one on loopback, which apps and builds "
+		    "cannot reach: they will not "
 		    "resolve names");
 	net_done(&n);
 }
 
 unsigned supervise_check(const struct settings *settings, const char *program_dir,
-			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text), void *arg)
+			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
+			 void *arg)
 {
 	struct check c = {settings, program_dir, report, arg, 0};
 

@@ -16,11 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define KILL_AGAIN_US 1000000   /* SIGKILL is repeated this often: a task may sit in an uninterruptible call */
-#define EMPTY_FIRST_US 1000     /* the last task of a group leaves it a little after its parent saw it die */
+#define KILL_AGAIN_US 1000000 /* SIGKILL is repeated this often: a task may sit in an uninterruptible call */
+#define EMPTY_FIRST_US 1000   /* the last task of a group leaves it a little after its parent saw it die */
 #define EMPTY_LONGEST_US 1000000
-#define BUILDER_PATIENCE 6u     /* tries, about 60 ms: a builder that failed takes back what it made, then ends */
-#define EMPTY_GIVE_UP 60u       /* tries; about a minute.  A group that cannot be removed is swept at the next start */
+#define BUILDER_PATIENCE 6u /* tries, about 60 ms: a builder that failed takes back what it made, then ends */
+#define EMPTY_GIVE_UP 60u   /* tries; about a minute.  A group that cannot be removed is swept at the next start */
 
 const char *instance_state_name(enum instance_state st)
 {
@@ -32,20 +32,21 @@ const char *instance_state_name(enum instance_state st)
 
 /* What control is told in each state. */
 static const enum msg_state shown[INSTANCE_STATE_COUNT] = {
-    [INSTANCE_QUEUED] = MSG_STATE_STARTING,   [INSTANCE_BUILDING] = MSG_STATE_STARTING, [INSTANCE_RUNNING] = MSG_STATE_RUNNING,
-    [INSTANCE_STOPPING] = MSG_STATE_STOPPING, [INSTANCE_KILLING] = MSG_STATE_STOPPING,  [INSTANCE_EMPTYING] = MSG_STATE_STOPPING,
-    [INSTANCE_EXITED] = MSG_STATE_EXITED,
+	[INSTANCE_QUEUED] = MSG_STATE_STARTING,	 [INSTANCE_BUILDING] = MSG_STATE_STARTING,
+	[INSTANCE_RUNNING] = MSG_STATE_RUNNING,	 [INSTANCE_STOPPING] = MSG_STATE_STOPPING,
+	[INSTANCE_KILLING] = MSG_STATE_STOPPING, [INSTANCE_EMPTYING] = MSG_STATE_STOPPING,
+	[INSTANCE_EXITED] = MSG_STATE_EXITED,
 };
 
 #define TO(st) (1u << INSTANCE_##st)
 static const unsigned allowed[INSTANCE_STATE_COUNT] = {
-    [INSTANCE_QUEUED] = TO(BUILDING) | TO(EMPTYING),
-    [INSTANCE_BUILDING] = TO(RUNNING) | TO(KILLING) | TO(EMPTYING),
-    [INSTANCE_RUNNING] = TO(STOPPING) | TO(KILLING) | TO(EMPTYING),
-    [INSTANCE_STOPPING] = TO(KILLING) | TO(EMPTYING),
-    [INSTANCE_KILLING] = TO(EMPTYING),
-    [INSTANCE_EMPTYING] = TO(EXITED),
-    [INSTANCE_EXITED] = 0,
+	[INSTANCE_QUEUED] = TO(BUILDING) | TO(EMPTYING),
+	[INSTANCE_BUILDING] = TO(RUNNING) | TO(KILLING) | TO(EMPTYING),
+	[INSTANCE_RUNNING] = TO(STOPPING) | TO(KILLING) | TO(EMPTYING),
+	[INSTANCE_STOPPING] = TO(KILLING) | TO(EMPTYING),
+	[INSTANCE_KILLING] = TO(EMPTYING),
+	[INSTANCE_EMPTYING] = TO(EXITED),
+	[INSTANCE_EXITED] = 0,
 };
 
 void instance_tell(const struct instance *in)
@@ -160,13 +161,15 @@ static void find_exit(struct instance *in)
 	} else if (in->ours && in->wait_status != -1) {
 		/* PID 1 itself was killed from outside, or could not write its status. */
 		m->exit = WIFSIGNALED(in->wait_status) ? MSG_EXIT_SIGNAL : MSG_EXIT_CODE;
-		m->exit_code = WIFSIGNALED(in->wait_status) ? 128 + WTERMSIG(in->wait_status) : WEXITSTATUS(in->wait_status);
+		m->exit_code =
+			WIFSIGNALED(in->wait_status) ? 128 + WTERMSIG(in->wait_status) : WEXITSTATUS(in->wait_status);
 	} else {
 		m->exit = MSG_EXIT_LOST;
 		m->exit_code = 0;
 	}
 	if (sample.oom_kills && m->exit != MSG_EXIT_LAUNCH)
-		snprintf(m->text, sizeof m->text, "the kernel killed %u of its processes at the memory limit of %" PRIu64 " MiB",
+		snprintf(m->text, sizeof m->text,
+			 "the kernel killed %u of its processes at the memory limit of %" PRIu64 " MiB",
 			 sample.oom_kills, m->memory_limit >> 20);
 }
 
@@ -178,7 +181,8 @@ static void finish(struct instance *in)
 
 	loop_timer_stop(&in->deadline);
 	if (in->rec.link[0] && in->failed)
-		net_link_delete(in->rec.link); /* of a pair made by a builder that was killed; else it went with its namespace */
+		net_link_delete(in->rec.link); /* of a pair made by a builder that was killed; else it went with its
+						  namespace */
 	if (in->pooled)
 		pool_release(&s->net.pool, m->address, clock_mono_us());
 	if (m->kind == MSG_KIND_STORE) {
@@ -199,8 +203,8 @@ static void finish(struct instance *in)
 	supervise_turn(s);
 }
 
-/* A builder that died before it could name PID 1 leaves us a child whose number we do not know, in the builder's process
- * group, which cannot be reused while that child is in it.  True when there is none (any more). */
+/* A builder that died before it could name PID 1 leaves us a child whose number we do not know, in the builder's
+ * process group, which cannot be reused while that child is in it.  True when there is none (any more). */
 static bool reap_unknown(struct instance *in)
 {
 	pid_t r = 0;
@@ -238,7 +242,8 @@ static void empty(struct instance *in)
 	finish(in);
 }
 
-/* --- actions ------------------------------------------------------------------------------------------------------- */
+/* --- actions -------------------------------------------------------------------------------------------------------
+ */
 
 static void act_none(struct instance *in)
 {
@@ -344,7 +349,8 @@ static void act_empty(struct instance *in)
 
 typedef void action_fn(struct instance *in);
 
-/* Rows in the order of enum instance_event:        STOP        EXEC      FAILED    BUILDER   GONE      TIMER      DEADLINE */
+/* clang-format off */
+/* In the order of enum instance_event: STOP        EXEC      FAILED    BUILDER   GONE      TIMER      DEADLINE */
 static action_fn *const actions[INSTANCE_STATE_COUNT][INSTANCE_EVENT_COUNT] = {
     [INSTANCE_QUEUED] =   {act_cancel, act_none, act_none, act_none, act_none, act_none, act_none},
     [INSTANCE_BUILDING] = {act_none,   act_run,  act_fail, act_fail, act_none, act_late, act_none},
@@ -354,6 +360,7 @@ static action_fn *const actions[INSTANCE_STATE_COUNT][INSTANCE_EVENT_COUNT] = {
     [INSTANCE_EMPTYING] = {act_none,   act_none, act_none, act_empty, act_none, act_empty, act_none},
     [INSTANCE_EXITED] =   {act_none,   act_none, act_none, act_none, act_none, act_none, act_none},
 };
+/* clang-format on */
 
 void instance_event(struct instance *in, enum instance_event ev)
 {

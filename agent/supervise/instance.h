@@ -17,8 +17,8 @@
  *                       | reported, recorded
  *                    EXITED --- forget ---> (freed)
  *
- * SIGKILL to PID 1 ends its whole pid namespace (pid_namespaces(7)); the kernel reaps everything in it before the pidfd of
- * PID 1 becomes readable.  Removing the cgroup is the fence: whatever has not joined by then never can. */
+ * SIGKILL to PID 1 ends its whole pid namespace (pid_namespaces(7)); the kernel reaps everything in it before the pidfd
+ * of PID 1 becomes readable.  Removing the cgroup is the fence: whatever has not joined by then never can. */
 #ifndef TULOU_AGENT_SUPERVISE_INSTANCE_H
 #define TULOU_AGENT_SUPERVISE_INSTANCE_H
 
@@ -63,23 +63,23 @@ struct instance_order {
 };
 
 struct instance {
-	struct supervise *s;          /* borrowed */
-	struct record rec;            /* rec.m is what control is told */
+	struct supervise *s; /* borrowed */
+	struct record rec;   /* rec.m is what control is told */
 	enum instance_state state;
 	struct instance_order *order; /* owned; NULL once spawned or adopted */
-	int64_t received_us;          /* monotonic */
-	int64_t stop_us;              /* monotonic: SIGKILL is due then; 0 = no stop was asked for */
-	uint32_t grace_ms;            /* of the last stop request */
-	uint32_t deadline_ms;         /* of the launch, 0 = none; counts from the exec */
-	unsigned tries;               /* of the state's timer */
-	int pidfd;                    /* owned: PID 1; -1 before it is known */
-	int builder_fd, report;       /* owned; -1 = none */
-	pid_t builder;                /* 0 = none, or reaped */
-	pid_t group;                  /* the builder's process group, also after it is gone; 0 = none */
-	int wait_status;              /* waitpid(2)'s of PID 1, -1 when it is not our child or lives */
-	bool ours;                    /* PID 1 is our child: we reap it */
-	bool gone;                    /* PID 1 ended */
-	bool pooled;                  /* its address is to be given back: false for one of a pool configured before */
+	int64_t received_us;	      /* monotonic */
+	int64_t stop_us;	      /* monotonic: SIGKILL is due then; 0 = no stop was asked for */
+	uint32_t grace_ms;	      /* of the last stop request */
+	uint32_t deadline_ms;	      /* of the launch, 0 = none; counts from the exec */
+	unsigned tries;		      /* of the state's timer */
+	int pidfd;		      /* owned: PID 1; -1 before it is known */
+	int builder_fd, report;	      /* owned; -1 = none */
+	pid_t builder;		      /* 0 = none, or reaped */
+	pid_t group;		      /* the builder's process group, also after it is gone; 0 = none */
+	int wait_status;	      /* waitpid(2)'s of PID 1, -1 when it is not our child or lives */
+	bool ours;		      /* PID 1 is our child: we reap it */
+	bool gone;		      /* PID 1 ended */
+	bool pooled;		      /* its address is to be given back: false for one of a pool configured before */
 	bool killed, deadline_hit, failed;
 	struct loop_io pid_io, builder_io, report_io;
 	struct loop_timer timer, deadline;
@@ -95,20 +95,20 @@ struct supervise {
 	struct loop *loop; /* borrowed */
 	struct settings settings;
 	struct supervise_ops ops;
-	struct cgroup *cgroup;   /* owned */
+	struct cgroup *cgroup; /* owned */
 	struct net net;
 	struct launch_programs programs;
 	struct tree tree;
-	int instances_dir;       /* owned: <runtime>/instances, locked: one supervisor per runtime directory */
-	int stack;               /* owned, O_PATH: the current root skeleton */
+	int instances_dir; /* owned: <runtime>/instances, locked: one supervisor per runtime directory */
+	int stack;	   /* owned, O_PATH: the current root skeleton */
 	char stack_name[STACK_NAME];
 	char boot[RECORD_BOOT];
-	struct map *by_id;       /* owned: instance id -> struct instance */
+	struct map *by_id; /* owned: instance id -> struct instance */
 	struct instance_list living, exited, queue;
 	size_t living_count, exited_count, queue_count, building;
-	bool stopping;           /* supervise_stop_all() was called */
-	bool quiet;              /* adopting: nobody is told anything yet */
-	bool turning;            /* inside supervise_turn() */
+	bool stopping; /* supervise_stop_all() was called */
+	bool quiet;    /* adopting: nobody is told anything yet */
+	bool turning;  /* inside supervise_turn() */
 	void (*on_all_stopped)(void *arg);
 	void *on_all_stopped_arg;
 	struct loop_timer usage_timer, stopped_timer;
@@ -119,7 +119,8 @@ struct supervise {
 uint32_t instance_uid_base(const struct supervise *s, uint32_t slot);
 
 /* A new instance for a checked launch, in QUEUED; takes duplicates of the descriptors.  NULL with e set. */
-struct instance *instance_new(struct supervise *s, const struct msg_launch *m, int blob, const int *stdio, struct err *e);
+struct instance *instance_new(struct supervise *s, const struct msg_launch *m, int blob, const int *stdio,
+			      struct err *e);
 /* One from a record, in the state that fits: its PID 1 lives, is half made, or has ended. */
 struct instance *instance_adopt(struct supervise *s, const struct record *rec);
 /* Unregisters and frees at the end of the turn; touches neither the process nor the disk. */

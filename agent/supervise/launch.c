@@ -70,7 +70,7 @@ struct spawn {
 	int null;
 	int fds[LAUNCH_FDS_MAX]; /* become LAUNCH_FD_SPEC and up */
 	int count;
-	int error;               /* out: errno of the failed step */
+	int error; /* out: errno of the failed step */
 };
 
 /* The child between clone and exec.  It shares our memory and we wait (CLONE_VM | CLONE_VFORK), so it only makes system
@@ -112,11 +112,11 @@ fail:
 	_exit(127);
 }
 
-static void spawn_list(struct spawn *sp, const struct launch_programs *p, const struct launch *spec, const struct launch_fds *fds,
-		       int spec_fd, int report_fd)
+static void spawn_list(struct spawn *sp, const struct launch_programs *p, const struct launch *spec,
+		       const struct launch_fds *fds, int spec_fd, int report_fd)
 {
-	const int fixed[] = {spec_fd,	report_fd,  fds->status, fds->blob, p->seccomp, p->unpack,
-			     fds->stack, fds->tree, fds->out,	 fds->out_read};
+	const int fixed[] = {spec_fd,	report_fd,  fds->status, fds->blob, p->seccomp,
+			     p->unpack, fds->stack, fds->tree,	 fds->out,  fds->out_read};
 
 	static_assert(ARRAY_LEN(fixed) == LAUNCH_FD_CGROUP - LAUNCH_FD_SPEC, "one for each of enum launch_fd");
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
@@ -127,8 +127,8 @@ static void spawn_list(struct spawn *sp, const struct launch_programs *p, const 
 		sp->fds[sp->count++] = fds->stdio[i] < 0 ? p->null : fds->stdio[i];
 }
 
-pid_t launch_spawn(const struct launch_programs *p, const struct launch *spec, const struct launch_fds *fds, int *report,
-		   int *pidfd, struct err *e)
+pid_t launch_spawn(const struct launch_programs *p, const struct launch *spec, const struct launch_fds *fds,
+		   int *report, int *pidfd, struct err *e)
 {
 	static char stack[65536] __attribute__((aligned(16)));
 	OWN_FD int spec_fd = -1, ours = -1, theirs = -1;
@@ -160,7 +160,8 @@ pid_t launch_spawn(const struct launch_programs *p, const struct launch *spec, c
 		return err_set(e, r, "cannot start tulou-sandbox: %s", strerror(r));
 	*pidfd = fd;
 	*report = TAKE_FD(ours);
-	/* A child that failed before exec is gone already; it ends without a report, which the caller must cope with anyway. */
+	/* A child that failed before exec is gone already; it ends without a report, which the caller must cope with
+	 * anyway. */
 	if (sp.error)
 		err_set(e, sp.error, "cannot execute tulou-sandbox: %s", strerror(sp.error));
 	return pid;

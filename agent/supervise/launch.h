@@ -31,10 +31,11 @@ struct launch_fds {
 	int stdio[LAUNCH_STDIO_MAX];
 };
 
-/* Executes tulou-sandbox with spec (whose counts say how many cgroups and stdio there are).  On success *report is our end
- * of the report socket (non-blocking) and *pidfd the builder's, both owned by the caller; returns its pid, which the
- * caller reaps.  The builder leads a session and process group of its own; PID 1 joins that group and becomes our child. */
-pid_t launch_spawn(const struct launch_programs *p, const struct launch *spec, const struct launch_fds *fds, int *report,
-		   int *pidfd, struct err *e);
+/* Executes tulou-sandbox with spec (whose counts say how many cgroups and stdio there are).  On success *report is our
+ * end of the report socket (non-blocking) and *pidfd the builder's, both owned by the caller; returns its pid, which
+ * the caller reaps.  The builder leads a session and process group of its own; PID 1 joins that group and becomes our
+ * child. */
+pid_t launch_spawn(const struct launch_programs *p, const struct launch *spec, const struct launch_fds *fds,
+		   int *report, int *pidfd, struct err *e);
 
 #endif

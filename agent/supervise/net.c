@@ -106,15 +106,16 @@ static int net_on_link(const struct net *n, struct buf *out)
 		return -errno;
 	for (struct ifaddrs *i = list; i; i = i->ifa_next) {
 		uint32_t a, m;
-		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !i->ifa_netmask || (i->ifa_flags & IFF_LOOPBACK) ||
-		    strncmp(i->ifa_name, n->prefix, strlen(n->prefix)) == 0)
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !i->ifa_netmask ||
+		    (i->ifa_flags & IFF_LOOPBACK) || strncmp(i->ifa_name, n->prefix, strlen(n->prefix)) == 0)
 			continue;
 		a = ntohl(((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr.s_addr);
 		m = ntohl(((const struct sockaddr_in *)(const void *)i->ifa_netmask)->sin_addr.s_addr);
 		a &= m;
 		if (m == 0 || m == 0xffffffff)
 			continue;
-		buf_printf(out, ", %u.%u.%u.%u/%d", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255, __builtin_popcount(m));
+		buf_printf(out, ", %u.%u.%u.%u/%d", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255,
+			   __builtin_popcount(m));
 	}
 	freeifaddrs(list);
 	return out->failed;
@@ -130,11 +131,13 @@ int net_ruleset(const struct net *n, const struct settings *s, const char *on_li
 	buf_adds(out, "set resolvers { type ipv4_addr;");
 	for (unsigned i = 0; i < n->resolver_count; i++) {
 		uint32_t a = n->resolvers[i];
-		buf_printf(out, "%s%u.%u.%u.%u", i ? ", " : " elements = { ", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
+		buf_printf(out, "%s%u.%u.%u.%u", i ? ", " : " elements = { ", a >> 24, a >> 16 & 255, a >> 8 & 255,
+			   a & 255);
 	}
 	buf_adds(out, n->resolver_count ? " }; }\n" : " }\n");
 	/* The pool too: an address of it that nobody has would otherwise leave by the default route. */
-	buf_printf(out, "set closed { type ipv4_addr; flags interval; auto-merge; elements = { %s, %u.%u.%u.%u/%u%s }; }\n",
+	buf_printf(out,
+		   "set closed { type ipv4_addr; flags interval; auto-merge; elements = { %s, %u.%u.%u.%u/%u%s }; }\n",
 		   net_closed, s->pool_net >> 24, s->pool_net >> 16 & 255, s->pool_net >> 8 & 255, s->pool_net & 255,
 		   s->pool_prefix, on_link);
 	buf_adds(out, "set tenants { type devgroup . devgroup;");
@@ -185,8 +188,9 @@ int net_ruleset(const struct net *n, const struct settings *s, const char *on_li
 		   "}\n"
 		   "chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n",
 		   p, p, p, p);
-	buf_printf(out, "ip saddr %u.%u.%u.%u/%u oifname != \"lo\" oifname != \"%s*\" masquerade\n}\n}\n", s->pool_net >> 24, s->pool_net >> 16 & 255,
-		   s->pool_net >> 8 & 255, s->pool_net & 255, s->pool_prefix, p);
+	buf_printf(out, "ip saddr %u.%u.%u.%u/%u oifname != \"lo\" oifname != \"%s*\" masquerade\n}\n}\n",
+		   s->pool_net >> 24, s->pool_net >> 16 & 255, s->pool_net >> 8 & 255, s->pool_net & 255,
+		   s->pool_prefix, p);
 	return out->failed;
 }
 
@@ -268,8 +272,8 @@ static int net_request(const void *request, size_t size)
 	return ack.e.error;
 }
 
-/* Adds or removes the host's own address, a /32 on lo: a source for the proxies' connections that never changes and tells
- * an instance nothing about the host. */
+/* Adds or removes the host's own address, a /32 on lo: a source for the proxies' connections that never changes and
+ * tells an instance nothing about the host. */
 static int net_own_address(const struct net *n, bool add)
 {
 	struct {
@@ -278,12 +282,15 @@ static int net_own_address(const struct net *n, bool add)
 		struct rtattr a;
 		uint32_t address;
 	} req = {
-	    .h = {.nlmsg_len = sizeof req,
-		  .nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR,
-		  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0)},
-	    .i = {.ifa_family = AF_INET, .ifa_prefixlen = 32, .ifa_scope = RT_SCOPE_UNIVERSE, .ifa_index = if_nametoindex("lo")},
-	    .a = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFA_LOCAL},
-	    .address = htonl(net_host_address(n)),
+		.h = {.nlmsg_len = sizeof req,
+		      .nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR,
+		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0)},
+		.i = {.ifa_family = AF_INET,
+		      .ifa_prefixlen = 32,
+		      .ifa_scope = RT_SCOPE_UNIVERSE,
+		      .ifa_index = if_nametoindex("lo")},
+		.a = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFA_LOCAL},
+		.address = htonl(net_host_address(n)),
 	};
 	int r = net_request(&req, sizeof req);
 
@@ -342,7 +349,8 @@ int net_tenant(struct net *n, uint32_t slot, struct err *e)
 
 	if (tenant_has(n, slot))
 		return 0;
-	snprintf(text, sizeof text, "add element inet %s tenants { %u . %u }\n", n->table, net_group(slot), net_group(slot));
+	snprintf(text, sizeof text, "add element inet %s tenants { %u . %u }\n", n->table, net_group(slot),
+		 net_group(slot));
 	r = net_nft(text, NULL, e);
 	if (r == 0)
 		net_tenant_note(n, slot);
@@ -352,7 +360,8 @@ int net_tenant(struct net *n, uint32_t slot, struct err *e)
 void net_link_name(struct net *n, uint32_t address, bool egress, char name[IFNAMSIZ])
 {
 	/* At most 4 + 1 + 6 + 2 of 15 characters: pools are /8 or smaller. */
-	snprintf(name, IFNAMSIZ, "%.4s%c%x%02x", n->prefix, egress ? 'p' : 'n', (address - n->pool.net) & 0xffffff, n->generation++);
+	snprintf(name, IFNAMSIZ, "%.4s%c%x%02x", n->prefix, egress ? 'p' : 'n', (address - n->pool.net) & 0xffffff,
+		 n->generation++);
 }
 
 int net_link_delete(const char *name)
@@ -363,8 +372,8 @@ int net_link_delete(const char *name)
 		struct rtattr a;
 		char name[IFNAMSIZ];
 	} req = {
-	    .h = {.nlmsg_len = sizeof req, .nlmsg_type = RTM_DELLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
-	    .a = {.rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME},
+		.h = {.nlmsg_len = sizeof req, .nlmsg_type = RTM_DELLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+		.a = {.rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME},
 	};
 	int r;
 
@@ -381,11 +390,11 @@ int net_probe(void)
 		struct rtattr info, kind;
 		char veth[4];
 	} req = {
-	    .h = {.nlmsg_len = sizeof req,
-		  .nlmsg_type = RTM_NEWLINK,
-		  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL},
-	    .info = {.rta_len = RTA_LENGTH(RTA_LENGTH(4)), .rta_type = IFLA_LINKINFO},
-	    .kind = {.rta_len = RTA_LENGTH(4), .rta_type = IFLA_INFO_KIND},
+		.h = {.nlmsg_len = sizeof req,
+		      .nlmsg_type = RTM_NEWLINK,
+		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL},
+		.info = {.rta_len = RTA_LENGTH(RTA_LENGTH(4)), .rta_type = IFLA_LINKINFO},
+		.kind = {.rta_len = RTA_LENGTH(4), .rta_type = IFLA_INFO_KIND},
 	};
 
 	memcpy(req.veth, "veth", 4);

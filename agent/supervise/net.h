@@ -4,8 +4,8 @@
  * Table inet tulou_<cgroup name>, one per node:
  *   prerouting   from our links only IPv4 whose source address lies behind that very link (no spoofing);
  *   input        from our links only replies to what the host began, and DNS to a resolver that is the host itself;
- *   forward      from our links: replies; the same tenant's instances (pairs of interface groups); DNS to the resolvers;
- *                then nothing private, link-local, multicast, of metadata services or of the host's own networks; then
+ *   forward      from our links: replies; the same tenant's instances (pairs of interface groups); DNS to the
+ * resolvers; then nothing private, link-local, multicast, of metadata services or of the host's own networks; then
  *                everything else, when the link's name says that its instance may.  To our links: replies only;
  *   postrouting  the pool leaves under the host's address. */
 #ifndef TULOU_AGENT_SUPERVISE_NET_H
@@ -24,12 +24,12 @@
 
 struct net {
 	struct pool pool;
-	char table[48];                        /* of nftables: "tulou_<cgroup name>" */
-	char prefix[8];                        /* of our links */
+	char table[48];			       /* of nftables: "tulou_<cgroup name>" */
+	char prefix[8];			       /* of our links */
 	uint32_t resolvers[NET_RESOLVERS_MAX]; /* IPv4, host byte order */
 	unsigned resolver_count;
-	uint8_t *tenants;                      /* owned bit set by slot: who has a pair in the table */
-	uint8_t generation;                    /* last part of a link's name: a name is free only when its old namespace is */
+	uint8_t *tenants;   /* owned bit set by slot: who has a pair in the table */
+	uint8_t generation; /* last part of a link's name: a name is free only when its old namespace is */
 };
 
 /* Reads the resolvers.  Changes nothing on the host.  0 or negative errno. */
@@ -37,8 +37,8 @@ int net_init(struct net *n, const struct settings *s, struct err *e);
 /* Frees memory; the host's state stays. */
 void net_done(struct net *n);
 
-/* Writes the table into nftables in one transaction, gives lo the host's address, switches forwarding on.  Tenants known to
- * n are in the table. */
+/* Writes the table into nftables in one transaction, gives lo the host's address, switches forwarding on.  Tenants
+ * known to n are in the table. */
 int net_setup(struct net *n, const struct settings *s, struct err *e);
 /* The transaction's text, for net_setup and its test; on_link are the host's own networks, as text. */
 int net_ruleset(const struct net *n, const struct settings *s, const char *on_link, struct buf *out);

@@ -1,7 +1,7 @@
 /* What outlives a supervisor: <runtime>/instances/<id>/{record,status}.  Layer agent, supervisor process.
  *
- * record is one struct, written by the supervisor in one write(2) of less than a page, which no signal can split; status is
- * written by the instance's PID 1 when it ends (agent/sandbox/launch.h). */
+ * record is one struct, written by the supervisor in one write(2) of less than a page, which no signal can split;
+ * status is written by the instance's PID 1 when it ends (agent/sandbox/launch.h). */
 #ifndef TULOU_AGENT_SUPERVISE_RECORD_H
 #define TULOU_AGENT_SUPERVISE_RECORD_H
 
@@ -18,17 +18,17 @@
 enum record_phase { RECORD_BUILDING, RECORD_RUNNING, RECORD_EXITED, RECORD_PHASE_COUNT };
 
 struct record {
-	uint32_t magic, size;  /* size of this struct: another version's record is not adopted */
-	uint32_t phase;        /* enum record_phase */
-	uint32_t output;       /* 1: PID 1 keeps the read end of the output pipe */
-	uint64_t start_time;   /* of PID 1, in clock ticks since boot (proc(5) stat, field 22): tells a reused pid */
+	uint32_t magic, size;	/* size of this struct: another version's record is not adopted */
+	uint32_t phase;		/* enum record_phase */
+	uint32_t output;	/* 1: PID 1 keeps the read end of the output pipe */
+	uint64_t start_time;	/* of PID 1, in clock ticks since boot (proc(5) stat, field 22): tells a reused pid */
 	uint64_t builder_start; /* the same of the builder */
-	int32_t builder;       /* its pid while BUILDING, 0 = not started */
+	int32_t builder;	/* its pid while BUILDING, 0 = not started */
 	int32_t pad;
-	int64_t deadline_us;   /* monotonic, 0 = none */
+	int64_t deadline_us; /* monotonic, 0 = none */
 	char boot[RECORD_BOOT];
-	char link[16];         /* host's end of the veth, "" = none */
-	char stack[24];        /* name of the root skeleton in use */
+	char link[16];	/* host's end of the veth, "" = none */
+	char stack[24]; /* name of the root skeleton in use */
 	struct msg_instance m;
 };
 
@@ -39,7 +39,8 @@ uint64_t record_start_time(pid_t pid);
 
 /* All take dir, the open directory <runtime>/instances. */
 
-/* Makes <id>/ and an empty status file, replacing what was there.  *status_fd is open for writing, owned by the caller. */
+/* Makes <id>/ and an empty status file, replacing what was there.  *status_fd is open for writing, owned by the caller.
+ */
 int record_make(int dir, uint64_t id, int *status_fd);
 int record_write(int dir, const struct record *r);
 /* 0, -ENOENT, or -EBADMSG when it is not a whole record of this version about instance id. */

@@ -45,7 +45,8 @@ static struct instance *instance_alloc(struct supervise *s, const struct record 
 	return in;
 }
 
-struct instance *instance_new(struct supervise *s, const struct msg_launch *m, int blob, const int *stdio, struct err *e)
+struct instance *instance_new(struct supervise *s, const struct msg_launch *m, int blob, const int *stdio,
+			      struct err *e)
 {
 	struct record rec = {.magic = RECORD_MAGIC, .size = sizeof rec, .phase = RECORD_BUILDING};
 	struct instance_order *o = calloc(1, sizeof *o);
@@ -53,8 +54,14 @@ struct instance *instance_new(struct supervise *s, const struct msg_launch *m, i
 	int error = 0;
 
 	rec.m = (struct msg_instance){
-	    .instance = m->instance, .tenant = m->tenant, .app = m->app, .object = m->object, .kind = m->kind,
-	    .state = MSG_STATE_STARTING, .slot = m->slot, .memory_limit = m->memory,
+		.instance = m->instance,
+		.tenant = m->tenant,
+		.app = m->app,
+		.object = m->object,
+		.kind = m->kind,
+		.state = MSG_STATE_STARTING,
+		.slot = m->slot,
+		.memory_limit = m->memory,
 	};
 	memcpy(rec.m.type, m->type, sizeof rec.m.type);
 	memcpy(rec.boot, s->boot, sizeof rec.boot);
@@ -99,7 +106,8 @@ void instance_log_open(const struct instance *in)
 	in->s->ops.on_log_open(in->s->ops.arg, &m, fd);
 }
 
-/* --- what the builder and PID 1 tell ------------------------------------------------------------------------------- */
+/* --- what the builder and PID 1 tell -------------------------------------------------------------------------------
+ */
 
 static void on_pid_gone(void *arg, short what)
 {
@@ -193,7 +201,8 @@ static void on_builder_gone(void *arg, short what)
 	supervise_turn(in->s);
 }
 
-/* --- a launch ------------------------------------------------------------------------------------------------------ */
+/* --- a launch ------------------------------------------------------------------------------------------------------
+ */
 
 static bool has_network(uint32_t kind)
 {
@@ -207,22 +216,24 @@ static void fill_spec(struct instance *in, struct launch *spec)
 	uint64_t inodes = m->disk / SPAWN_INODE_BYTES;
 
 	*spec = (struct launch){
-	    .instance = m->instance,
-	    .kind = m->kind,
-	    .uid_base = instance_uid_base(s, m->slot),
-	    .memory = m->memory,
-	    .disk = m->disk,
-	    .shm = m->memory / 2 < SPAWN_SHM_MAX ? m->memory / 2 : SPAWN_SHM_MAX,
-	    .inodes = inodes < SPAWN_INODES_MIN ? SPAWN_INODES_MIN : inodes > SPAWN_INODES_MAX ? SPAWN_INODES_MAX : (uint32_t)inodes,
-	    .nofile = m->nofile,
-	    .cgroup_v2 = cgroup_is_v2(s->cgroup),
-	    .stdio_count = m->stdio_count,
-	    .network = has_network(m->kind),
-	    .address = in->rec.m.address,
-	    .resolver_count = s->net.resolver_count,
-	    .link_group = net_group(m->slot),
-	    .port = has_network(m->kind) ? MSG_INSTANCE_PORT : 0,
-	    .host_address = net_host_address(&s->net),
+		.instance = m->instance,
+		.kind = m->kind,
+		.uid_base = instance_uid_base(s, m->slot),
+		.memory = m->memory,
+		.disk = m->disk,
+		.shm = m->memory / 2 < SPAWN_SHM_MAX ? m->memory / 2 : SPAWN_SHM_MAX,
+		.inodes = inodes < SPAWN_INODES_MIN   ? SPAWN_INODES_MIN
+			  : inodes > SPAWN_INODES_MAX ? SPAWN_INODES_MAX
+						      : (uint32_t)inodes,
+		.nofile = m->nofile,
+		.cgroup_v2 = cgroup_is_v2(s->cgroup),
+		.stdio_count = m->stdio_count,
+		.network = has_network(m->kind),
+		.address = in->rec.m.address,
+		.resolver_count = s->net.resolver_count,
+		.link_group = net_group(m->slot),
+		.port = has_network(m->kind) ? MSG_INSTANCE_PORT : 0,
+		.host_address = net_host_address(&s->net),
 	};
 	memcpy(spec->link, in->rec.link, sizeof spec->link);
 	snprintf(spec->hostname, sizeof spec->hostname, "%s", m->name);
@@ -358,7 +369,8 @@ void instance_spawn(struct instance *in)
 	instance_event(in, INSTANCE_ON_FAILED);
 }
 
-/* --- adoption ------------------------------------------------------------------------------------------------------ */
+/* --- adoption ------------------------------------------------------------------------------------------------------
+ */
 
 /* True when pid is our child, dead or alive: after an exec in place (same process, new program) the instances are. */
 static bool is_child(pid_t pid)
@@ -368,8 +380,8 @@ static bool is_child(pid_t pid)
 	return pid > 1 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-/* The builder of an earlier supervisor, if it is still that process: one of a launch that was cut off is killed, and one
- * that is our child is watched until it can be reaped. */
+/* The builder of an earlier supervisor, if it is still that process: one of a launch that was cut off is killed, and
+ * one that is our child is watched until it can be reaped. */
 static void adopt_builder(struct instance *in)
 {
 	const struct record *rec = &in->rec;
@@ -382,7 +394,8 @@ static void adopt_builder(struct instance *in)
 		return;
 	if (rec->phase == RECORD_BUILDING)
 		sys_pidfd_kill(fd, SIGKILL);
-	if (!is_child(rec->builder) || loop_io_start(in->s->loop, &in->builder_io, fd, EV_READ, on_builder_gone, in) < 0)
+	if (!is_child(rec->builder) ||
+	    loop_io_start(in->s->loop, &in->builder_io, fd, EV_READ, on_builder_gone, in) < 0)
 		return;
 	in->builder = in->group = rec->builder;
 	in->builder_fd = TAKE_FD(fd);

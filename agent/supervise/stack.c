@@ -19,19 +19,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STACK_FORMAT "1"              /* in the fingerprint: change it when this file makes something else */
+#define STACK_FORMAT "1"	      /* in the fingerprint: change it when this file makes something else */
 #define STACK_MANIFEST_MAX (4u << 20) /* bytes of names, sizes and times: 40,000 files */
 #define STACK_DEPTH 12u
-#define STACK_FILE_MAX (16ll << 20)   /* larger files in /etc are none that an app needs */
+#define STACK_FILE_MAX (16ll << 20) /* larger files in /etc are none that an app needs */
 
 static const struct {
 	const char *path;
 	mode_t mode;
 } stack_dirs[] = {
-    {"usr", 0755},  {"etc", 0755},    {"proc", 0555},       {"sys", 0555},     {"dev", 0755},	 {"tmp", 01777},
-    {"app", 0755},  {"repo", 0755},   {"out", 0755},        {"cache", 0755},   {"buildpacks", 0755}, {"run", 0755},
-    {"var", 0755},  {"var/tmp", 01777}, {"var/cache", 0755}, {"var/lib", 0755}, {"var/log", 0755}, {"home", 0755},
-    {"root", 0700}, {"mnt", 0755},    {"opt", 0755},        {"srv", 0755},     {"etc/ssl", 0755},
+	{"usr", 0755},	      {"etc", 0755},	 {"proc", 0555},    {"sys", 0555},	{"dev", 0755},
+	{"tmp", 01777},	      {"app", 0755},	 {"repo", 0755},    {"out", 0755},	{"cache", 0755},
+	{"buildpacks", 0755}, {"run", 0755},	 {"var", 0755},	    {"var/tmp", 01777}, {"var/cache", 0755},
+	{"var/lib", 0755},    {"var/log", 0755}, {"home", 0755},    {"root", 0700},	{"mnt", 0755},
+	{"opt", 0755},	      {"srv", 0755},	 {"etc/ssl", 0755},
 };
 
 /* Links of a merged /usr, taken over as the host has them. */
@@ -39,31 +40,31 @@ static const char *const stack_links[] = {"bin", "sbin", "lib", "lib64", "lib32"
 
 /* Patterns below /etc that runtimes read. */
 static const char *const stack_etc[] = {
-    "/etc/ld.so.cache", "/etc/ld.so.conf",  "/etc/ld.so.conf.d", "/etc/ssl/certs",  "/etc/ssl/openssl.cnf", "/etc/alternatives",
-    "/etc/localtime",	"/etc/timezone",    "/etc/mime.types",	 "/etc/services",   "/etc/protocols",	    "/etc/host.conf",
-    "/etc/gai.conf",	"/etc/os-release",  "/etc/debian_version", "/etc/locale.alias", "/etc/fonts",	    "/etc/magic",
-    "/etc/java-*",	"/etc/python3*",    "/etc/perl",	 "/etc/php",	    "/etc/ruby*",	    "/etc/terminfo",
-    "/etc/ImageMagick-*",
+	"/etc/ld.so.cache",  "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ssl/certs",	"/etc/ssl/openssl.cnf",
+	"/etc/alternatives", "/etc/localtime",	"/etc/timezone",     "/etc/mime.types", "/etc/services",
+	"/etc/protocols",    "/etc/host.conf",	"/etc/gai.conf",     "/etc/os-release", "/etc/debian_version",
+	"/etc/locale.alias", "/etc/fonts",	"/etc/magic",	     "/etc/java-*",	"/etc/python3*",
+	"/etc/perl",	     "/etc/php",	"/etc/ruby*",	     "/etc/terminfo",	"/etc/ImageMagick-*",
 };
 
 /* Ours: an instance knows only its own users. */
 static const struct {
 	const char *path, *text;
 } stack_files[] = {
-    {"etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n"
-		   "app:x:1000:1000:app:/app:/bin/bash\n"
-		   "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
-    {"etc/group", "root:x:0:\ntty:x:5:\napp:x:1000:\nnogroup:x:65534:\n"},
-    {"etc/shells", "/bin/sh\n/bin/bash\n"},
-    {"etc/hosts", "127.0.0.1\tlocalhost\n"},
-    {"etc/hostname", "localhost\n"},
-    {"etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
-			  "protocols: files\nservices: files\n"},
+	{"etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+		       "app:x:1000:1000:app:/app:/bin/bash\n"
+		       "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
+	{"etc/group", "root:x:0:\ntty:x:5:\napp:x:1000:\nnogroup:x:65534:\n"},
+	{"etc/shells", "/bin/sh\n/bin/bash\n"},
+	{"etc/hosts", "127.0.0.1\tlocalhost\n"},
+	{"etc/hostname", "localhost\n"},
+	{"etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
+			      "protocols: files\nservices: files\n"},
 };
 
 /* One pass over the inputs.  With to < 0 it only writes the manifest. */
 struct stack_pass {
-	int to;               /* root of the version being built, -1 = none */
+	int to;		      /* root of the version being built, -1 = none */
 	struct buf *manifest; /* NULL while copying */
 };
 
@@ -111,7 +112,8 @@ static int take_dir(struct stack_pass *p, int from_dir, const char *name, int to
 		if (sub < 0 || fchmod(sub, 0755) < 0)
 			return -errno;
 	}
-	n = scandirat(fd, ".", &list, NULL, alphasort); /* sorted: the manifest must not depend on the directory's order */
+	n = scandirat(fd, ".", &list, NULL,
+		      alphasort); /* sorted: the manifest must not depend on the directory's order */
 	if (n < 0)
 		return -errno;
 	for (int i = 0; i < n; i++) {
@@ -214,7 +216,8 @@ static bool buildpacks_find(const char *program_dir, char path[PATH_MAX])
 {
 	char beside[PATH_MAX];
 
-	if ((size_t)snprintf(beside, sizeof beside, "%s/../deploy/buildpacks", program_dir) < sizeof beside && realpath(beside, path))
+	if ((size_t)snprintf(beside, sizeof beside, "%s/../deploy/buildpacks", program_dir) < sizeof beside &&
+	    realpath(beside, path))
 		return true;
 	return realpath("/usr/share/tulou/buildpacks", path) != NULL;
 }
@@ -233,7 +236,8 @@ static int take_buildpacks(struct stack_pass *p, const char *program_dir)
 static int write_own(int to, const struct buf *resolv)
 {
 	for (size_t i = 0; i < ARRAY_LEN(stack_files); i++) {
-		int r = fd_replace_file(to, stack_files[i].path, stack_files[i].text, strlen(stack_files[i].text), 0644, false);
+		int r = fd_replace_file(to, stack_files[i].path, stack_files[i].text, strlen(stack_files[i].text), 0644,
+					false);
 		if (r < 0)
 			return r;
 	}
@@ -310,8 +314,8 @@ int stack_build(const char *data, const char *program_dir, const uint32_t *resol
 
 	buf_init(&resolv, 1024);
 	for (unsigned i = 0; i < resolver_count; i++)
-		buf_printf(&resolv, "nameserver %u.%u.%u.%u\n", resolvers[i] >> 24, resolvers[i] >> 16 & 255, resolvers[i] >> 8 & 255,
-			   resolvers[i] & 255);
+		buf_printf(&resolv, "nameserver %u.%u.%u.%u\n", resolvers[i] >> 24, resolvers[i] >> 16 & 255,
+			   resolvers[i] >> 8 & 255, resolvers[i] & 255);
 	snprintf(path, sizeof path, "%s/stacks", data);
 	r = fd_mkdirs(path, 0755);
 	if (r == 0) {

@@ -2,9 +2,9 @@
  *
  *   <data>/stacks/<fingerprint>/   one version: directories, links into /usr, a short list of /etc, /buildpacks
  *   <data>/stack                   link to the current one
- * A version is built beside the others and never changed afterwards, because running instances look through it; when the
- * host's files have changed at the next start, the fingerprint differs and new instances get a new one.  Only files that
- * everybody on the host may read are copied, so no secret of the host can slip in. */
+ * A version is built beside the others and never changed afterwards, because running instances look through it; when
+ * the host's files have changed at the next start, the fingerprint differs and new instances get a new one.  Only files
+ * that everybody on the host may read are copied, so no secret of the host can slip in. */
 #ifndef TULOU_AGENT_SUPERVISE_STACK_H
 #define TULOU_AGENT_SUPERVISE_STACK_H
 

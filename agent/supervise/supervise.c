@@ -17,10 +17,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_TRIES 100         /* of 10 ms: an earlier supervisor's last descriptors close a little after it */
+#define LOCK_TRIES 100 /* of 10 ms: an earlier supervisor's last descriptors close a little after it */
 #define MOUNTINFO_MAX (8u << 20)
 
-/* --- start and end ------------------------------------------------------------------------------------------------- */
+/* --- start and end -------------------------------------------------------------------------------------------------
+ */
 
 static int open_instances(struct supervise *s, struct err *e)
 {
@@ -57,7 +58,8 @@ static void adopt_one(void *arg, uint64_t id)
 	struct supervise *s = arg;
 	struct record rec;
 
-	/* Without a readable record there is nothing to tell control, and what may run is not known: the sweep ends it. */
+	/* Without a readable record there is nothing to tell control, and what may run is not known: the sweep ends it.
+	 */
 	if (record_read(s->instances_dir, id, &rec) < 0)
 		record_remove(s->instances_dir, id);
 	else
@@ -81,8 +83,8 @@ static bool keep_link(void *arg, const char *name)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->living, link)
-		if (strcmp(in->rec.link, name) == 0)
-			return true;
+	if (strcmp(in->rec.link, name) == 0)
+		return true;
 	return false;
 }
 
@@ -94,8 +96,8 @@ static bool keep_stack(void *arg, const char *name)
 	if (strcmp(name, s->stack_name) == 0)
 		return true;
 	TAILQ_FOREACH(in, &s->living, link)
-		if (strcmp(in->rec.stack, name) == 0)
-			return true;
+	if (strcmp(in->rec.stack, name) == 0)
+		return true;
 	return false;
 }
 
@@ -105,8 +107,8 @@ static bool storing(void *arg, uint64_t object)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->living, link)
-		if (in->rec.m.kind == MSG_KIND_STORE && in->rec.m.object == object)
-			return true;
+	if (in->rec.m.kind == MSG_KIND_STORE && in->rec.m.object == object)
+		return true;
 	return false;
 }
 
@@ -166,7 +168,8 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 	if (r == 0)
 		r = net_init(&s->net, settings, e);
 	if (r == 0) {
-		s->stack = stack_build(settings->data, program_dir, s->net.resolvers, s->net.resolver_count, s->stack_name, e);
+		s->stack = stack_build(settings->data, program_dir, s->net.resolvers, s->net.resolver_count,
+				       s->stack_name, e);
 		r = s->stack < 0 ? s->stack : 0;
 	}
 	if (r == 0)
@@ -221,7 +224,7 @@ int supervise_teardown(struct supervise *s, struct err *e)
 	int r, first = 0;
 
 	TAILQ_FOREACH(in, &s->exited, link)
-		record_remove(s->instances_dir, in->rec.m.instance);
+	record_remove(s->instances_dir, in->rec.m.instance);
 	cgroup_each(s->cgroup, sweep_group, s);
 	r = cgroup_destroy(s->cgroup);
 	if (r < 0)
@@ -237,7 +240,8 @@ int supervise_teardown(struct supervise *s, struct err *e)
 	return first;
 }
 
-/* --- what control asks for ----------------------------------------------------------------------------------------- */
+/* --- what control asks for -----------------------------------------------------------------------------------------
+ */
 
 static struct instance *find(const struct supervise *s, uint64_t id)
 {
@@ -246,9 +250,9 @@ static struct instance *find(const struct supervise *s, uint64_t id)
 
 static int check_u64(uint64_t v, uint64_t min, uint64_t max, const char *field, struct err *e)
 {
-	return v >= min && v <= max
-		   ? 0
-		   : err_field(e, ERANGE, field, "%s is %" PRIu64 ", not %" PRIu64 " to %" PRIu64, field, v, min, max);
+	return v >= min && v <= max ? 0
+				    : err_field(e, ERANGE, field, "%s is %" PRIu64 ", not %" PRIu64 " to %" PRIu64,
+						field, v, min, max);
 }
 
 /* Control is not root: whatever it sends is checked as if it were hostile. */
@@ -284,12 +288,14 @@ static int check_launch(const struct supervise *s, const struct msg_launch *m, i
 	if (r == 0)
 		r = check_u64(m->stdio_count, 0, LAUNCH_STDIO_MAX, "stdio_count", e);
 	if (r == 0 && m->stdio_count != n)
-		r = err_field(e, EINVAL, "stdio_count", "stdio_count is %u, but %zu descriptors came", m->stdio_count, n);
+		r = err_field(e, EINVAL, "stdio_count", "stdio_count is %u, but %zu descriptors came", m->stdio_count,
+			      n);
 	if (r == 0 && (!memchr(m->name, 0, sizeof m->name) || parse_name(m->name, LIMIT_APP_NAME, "name", NULL) < 0))
 		r = err_field(e, EINVAL, "name", "name is not a DNS label of at most %d characters", LIMIT_APP_NAME);
 	if (r == 0 && (!memchr(m->type, 0, sizeof m->type) || parse_name(m->type, LIMIT_TYPE_NAME, "type", NULL) < 0))
 		r = err_field(e, EINVAL, "type", "type is not a name of at most %d characters", LIMIT_TYPE_NAME);
-	if (r == 0 && (fstat(blob, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < 8 || st.st_size > (off_t)LIMIT_BLOB))
+	if (r == 0 &&
+	    (fstat(blob, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < 8 || st.st_size > (off_t)LIMIT_BLOB))
 		r = err_field(e, EINVAL, "blob", "argv and environment together must be 8 to %u bytes", LIMIT_BLOB);
 	return r;
 }
@@ -321,8 +327,15 @@ void supervise_launch(struct supervise *s, const struct msg_launch *m, int blob,
 	if (!in) {
 		/* Never existed, so nothing is kept: told once. */
 		struct msg_instance told = {
-		    .instance = m->instance, .tenant = m->tenant, .app = m->app, .object = m->object, .kind = m->kind,
-		    .state = MSG_STATE_EXITED, .exit = MSG_EXIT_LAUNCH, .slot = m->slot, .exited_ms = clock_wall_ms(),
+			.instance = m->instance,
+			.tenant = m->tenant,
+			.app = m->app,
+			.object = m->object,
+			.kind = m->kind,
+			.state = MSG_STATE_EXITED,
+			.exit = MSG_EXIT_LAUNCH,
+			.slot = m->slot,
+			.exited_ms = clock_wall_ms(),
 		};
 		memcpy(told.type, m->type, sizeof told.type - 1);
 		snprintf(told.text, sizeof told.text, "%.*s", (int)sizeof told.text - 1, e.text);
@@ -413,9 +426,9 @@ void supervise_sync(struct supervise *s)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->exited, link)
-		instance_tell(in);
+	instance_tell(in);
 	TAILQ_FOREACH(in, &s->living, link)
-		instance_tell(in);
+	instance_tell(in);
 }
 
 void supervise_reopen_logs(struct supervise *s)
@@ -423,7 +436,7 @@ void supervise_reopen_logs(struct supervise *s)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->living, link)
-		instance_log_open(in);
+	instance_log_open(in);
 }
 
 int supervise_remove(struct supervise *s, const struct msg_remove *m)
@@ -433,10 +446,12 @@ int supervise_remove(struct supervise *s, const struct msg_remove *m)
 
 	if ((m->kind != MSG_REMOVE_RELEASE && m->kind != MSG_REMOVE_REPO) || m->id == 0 || m->id > INT64_MAX)
 		return -EINVAL;
-	TAILQ_FOREACH(in, &s->living, link) {
+	TAILQ_FOREACH(in, &s->living, link)
+	{
 		const struct msg_instance *i = &in->rec.m;
-		if (m->kind == MSG_REMOVE_REPO ? i->kind == MSG_KIND_GIT && i->app == m->id
-					       : i->kind != MSG_KIND_GIT && i->kind != MSG_KIND_BUILD && i->object == m->id)
+		if (m->kind == MSG_REMOVE_REPO
+			    ? i->kind == MSG_KIND_GIT && i->app == m->id
+			    : i->kind != MSG_KIND_GIT && i->kind != MSG_KIND_BUILD && i->object == m->id)
 			return -EBUSY;
 	}
 	r = tree_retire(&s->tree, m->kind, m->id);

@@ -1,15 +1,16 @@
 /* Life of the sandboxed instances: start, adopt, watch, limit, stop, clean up.  Layer agent, supervisor process (root).
  *
- * Everything here runs in the supervisor's loop and answers through callbacks.  Calls come from control's messages, whose
- * numbers and names are checked again here; paths, interface names, user ids and cgroups are derived from numbers only.
+ * Everything here runs in the supervisor's loop and answers through callbacks.  Calls come from control's messages,
+ * whose numbers and names are checked again here; paths, interface names, user ids and cgroups are derived from numbers
+ * only.
  *
  * One instance, as control sees it:
  *
  *   launch -> STARTING -> RUNNING -> STOPPING -> EXITED -> (forget)
  *                  \________________________/^
  *
- * Every change is reported once by on_instance.  An EXITED instance is kept, also over a restart of the supervisor, until
- * supervise_forget(), so that no exit is lost. */
+ * Every change is reported once by on_instance.  An EXITED instance is kept, also over a restart of the supervisor,
+ * until supervise_forget(), so that no exit is lost. */
 #ifndef TULOU_AGENT_SUPERVISE_SUPERVISE_H
 #define TULOU_AGENT_SUPERVISE_SUPERVISE_H
 
@@ -28,7 +29,8 @@ struct supervise_ops {
 	void (*on_instance)(void *arg, const struct msg_instance *m);
 	/* Samples of living instances, 1..MSG_USAGE_MAX of them. */
 	void (*on_usage)(void *arg, const struct msg_usage *list, size_t n);
-	/* The output pipe of an instance, for the logger.  fd is the read end, borrowed for the call (sending it duplicates it). */
+	/* The output pipe of an instance, for the logger.  fd is the read end, borrowed for the call (sending it
+	 * duplicates it). */
 	void (*on_log_open)(void *arg, const struct msg_log_open *m, int fd);
 	/* A stored tree is gone. */
 	void (*on_removed)(void *arg, const struct msg_remove *m);
@@ -42,14 +44,14 @@ struct supervise_ops {
 int supervise_new(struct loop *loop, const struct settings *settings, const char *program_dir,
 		  const struct supervise_ops *ops, struct supervise **ret, struct err *e);
 
-/* Starts an instance.  blob and stdio[0..n) are borrowed (duplicated here).  Never fails towards the caller: whatever goes
- * wrong, at once or later, is an EXITED report with exit MSG_EXIT_LAUNCH and the reason in its text.  A launch of an
- * instance that exists already only repeats its report.  Work is asynchronous: at most LIMIT_LAUNCHES builders work at a
- * time, further launches wait in order. */
+/* Starts an instance.  blob and stdio[0..n) are borrowed (duplicated here).  Never fails towards the caller: whatever
+ * goes wrong, at once or later, is an EXITED report with exit MSG_EXIT_LAUNCH and the reason in its text.  A launch of
+ * an instance that exists already only repeats its report.  Work is asynchronous: at most LIMIT_LAUNCHES builders work
+ * at a time, further launches wait in order. */
 void supervise_launch(struct supervise *s, const struct msg_launch *m, int blob, const int *stdio, size_t n);
 
-/* SIGTERM now, SIGKILL grace_ms later (0 = kill at once).  Unknown or already ending instances: only a shorter grace has
- * an effect. */
+/* SIGTERM now, SIGKILL grace_ms later (0 = kill at once).  Unknown or already ending instances: only a shorter grace
+ * has an effect. */
 void supervise_stop(struct supervise *s, uint64_t instance, uint32_t grace_ms);
 
 /* Control has recorded the exit: drops the EXITED instance.  Others are left alone. */
@@ -82,9 +84,10 @@ int supervise_teardown(struct supervise *s, struct err *e);
 /* `tuloud --check`: looks at the host and says for each need whether it is met. */
 enum supervise_verdict { SUPERVISE_OK, SUPERVISE_WARN, SUPERVISE_FAIL, SUPERVISE_VERDICT_COUNT };
 const char *supervise_verdict_name(enum supervise_verdict v); /* "ok", "warn", "fail" */
-/* Calls report once per need: what was looked at (a few words) and what to do about it (one sentence).  program_dir as in
- * supervise_new.  Returns how many failed. */
+/* Calls report once per need: what was looked at (a few words) and what to do about it (one sentence).  program_dir as
+ * in supervise_new.  Returns how many failed. */
 unsigned supervise_check(const struct settings *settings, const char *program_dir,
-			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text), void *arg);
+			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
+			 void *arg);
 
 #endif

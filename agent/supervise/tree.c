@@ -82,7 +82,8 @@ static int tree_make_new(struct tree *t, uint64_t object, uint32_t uid, struct e
 	return r < 0 ? err_set(e, -r, "cannot prepare the release tree %s: %s", name, strerror(-r)) : 0;
 }
 
-int tree_open(struct tree *t, enum msg_kind kind, uint64_t app, uint64_t object, uint32_t uid_base, int *ret, struct err *e)
+int tree_open(struct tree *t, enum msg_kind kind, uint64_t app, uint64_t object, uint32_t uid_base, int *ret,
+	      struct err *e)
 {
 	int dir = t->releases, r = 0;
 	char name[40];
@@ -113,7 +114,8 @@ int tree_open(struct tree *t, enum msg_kind kind, uint64_t app, uint64_t object,
 		return r;
 	*ret = openat(dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (*ret < 0)
-		return err_errno(e, "cannot open the %s %s", dir == t->repos ? "repository of app" : "release tree", name);
+		return err_errno(e, "cannot open the %s %s", dir == t->repos ? "repository of app" : "release tree",
+				 name);
 	return 0;
 }
 

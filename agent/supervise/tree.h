@@ -22,9 +22,11 @@ struct tree {
 int tree_init(struct tree *t, const char *data, struct err *e);
 void tree_done(struct tree *t);
 
-/* The tree of a launch as an O_PATH descriptor, made when the kind writes it (uid_base: first id of the tenant's range).
- * -1 in *ret for kinds without one.  0, -ENOENT for a release that is not there, -EEXIST for one that is written already. */
-int tree_open(struct tree *t, enum msg_kind kind, uint64_t app, uint64_t object, uint32_t uid_base, int *ret, struct err *e);
+/* The tree of a launch as an O_PATH descriptor, made when the kind writes it (uid_base: first id of the tenant's
+ * range). -1 in *ret for kinds without one.  0, -ENOENT for a release that is not there, -EEXIST for one that is
+ * written already. */
+int tree_open(struct tree *t, enum msg_kind kind, uint64_t app, uint64_t object, uint32_t uid_base, int *ret,
+	      struct err *e);
 
 /* After a STORE: ok makes <build>.new the release, otherwise it becomes <build>.gone, to be removed by a
  * child: trees may be large).  0 or negative errno. */

@@ -1,4 +1,5 @@
-/* What the instances use: each sampled every LIMIT_USAGE_MS, a bounded number per turn.  Layer agent, supervisor process. */
+/* What the instances use: each sampled every LIMIT_USAGE_MS, a bounded number per turn.  Layer agent, supervisor
+ * process. */
 #include "agent/supervise/instance.h"
 
 #include <assert.h>
@@ -23,13 +24,13 @@ static void usage_turn(void *arg)
 		    cgroup_sample(s->cgroup, in->rec.m.instance, &sample) < 0)
 			continue;
 		list[n++] = (struct msg_usage){
-		    .instance = in->rec.m.instance,
-		    .memory = sample.memory,
-		    .memory_peak = sample.memory_peak,
-		    .cpu_us = sample.cpu_us,
-		    .throttled_us = sample.throttled_us,
-		    .pids = sample.pids,
-		    .oom_kills = sample.oom_kills,
+			.instance = in->rec.m.instance,
+			.memory = sample.memory,
+			.memory_peak = sample.memory_peak,
+			.cpu_us = sample.cpu_us,
+			.throttled_us = sample.throttled_us,
+			.pids = sample.pids,
+			.oom_kills = sample.oom_kills,
 		};
 	}
 	if (s->living_count > LIMIT_USAGE_TURN)

@@ -6,6 +6,7 @@
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX adopt N              find N living again, stop all, clean up
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX cases                one of each way to end
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX seq N                start N one after the other, 100 ms apart
+ *   supervise_driver DIR PROGRAMS CGROUP PREFIX net PUBLIC PRIVATE RESOLVER   who reaches whom (see supervise.sh)
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX check                what --check says
  * Prints what it saw as key=value; exit code 0 when all was as expected. */
 #include "agent/supervise/supervise.h"
@@ -34,7 +35,8 @@ struct driver {
 	struct msg_instance seen[DRIVER_MAX + 1]; /* by instance id */
 	unsigned wanted, running, exited, failed, logs, samples;
 	const char *mode;
-	bool http, stopping, cases;
+	bool http, stopping, cases, net;
+	char **hosts; /* net: PUBLIC PRIVATE RESOLVER */
 	int64_t started_us, done_us;
 	void (*sequence)(void *arg); /* starts the next one */
 	int rc;
@@ -62,8 +64,20 @@ static int make_blob(const char *const *argv)
 static struct msg_launch order(uint64_t id)
 {
 	return (struct msg_launch){
-	    .instance = id, .tenant = 1, .app = 1, .object = 1, .kind = MSG_KIND_APP, .slot = (uint32_t)(id % 7), .memory = 64 << 20,
-	    .disk = 16 << 20, .cpu = 1000, .pids = 32, .nofile = 256, .name = "driver", .type = "web", .tenant_name = "t",
+		.instance = id,
+		.tenant = 1,
+		.app = 1,
+		.object = 1,
+		.kind = MSG_KIND_APP,
+		.slot = (uint32_t)(id % 7),
+		.memory = 64 << 20,
+		.disk = 16 << 20,
+		.cpu = 1000,
+		.pids = 32,
+		.nofile = 256,
+		.name = "driver",
+		.type = "web",
+		.tenant_name = "t",
 	};
 }
 
@@ -77,7 +91,8 @@ static void launch(const struct msg_launch *m, const char *const *argv)
 
 static bool reach(const struct msg_instance *m)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(MSG_INSTANCE_PORT), .sin_addr.s_addr = htonl(m->address)};
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_port = htons(MSG_INSTANCE_PORT), .sin_addr.s_addr = htonl(m->address)};
 	char text[256];
 	ssize_t n = -1;
 
@@ -125,6 +140,8 @@ static void on_all_stopped(void *arg)
 	loop_stop(driver.loop);
 }
 
+static void finish_net(void);
+
 static void stop_all(void *arg)
 {
 	(void)arg;
@@ -136,12 +153,15 @@ static void stop_all(void *arg)
 		if (ok != driver.wanted)
 			driver.rc = 1;
 	}
+	if (driver.net)
+		finish_net();
 	driver.started_us = clock_mono_us();
 	driver.stopping = true;
 	supervise_stop_all(driver.s, 2000, on_all_stopped, NULL);
 }
 
-static const char *const exits[MSG_EXIT_COUNT] = {"none", "code", "signal", "oom", "deadline", "stopped", "killed", "launch", "lost"};
+static const char *const exits[MSG_EXIT_COUNT] = {"none",    "code",   "signal", "oom", "deadline",
+						  "stopped", "killed", "launch", "lost"};
 
 static void on_instance(void *arg, const struct msg_instance *m)
 {
@@ -153,15 +173,23 @@ static void on_instance(void *arg, const struct msg_instance *m)
 	if (m->state == MSG_STATE_EXITED) {
 		driver.exited++;
 		if (m->exit == MSG_EXIT_LAUNCH || (!driver.stopping && !driver.cases)) {
-			driver.failed++;
-			if (!driver.cases)
-				printf("instance=%" PRIu64 " exit=%s code=%d text=\"%s\"\n", m->instance, exits[m->exit], m->exit_code, m->text);
+			driver.failed += !driver.net;
+			if (!driver.cases && !driver.net)
+				printf("instance=%" PRIu64 " exit=%s code=%d text=\"%s\"\n", m->instance,
+				       exits[m->exit], m->exit_code, m->text);
 		}
 		if (driver.cases)
-			printf("case=%" PRIu64 " exit=%s code=%d text=\"%s\" peak_mib=%" PRIu64 "\n", m->instance, exits[m->exit],
-			       m->exit_code, m->text, m->memory_peak >> 20);
+			printf("case=%" PRIu64 " exit=%s code=%d text=\"%s\" peak_mib=%" PRIu64 "\n", m->instance,
+			       exits[m->exit], m->exit_code, m->text, m->memory_peak >> 20);
 	}
 	driver.seen[m->instance] = *m;
+	if (driver.net) {
+		if (m->instance == 1 && m->state == MSG_STATE_RUNNING)
+			loop_timer_start(driver.loop, &driver.timer, 0, driver.sequence, NULL);
+		else if (!driver.stopping && driver.wanted > 1 && driver.exited == driver.wanted - 1)
+			loop_timer_start(driver.loop, &driver.timer, 0, stop_all, NULL);
+		return;
+	}
 	if (driver.cases && driver.exited == driver.wanted && !driver.stopping) {
 		loop_timer_start(driver.loop, &driver.timer, 0, stop_all, NULL);
 		return;
@@ -220,10 +248,13 @@ static void stop_two(void *arg)
 static void start_cases(void)
 {
 	static const char *const commands[] = {
-	    "exit 0",			   "exit 7",	     "kill -TERM $$", "sleep 600", /* deadline */
-	    "trap '' TERM; while :; do sleep 1; done", /* stop: has to be killed */
-	    "exec sleep 600", /* stop: goes */
-	    "head -c 200000000 /dev/zero | tail", /* out of memory */
+		"exit 0",
+		"exit 7",
+		"kill -TERM $$",
+		"sleep 600",				   /* deadline */
+		"trap '' TERM; while :; do sleep 1; done", /* stop: has to be killed */
+		"exec sleep 600",			   /* stop: goes */
+		"head -c 200000000 /dev/zero | tail",	   /* out of memory */
 	};
 
 	driver.cases = true;
@@ -247,7 +278,8 @@ static void start_cases(void)
 static void start(const char *what)
 {
 	static const char *const sleepers[] = {"/bin/sleep", "1000", NULL};
-	static const char *const servers[] = {"/usr/bin/python3", "-m", "http.server", "8080", "--directory", "/app", NULL};
+	static const char *const servers[] = {"/usr/bin/python3", "-m",	  "http.server", "8080",
+					      "--directory",	  "/app", NULL};
 
 	for (unsigned i = 1; i <= driver.wanted; i++) {
 		struct msg_launch m = order(i);
@@ -263,6 +295,76 @@ static void start_next(void *arg)
 
 	(void)arg;
 	launch(&m, (const char *const[]){"/bin/sleep", "1000", NULL});
+}
+
+/* One connection attempt from inside an instance; exit code 0 = it was accepted. */
+struct attempt {
+	const char *what, *host;
+	unsigned port;
+	uint32_t slot;
+	bool egress, expected;
+};
+
+static void attempt(uint64_t id, const struct attempt *a)
+{
+	struct msg_launch m = order(id);
+	char code[256];
+
+	snprintf(code, sizeof code,
+		 "import socket,sys\ntry: socket.create_connection(('%s',%u),1)\nexcept OSError: sys.exit(1)", a->host,
+		 a->port);
+	m.slot = a->slot;
+	m.egress = a->egress ? MSG_EGRESS_PUBLIC : MSG_EGRESS_NONE;
+	launch(&m, (const char *const[]){"/usr/bin/python3", "-c", code, NULL});
+}
+
+static struct attempt attempts[] = {
+	{"the same tenant's instance", NULL, MSG_INSTANCE_PORT, 0, false, true},
+	{"another tenant's instance", NULL, MSG_INSTANCE_PORT, 1, true, false},
+	{"the host", "10.95.0.1", 9999, 0, true, false},
+	{"the public with egress", NULL, 80, 0, true, true},
+	{"the public without egress", NULL, 80, 0, false, false},
+	{"a private address", NULL, 80, 0, true, false},
+	{"the metadata service", "169.254.169.254", 80, 0, true, false},
+	{"the resolver, port 53", NULL, 53, 0, false, true},
+	{"the resolver, port 80", NULL, 80, 0, true, false},
+};
+
+/* Instance 1 is the server of slot 0; the others try. */
+static void start_net(char **hosts)
+{
+	static char server[16];
+	struct in_addr a = {htonl(driver.seen[1].address)};
+
+	snprintf(server, sizeof server, "%s", inet_ntoa(a));
+	attempts[0].host = attempts[1].host = server;
+	attempts[3].host = attempts[4].host = hosts[0];
+	attempts[5].host = hosts[1];
+	attempts[7].host = attempts[8].host = hosts[2];
+	driver.wanted = 1 + ARRAY_LEN(attempts);
+	if (!reach(&driver.seen[1]))
+		printf("the server does not answer\n");
+	for (unsigned i = 0; i < ARRAY_LEN(attempts); i++)
+		attempt(i + 2, &attempts[i]);
+}
+
+static void begin_net(void *arg)
+{
+	(void)arg;
+	start_net(driver.hosts);
+}
+
+static void finish_net(void)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(attempts); i++) {
+		const struct msg_instance *m = &driver.seen[i + 2];
+		bool ok = m->exit == MSG_EXIT_CODE && m->exit_code == 0;
+		bool right = ok == attempts[i].expected && m->exit == MSG_EXIT_CODE;
+		printf("%s reach=%s to=\"%s\" %s\n", right ? "right" : "WRONG", ok ? "yes" : "no", attempts[i].what,
+		       m->text);
+		if (!right)
+			driver.rc = 1;
+	}
 }
 
 static void on_check(void *arg, enum supervise_verdict v, const char *what, const char *text)
@@ -293,12 +395,13 @@ int main(int argc, char **argv)
 	struct err e = {0};
 
 	if (argc < 6 || prepare(argv[1], argv[3], argv[4]) < 0) {
-		fprintf(stderr, "usage: supervise_driver DIR PROGRAMS CGROUP PREFIX run|die|adopt|cases [N] [sleep|http]\n");
+		fprintf(stderr,
+			"usage: supervise_driver DIR PROGRAMS CGROUP PREFIX run|die|adopt|cases [N] [sleep|http]\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	driver.mode = argv[5];
-	driver.wanted = argc > 6 ? (unsigned)atoi(argv[6]) : 1;
+	driver.wanted = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 1;
 	if (driver.wanted > DRIVER_MAX)
 		driver.wanted = DRIVER_MAX;
 	driver.http = argc > 7 && strcmp(argv[7], "http") == 0;
@@ -310,12 +413,22 @@ int main(int argc, char **argv)
 		fprintf(stderr, "start failed: %s\n", e.text);
 		return 1;
 	}
-	printf("prepared_ms=%" PRId64 " living=%zu\n", (clock_mono_us() - driver.started_us) / 1000, supervise_living(driver.s));
+	printf("prepared_ms=%" PRId64 " living=%zu\n", (clock_mono_us() - driver.started_us) / 1000,
+	       supervise_living(driver.s));
 	loop_timer_start(driver.loop, &driver.watchdog, 40000000, on_watchdog, NULL);
 	driver.started_us = clock_mono_us();
 	if (strcmp(driver.mode, "cases") == 0)
 		start_cases();
-	else if (strcmp(driver.mode, "seq") == 0) {
+	else if (strcmp(driver.mode, "net") == 0 && argc > 8) {
+		driver.net = true;
+		driver.hosts = argv + 6;
+		driver.wanted = 1;
+		driver.sequence = begin_net;
+		struct msg_launch m = order(1);
+		m.slot = 0;
+		launch(&m, (const char *const[]){"/usr/bin/python3", "-m", "http.server", "8080", "--directory", "/app",
+						 NULL});
+	} else if (strcmp(driver.mode, "seq") == 0) {
 		driver.sequence = start_next;
 		start_next(NULL);
 	} else if (strcmp(driver.mode, "adopt") == 0) {
