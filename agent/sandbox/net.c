@@ -18,9 +18,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define GATEWAY 0xa9fe0101u /* 169.254.1.1 */
+#define SETTLE_NS 200000    /* a worker of the kernel needs some 50 us where it is needed at all */
+#define SETTLE_TRIES 25	    /* 5 ms: far below the second that a lost packet costs */
 
 /* A batch of messages. */
 struct batch {
@@ -146,15 +149,22 @@ static void add_address(struct batch *b, const struct sandbox *s)
 	batch_attr_u32(b, IFLA_NUM_RX_QUEUES, 1);
 }
 
-/* Asking for the carrier makes the kernel act on a change that it otherwise acts on later, in a worker; until then
- * everything sent is dropped, and a lost SYN costs a second (ethtool_op_get_link, linkwatch_sync_dev). */
+/* Waits until an end that is up carries packets.  Until a worker of the kernel has acted on the new carrier everything
+ * sent is dropped, and a lost SYN costs a second.  Asking for the carrier makes it act at once (Linux 6.9,
+ * linkwatch_sync_dev); before, it is seen by IFF_RUNNING.  Gives up quietly: then packets may be late, which breaks
+ * nothing. */
 static void settle(int fd, const char *name)
 {
-	struct ethtool_value v = {.cmd = ETHTOOL_GLINK};
-	struct ifreq q = {.ifr_data = (void *)&v};
+	struct timespec nap = {.tv_nsec = SETTLE_NS};
 
-	memcpy(q.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
-	ioctl(fd, SIOCETHTOOL, &q);
+	for (int i = 0; i < SETTLE_TRIES; i++) {
+		struct ethtool_value v = {.cmd = ETHTOOL_GLINK};
+		struct ifreq q = {.ifr_data = (void *)&v};
+		memcpy(q.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+		if (ioctl(fd, SIOCETHTOOL, &q) < 0 || ioctl(fd, SIOCGIFFLAGS, &q) < 0 || q.ifr_flags & IFF_RUNNING)
+			return;
+		nanosleep(&nap, NULL);
+	}
 }
 
 static int index_of(int fd, const char *name)
@@ -326,15 +336,22 @@ int net_configure(struct sandbox *s)
 	batch_attr_u32(&b, RTA_OIF, (uint32_t)index);
 	batch_end(&b);
 	r = batch_send(fd, &b);
-	if (r == 0) {
-		settle(fd, "eth0");
+	if (r == 0)
 		r = namespace_say(s, SANDBOX_WORD_UP, -1);
-	}
 	close(fd);
 	return r;
 }
 
 int net_carrier(struct sandbox *s)
 {
-	return s->spec.network ? namespace_hear(s, SANDBOX_WORD_LINKED, NULL) : 0;
+	if (!s->spec.network)
+		return 0;
+	/* Either end may have come up first. */
+	int r = namespace_hear(s, SANDBOX_WORD_LINKED, NULL);
+	int fd = r < 0 ? -1 : socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0) {
+		settle(fd, "eth0");
+		close(fd);
+	}
+	return r;
 }

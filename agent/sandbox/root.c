@@ -47,7 +47,9 @@ int root_take(struct sandbox *s)
 
 static int set_attr(int mount, uint64_t set, int userns)
 {
-	struct mount_attr a = {.attr_set = set};
+	/* Private always: a clone of a mount that systemd shares would stay its peer, and pass mounts on to the host.
+	 */
+	struct mount_attr a = {.attr_set = set, .propagation = MS_PRIVATE};
 
 	if (userns >= 0) {
 		a.attr_set |= MOUNT_ATTR_IDMAP;
@@ -207,7 +209,12 @@ static int write_names(struct sandbox *s)
 	at = 0;
 	text_add(text, sizeof text, &at, l->hostname);
 	text_add(text, sizeof text, &at, "\n");
-	return r < 0 ? r : text_write(s->files, "upper/etc/hostname", O_CREAT | O_EXCL, 0644, text);
+	if (r == 0)
+		r = text_write(s->files, "upper/etc/hostname", O_CREAT | O_EXCL, 0644, text);
+	if (r == 0 && (fchownat(s->files, "upper/etc/hosts", l->uid_base, l->uid_base, AT_SYMLINK_NOFOLLOW) < 0 ||
+		       fchownat(s->files, "upper/etc/hostname", l->uid_base, l->uid_base, AT_SYMLINK_NOFOLLOW) < 0))
+		r = -errno;
+	return r;
 }
 
 int root_private(struct sandbox *s)
