@@ -41,7 +41,7 @@ struct shown {
 };
 static struct shown appfile_shown(const char *s)
 {
-	struct shown out;
+	struct shown out = {0};
 
 	utf8_escape(out.text, sizeof out.text, s, strlen(s));
 	return out;
@@ -57,12 +57,14 @@ static int appfile_command(const char *s, size_t n, const char *field, char out[
 	if (n == 0)
 		return err_field(e, EINVAL, field, "%s: the command is empty", field);
 	if (n > LIMIT_COMMAND)
-		return err_field(e, ERANGE, field, "%s: a command of %zu bytes is over the limit of %d", field, n, LIMIT_COMMAND);
+		return err_field(e, ERANGE, field, "%s: a command of %zu bytes is over the limit of %d", field, n,
+				 LIMIT_COMMAND);
 	if (!utf8_valid(s, n))
 		return err_field(e, EINVAL, field, "%s: the command must be UTF-8 text", field);
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)s[i] < 0x20 && s[i] != '\t')
-			return err_field(e, EINVAL, field, "%s: the command must be one line without control characters", field);
+			return err_field(e, EINVAL, field,
+					 "%s: the command must be one line without control characters", field);
 	memcpy(out, s, n);
 	out[n] = 0;
 	return 0;
@@ -108,7 +110,8 @@ static int appfile_formation_set(struct appfile *a, const char *name, uint64_t c
 	if (r < 0)
 		return r;
 	if (count > LIMIT_INSTANCES_PER_TYPE)
-		return err_field(e, ERANGE, field, "%s: %" PRIu64 " is outside 0..%d", field, count, LIMIT_INSTANCES_PER_TYPE);
+		return err_field(e, ERANGE, field, "%s: %" PRIu64 " is outside 0..%d", field, count,
+				 LIMIT_INSTANCES_PER_TYPE);
 	for (unsigned i = 0; i < a->formation_count; i++)
 		if (strcmp(a->formation[i].name, name) == 0)
 			f = &a->formation[i];
@@ -130,21 +133,21 @@ static int appfile_env_set(struct appfile *a, const char *key, json_t *value, bo
 	json_t *v;
 
 	if (n == 0 || key[n] || n > LIMIT_CONFIG_KEY || (key[0] >= '0' && key[0] <= '9'))
-		return err_field(e, EINVAL, field, "%s: a name must be 1 to %d of A-Z, a-z, 0-9 and '_', not beginning with a digit",
+		return err_field(e, EINVAL, field,
+				 "%s: a name must be 1 to %d of A-Z, a-z, 0-9 and '_', not beginning with a digit",
 				 field, LIMIT_CONFIG_KEY);
 	if (!json_is_string(value))
 		return err_field(e, EINVAL, field, "%s: expected a string", field);
 	if (json_string_length(value) > LIMIT_CONFIG_VALUE)
-		return err_field(e, ERANGE, field, "%s: %zu bytes are over the limit of %d", field, json_string_length(value),
-				 LIMIT_CONFIG_VALUE);
+		return err_field(e, ERANGE, field, "%s: %zu bytes are over the limit of %d", field,
+				 json_string_length(value), LIMIT_CONFIG_VALUE);
 	if (!utf8_valid(json_string_value(value), json_string_length(value)))
 		return err_field(e, EINVAL, field, "%s: must be UTF-8 text without NUL", field);
 	if (json_object_get(a->env, key) && !replace)
 		return 0;
 	if (json_object_set(a->env, key, value) < 0)
 		return err_set(e, ENOMEM, "out of memory");
-	json_object_foreach(a->env, k, v)
-		total += strlen(k) + json_string_length(v) + 2;
+	json_object_foreach(a->env, k, v) total += strlen(k) + json_string_length(v) + 2;
 	if (json_object_size(a->env) > LIMIT_CONFIG_VARS || total > LIMIT_CONFIG_TOTAL)
 		return err_field(e, E2BIG, field, "%s: more than %d config vars, or more than %d bytes of them", field,
 				 LIMIT_CONFIG_VARS, LIMIT_CONFIG_TOTAL);
@@ -159,8 +162,9 @@ static int appfile_health_set(struct appfile *a, const char *path, const char *f
 	for (size_t i = 0; good && i < n; i++)
 		good = (unsigned char)path[i] > 0x20 && (unsigned char)path[i] < 0x7f;
 	if (!good)
-		return err_field(e, EINVAL, field, "%s: must begin with '/' and have at most %zu printable ASCII characters",
-				 field, sizeof a->health_path - 1);
+		return err_field(e, EINVAL, field,
+				 "%s: must begin with '/' and have at most %zu printable ASCII characters", field,
+				 sizeof a->health_path - 1);
 	memcpy(a->health_path, path, n + 1);
 	return 0;
 }
@@ -178,7 +182,8 @@ static int appfile_procfile_line(const char *s, size_t n, unsigned line, struct 
 		return 0;
 	colon = memchr(s, ':', n);
 	if (!colon)
-		return err_field(e, EINVAL, "Procfile", "%s: expected \"type: command\", for example \"web: ./server\"", where);
+		return err_field(e, EINVAL, "Procfile", "%s: expected \"type: command\", for example \"web: ./server\"",
+				 where);
 	k = (size_t)(colon - s);
 	while (k && (s[k - 1] == ' ' || s[k - 1] == '\t'))
 		k--;
@@ -194,7 +199,8 @@ int appfile_procfile(const char *text, size_t n, struct appfile *a, struct err *
 	int r = 0;
 
 	if (n > LIMIT_MANIFEST_BYTES)
-		return err_field(e, E2BIG, "Procfile", "Procfile: %zu bytes are over the limit of %u", n, LIMIT_MANIFEST_BYTES);
+		return err_field(e, E2BIG, "Procfile", "Procfile: %zu bytes are over the limit of %u", n,
+				 LIMIT_MANIFEST_BYTES);
 	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
 		text += 3; /* the byte order mark of some editors */
 	while (text < end && r == 0) {
@@ -234,7 +240,8 @@ int appfile_release_yml(const char *text, size_t n, struct appfile *a, struct er
 	if (!root)
 		return appfile_wrap(e, "release.yml", e && e->code ? -e->code : -EINVAL);
 	if (!json_is_object(root))
-		return err_field(e, EINVAL, "release.yml", "release.yml: expected default_process_types and config_vars");
+		return err_field(e, EINVAL, "release.yml",
+				 "release.yml: expected default_process_types and config_vars");
 	r = appfile_object(root, "release.yml", "default_process_types", &types, e);
 	if (r == 0)
 		r = appfile_object(root, "release.yml", "config_vars", &vars, e);
@@ -266,7 +273,8 @@ static int appfile_json_health(json_t *checks, struct appfile *a, struct err *e)
 	size_t i;
 
 	if (list && !json_is_array(list))
-		return err_field(e, EINVAL, "app.json.healthchecks.web", "app.json.healthchecks.web: expected an array");
+		return err_field(e, EINVAL, "app.json.healthchecks.web",
+				 "app.json.healthchecks.web: expected an array");
 	json_array_foreach(list, i, check)
 	{
 		json_t *path = json_object_get(check, "path");
@@ -408,14 +416,16 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 	if (r == 0)
 		r = appfile_only(health, "tulou.yaml.health", in_health, e);
 	if (r == 0 && json_object_get(health, "path"))
-		r = appfile_health_set(a, json_string_value(json_object_get(health, "path")), "tulou.yaml.health.path", e);
+		r = appfile_health_set(a, json_string_value(json_object_get(health, "path")), "tulou.yaml.health.path",
+				       e);
 	if (r == 0)
 		r = appfile_yaml_formation(formation, a, e);
 	release = json_object_get(root, "release");
 	if (r == 0 && release)
-		r = json_is_string(release) ? appfile_command(json_string_value(release), json_string_length(release),
-							      "tulou.yaml.release", a->release_command, e)
-					    : err_field(e, EINVAL, "tulou.yaml.release", "tulou.yaml.release: expected a command");
+		r = json_is_string(release)
+			    ? appfile_command(json_string_value(release), json_string_length(release),
+					      "tulou.yaml.release", a->release_command, e)
+			    : err_field(e, EINVAL, "tulou.yaml.release", "tulou.yaml.release: expected a command");
 	listen = json_object_get(root, "listen");
 	if (r == 0 && listen && (!json_is_string(listen) || strcmp(json_string_value(listen), "tcp") != 0))
 		r = err_field(e, EINVAL, "tulou.yaml.listen", "tulou.yaml.listen: must be tcp");

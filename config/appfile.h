@@ -30,7 +30,7 @@ struct appfile {
 	unsigned type_count;
 	struct appfile_formation formation[LIMIT_TYPES];
 	unsigned formation_count;
-	char health_path[256];                   /* "" = not given; begins with '/' */
+	char health_path[256];			 /* "" = not given; begins with '/' */
 	char release_command[LIMIT_COMMAND + 1]; /* "" = none; also what a Procfile calls type "release" */
 	json_t *env; /* owned; default config vars, an object of strings, never NULL after appfile_init */
 };
@@ -39,14 +39,15 @@ struct appfile {
 void appfile_init(struct appfile *a);
 void appfile_done(struct appfile *a);
 
-/* All four: 0, or -EINVAL / -ERANGE / -E2BIG / -ENOMEM with e->field = "Procfile", "app.json.env", "tulou.yaml.health.path", … and the
- * line where there is one.  text need not be NUL-terminated. */
+/* All four: 0, or -EINVAL / -ERANGE / -E2BIG / -ENOMEM with e->field = "Procfile", "app.json.env",
+ * "tulou.yaml.health.path", … and the line where there is one.  text need not be NUL-terminated. */
 
 /* "type: command" lines; empty lines and lines that begin with '#' are skipped.  Type names: parse_name, at most
  * LIMIT_TYPE_NAME bytes; '_' is refused because the name becomes part of host-side names. */
 int appfile_procfile(const char *text, size_t n, struct appfile *a, struct err *e);
 
-/* A buildpack's bin/release: default_process_types and config_vars; "addons" and other keys are ignored as Heroku does. */
+/* A buildpack's bin/release: default_process_types and config_vars; "addons" and other keys are ignored as Heroku does.
+ */
 int appfile_release_yml(const char *text, size_t n, struct appfile *a, struct err *e);
 
 /* Heroku's app.json: env (a string, or an object with "value"), formation.TYPE.quantity, healthchecks.web[].path.  All

@@ -18,13 +18,13 @@
 #define SETTINGS_FILE_MAX (64u << 10)
 
 enum setting_kind {
-	SETTING_HOST,    /* char[LIMIT_HOST + 1] */
-	SETTING_PATH,    /* char[max + 1], absolute */
-	SETTING_NAME,    /* char[max + 1], parse_name */
-	SETTING_USER,    /* char[max + 1], a Unix user name */
-	SETTING_LINK,    /* char[5] */
-	SETTING_POOL,    /* pool_net, pool_prefix */
-	SETTING_LISTEN,  /* addresses and, in `offset2`, their count */
+	SETTING_HOST,	 /* char[LIMIT_HOST + 1] */
+	SETTING_PATH,	 /* char[max + 1], absolute */
+	SETTING_NAME,	 /* char[max + 1], parse_name */
+	SETTING_USER,	 /* char[max + 1], a Unix user name */
+	SETTING_LINK,	 /* char[5] */
+	SETTING_POOL,	 /* pool_net, pool_prefix */
+	SETTING_LISTEN,	 /* addresses and, in `offset2`, their count */
 	SETTING_WORKERS, /* unsigned or "auto" */
 	SETTING_U32,
 	SETTING_BYTES, /* uint64_t */
@@ -41,37 +41,37 @@ struct setting {
 #define AT(field) offsetof(struct settings, field)
 #define SETTING_LIMITS(name, where)                                                                                    \
 	{name ".memory", SETTING_BYTES, AT(where.memory), 0, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},                      \
-	    {name ".disk", SETTING_BYTES, AT(where.disk), 0, LIMIT_DISK_MIN, LIMIT_DISK_MAX},                          \
-	    {name ".cpu", SETTING_U32, AT(where.cpu), 0, LIMIT_CPU_MIN, LIMIT_CPU_MAX},                                \
-	    {name ".pids", SETTING_U32, AT(where.pids), 0, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},                            \
+		{name ".disk", SETTING_BYTES, AT(where.disk), 0, LIMIT_DISK_MIN, LIMIT_DISK_MAX},                      \
+		{name ".cpu", SETTING_U32, AT(where.cpu), 0, LIMIT_CPU_MIN, LIMIT_CPU_MAX},                            \
+		{name ".pids", SETTING_U32, AT(where.pids), 0, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},                        \
 	{                                                                                                              \
 		name ".nofile", SETTING_U32, AT(where.nofile), 0, LIMIT_NOFILE_MIN, LIMIT_NOFILE_MAX                   \
 	}
 
 static const struct setting settings_table[] = {
-    {"node.name", SETTING_HOST, AT(node_name), 0, 0, 0},
-    {"node.data", SETTING_PATH, AT(data), 0, 0, sizeof((struct settings *)0)->data - 1},
-    {"node.runtime", SETTING_PATH, AT(runtime), 0, 0, 70}, /* what is put below it must fit sun_path */
-    {"node.cgroup", SETTING_NAME, AT(cgroup), 0, 0, sizeof((struct settings *)0)->cgroup - 1},
-    /* All ranges end below 2^31: ids beyond are negative to programs that keep them in an int. */
-    {"node.uid_base", SETTING_U32, AT(uid_base), 0, LIMIT_UID_RANGE, 0x80000000u - LIMIT_TENANTS * LIMIT_UID_RANGE},
-    {"node.user", SETTING_USER, AT(user), 0, 0, sizeof((struct settings *)0)->user - 1},
-    {"node.user_proxy", SETTING_USER, AT(user_proxy), 0, 0, sizeof((struct settings *)0)->user_proxy - 1},
-    {"node.user_log", SETTING_USER, AT(user_log), 0, 0, sizeof((struct settings *)0)->user_log - 1},
-    {"listen.http", SETTING_LISTEN, AT(http), AT(http_count), 0, 0},
-    {"listen.https", SETTING_LISTEN, AT(https), AT(https_count), 0, 0},
-    {"domains.apps", SETTING_HOST, AT(domain_apps), 0, 0, 0},
-    {"domains.control", SETTING_HOST, AT(domain_control), 0, 0, 0},
-    {"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
-    {"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
-    {"proxy.workers", SETTING_WORKERS, AT(proxy_workers), 0, 1, LIMIT_WORKERS},
-    SETTING_LIMITS("app", app),
-    SETTING_LIMITS("build", build),
-    {"build.concurrent", SETTING_U32, AT(build_concurrent), 0, 1, 64},
-    {"build.time", SETTING_TIME, AT(build_time_ms), 0, 10000, 4 * 3600000},
-    {"health.timeout", SETTING_TIME, AT(health_ms), 0, 1000, 600000},
-    {"health.drain", SETTING_TIME, AT(drain_ms), 0, 0, 600000},
-    {"health.grace", SETTING_TIME, AT(grace_ms), 0, 100, 600000},
+	{"node.name", SETTING_HOST, AT(node_name), 0, 0, 0},
+	{"node.data", SETTING_PATH, AT(data), 0, 0, sizeof((struct settings *)0)->data - 1},
+	{"node.runtime", SETTING_PATH, AT(runtime), 0, 0, 70}, /* what is put below it must fit sun_path */
+	{"node.cgroup", SETTING_NAME, AT(cgroup), 0, 0, sizeof((struct settings *)0)->cgroup - 1},
+	/* All ranges end below 2^31: ids beyond are negative to programs that keep them in an int. */
+	{"node.uid_base", SETTING_U32, AT(uid_base), 0, LIMIT_UID_RANGE, 0x80000000u - LIMIT_TENANTS *LIMIT_UID_RANGE},
+	{"node.user", SETTING_USER, AT(user), 0, 0, sizeof((struct settings *)0)->user - 1},
+	{"node.user_proxy", SETTING_USER, AT(user_proxy), 0, 0, sizeof((struct settings *)0)->user_proxy - 1},
+	{"node.user_log", SETTING_USER, AT(user_log), 0, 0, sizeof((struct settings *)0)->user_log - 1},
+	{"listen.http", SETTING_LISTEN, AT(http), AT(http_count), 0, 0},
+	{"listen.https", SETTING_LISTEN, AT(https), AT(https_count), 0, 0},
+	{"domains.apps", SETTING_HOST, AT(domain_apps), 0, 0, 0},
+	{"domains.control", SETTING_HOST, AT(domain_control), 0, 0, 0},
+	{"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
+	{"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
+	{"proxy.workers", SETTING_WORKERS, AT(proxy_workers), 0, 1, LIMIT_WORKERS},
+	SETTING_LIMITS("app", app),
+	SETTING_LIMITS("build", build),
+	{"build.concurrent", SETTING_U32, AT(build_concurrent), 0, 1, 64},
+	{"build.time", SETTING_TIME, AT(build_time_ms), 0, 10000, 4 * 3600000},
+	{"health.timeout", SETTING_TIME, AT(health_ms), 0, 1000, 600000},
+	{"health.drain", SETTING_TIME, AT(drain_ms), 0, 0, 600000},
+	{"health.grace", SETTING_TIME, AT(grace_ms), 0, 100, 600000},
 };
 
 const char *settings_key(unsigned i)
@@ -123,27 +123,27 @@ static int settings_address(const char *text, const char *field, struct settings
 void settings_default(struct settings *s)
 {
 	*s = (struct settings){
-	    .data = "/var/lib/tulou",
-	    .runtime = "/run/tulou",
-	    .cgroup = "tulou",
-	    .uid_base = LIMIT_UID_BASE,
-	    .user = "tulou",
-	    .user_proxy = "tulou-proxy",
-	    .user_log = "tulou-log",
-	    .http_count = 2,
-	    .domain_apps = "localhost",
-	    .domain_control = "tulou.localhost",
-	    .pool_net = 0x0a5e0000, /* 10.94.0.0/16 */
-	    .pool_prefix = 16,
-	    .link_prefix = "tl",
-	    .proxy_workers = settings_workers(),
-	    .app = {.memory = 256ull << 20, .disk = 64ull << 20, .cpu = 1000, .pids = 256, .nofile = 4096},
-	    .build = {.memory = 1ull << 30, .disk = 1ull << 30, .cpu = 2000, .pids = 1024, .nofile = 4096},
-	    .build_concurrent = 2,
-	    .build_time_ms = LIMIT_BUILD_MS,
-	    .health_ms = LIMIT_HEALTH_MS,
-	    .drain_ms = LIMIT_DRAIN_MS,
-	    .grace_ms = LIMIT_STOP_GRACE_MS,
+		.data = "/var/lib/tulou",
+		.runtime = "/run/tulou",
+		.cgroup = "tulou",
+		.uid_base = LIMIT_UID_BASE,
+		.user = "tulou",
+		.user_proxy = "tulou-proxy",
+		.user_log = "tulou-log",
+		.http_count = 2,
+		.domain_apps = "localhost",
+		.domain_control = "tulou.localhost",
+		.pool_net = 0x0a5e0000, /* 10.94.0.0/16 */
+		.pool_prefix = 16,
+		.link_prefix = "tl",
+		.proxy_workers = settings_workers(),
+		.app = {.memory = 256ull << 20, .disk = 64ull << 20, .cpu = 1000, .pids = 256, .nofile = 4096},
+		.build = {.memory = 1ull << 30, .disk = 1ull << 30, .cpu = 2000, .pids = 1024, .nofile = 4096},
+		.build_concurrent = 2,
+		.build_time_ms = LIMIT_BUILD_MS,
+		.health_ms = LIMIT_HEALTH_MS,
+		.drain_ms = LIMIT_DRAIN_MS,
+		.grace_ms = LIMIT_STOP_GRACE_MS,
 	};
 	settings_hostname(s->node_name);
 	settings_address("127.0.0.1:8080", "listen.http", &s->http[0], NULL);
@@ -166,7 +166,8 @@ static int settings_path(const char *v, size_t max, const char *key, char *out, 
 	}
 	if (!good)
 		return err_field(e, EINVAL, key,
-				 "%s: must be an absolute path of at most %zu bytes without spaces, \".\", \"..\" or a '/' at its end",
+				 "%s: must be an absolute path of at most %zu bytes without spaces, \".\", \"..\" or a "
+				 "'/' at its end",
 				 key, max);
 	memcpy(out, v, n + 1);
 	return 0;
@@ -177,8 +178,8 @@ static int settings_user(const char *v, size_t max, const char *key, char *out, 
 	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 
 	if (n == 0 || v[n] || n > max || v[0] == '-' || (v[0] >= '0' && v[0] <= '9'))
-		return err_field(e, EINVAL, key, "%s: must be a user name of 1 to %zu characters of a-z, 0-9, '_' and '-'", key,
-				 max);
+		return err_field(e, EINVAL, key,
+				 "%s: must be a user name of 1 to %zu characters of a-z, 0-9, '_' and '-'", key, max);
 	memcpy(out, v, n + 1);
 	return 0;
 }
@@ -188,8 +189,8 @@ static int settings_link(const char *v, const struct setting *row, char *out, st
 	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789");
 
 	if (n < row->min || n > row->max || v[n] || (v[0] >= '0' && v[0] <= '9'))
-		return err_field(e, EINVAL, row->key, "%s: must be %d to %d of a-z and 0-9, beginning with a letter", row->key,
-				 (int)row->min, (int)row->max);
+		return err_field(e, EINVAL, row->key, "%s: must be %d to %d of a-z and 0-9, beginning with a letter",
+				 row->key, (int)row->min, (int)row->max);
 	memcpy(out, v, n + 1);
 	return 0;
 }
@@ -217,8 +218,8 @@ static int settings_listen(json_t *list, const struct setting *row, struct setti
 	char field[48];
 
 	if (!json_is_array(list))
-		return err_field(e, EINVAL, row->key, "%s: expected a list of addresses like [\"0.0.0.0:80\", \"[::]:80\"]",
-				 row->key);
+		return err_field(e, EINVAL, row->key,
+				 "%s: expected a list of addresses like [\"0.0.0.0:80\", \"[::]:80\"]", row->key);
 	if (json_array_size(list) > LIMIT_LISTEN)
 		return err_field(e, ERANGE, row->key, "%s: %zu addresses are over the limit of %d", row->key,
 				 json_array_size(list), LIMIT_LISTEN);
@@ -302,13 +303,14 @@ static int settings_check(const struct settings *s, struct err *e)
 		return err_field(e, EINVAL, "domains.control", "domains.control: must differ from domains.apps (%s)",
 				 s->domain_apps);
 	/* One is emptied when the node stops, the other is kept for ever. */
-	if (strncmp(s->data, s->runtime, n < m ? n : m) == 0 &&
-	    (n == m || (n < m ? s->runtime[n] : s->data[m]) == '/'))
-		return err_field(e, EINVAL, "node.runtime", "node.runtime: must not be node.data, nor lie below it or above it");
+	if (strncmp(s->data, s->runtime, n < m ? n : m) == 0 && (n == m || (n < m ? s->runtime[n] : s->data[m]) == '/'))
+		return err_field(e, EINVAL, "node.runtime",
+				 "node.runtime: must not be node.data, nor lie below it or above it");
 	return 0;
 }
 
-/* The table's row of section.key, NULL when there is none; *section_known says whether any row begins with the section. */
+/* The table's row of section.key, NULL when there is none; *section_known says whether any row begins with the section.
+ */
 static const struct setting *settings_find(const char *section, const char *key, bool *section_known)
 {
 	size_t n = strlen(section);

@@ -18,23 +18,23 @@ struct settings_address {
 
 /* What one sandbox may use, unless a quota says otherwise. */
 struct settings_limits {
-	uint64_t memory;   /* bytes */
-	uint64_t disk;     /* bytes of the private writable layer (held in memory until project quotas or btrfs serve it) */
-	uint32_t cpu;      /* thousandths of one CPU */
+	uint64_t memory; /* bytes */
+	uint64_t disk; /* bytes of the private writable layer (held in memory until project quotas or btrfs serve it) */
+	uint32_t cpu;  /* thousandths of one CPU */
 	uint32_t pids;
-	uint32_t nofile;   /* open descriptors per process */
+	uint32_t nofile; /* open descriptors per process */
 };
 
 /* All of it is plain data without pointers, so it is copied and passed whole. */
 struct settings {
-	char node_name[LIMIT_HOST + 1];   /* node.name: default the host's name, cleaned to a label */
-	char data[200];                   /* node.data: /var/lib/tulou */
-	char runtime[100];                /* node.runtime: /run/tulou (socket paths below it must fit 108 bytes) */
-	char cgroup[32];                  /* node.cgroup: tulou; a name, one per node on a host */
-	uint32_t uid_base;                /* node.uid_base: LIMIT_UID_BASE; first id of the tenants' ranges */
-	char user[32];                    /* node.user: tulou (control) */
-	char user_proxy[32];              /* node.user_proxy: tulou-proxy */
-	char user_log[32];                /* node.user_log: tulou-log */
+	char node_name[LIMIT_HOST + 1]; /* node.name: default the host's name, cleaned to a label */
+	char data[200];			/* node.data: /var/lib/tulou */
+	char runtime[100];		/* node.runtime: /run/tulou (socket paths below it must fit 108 bytes) */
+	char cgroup[32];		/* node.cgroup: tulou; a name, one per node on a host */
+	uint32_t uid_base;		/* node.uid_base: LIMIT_UID_BASE; first id of the tenants' ranges */
+	char user[32];			/* node.user: tulou (control) */
+	char user_proxy[32];		/* node.user_proxy: tulou-proxy */
+	char user_log[32];		/* node.user_log: tulou-log */
 
 	struct settings_address http[LIMIT_LISTEN]; /* listen.http: embedded default 127.0.0.1:8080 and [::1]:8080 */
 	unsigned http_count;
@@ -44,16 +44,16 @@ struct settings {
 	char domain_apps[LIMIT_HOST + 1];    /* domains.apps: localhost -> shop.localhost */
 	char domain_control[LIMIT_HOST + 1]; /* domains.control: tulou.localhost */
 
-	uint32_t pool_net;                /* network.pool: 10.94.0.0/16, host byte order */
-	unsigned pool_prefix;             /* 8..28 */
-	char link_prefix[5];              /* network.link_prefix: "tl"; 2..4 characters, one per node on a host */
+	uint32_t pool_net;    /* network.pool: 10.94.0.0/16, host byte order */
+	unsigned pool_prefix; /* 8..28 */
+	char link_prefix[5];  /* network.link_prefix: "tl"; 2..4 characters, one per node on a host */
 
-	unsigned proxy_workers;           /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
+	unsigned proxy_workers; /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
 
-	struct settings_limits app;       /* app.{memory,disk,cpu,pids,nofile}: 256MiB, 64MiB, 1000, 256, 4096 */
-	struct settings_limits build;     /* build.{…}: 1GiB, 1GiB, 2000, 1024, 4096 */
-	unsigned build_concurrent;        /* build.concurrent: 2 */
-	uint64_t build_time_ms;           /* build.time: 15m */
+	struct settings_limits app;   /* app.{memory,disk,cpu,pids,nofile}: 256MiB, 64MiB, 1000, 256, 4096 */
+	struct settings_limits build; /* build.{…}: 1GiB, 1GiB, 2000, 1024, 4096 */
+	unsigned build_concurrent;    /* build.concurrent: 2 */
+	uint64_t build_time_ms;	      /* build.time: 15m */
 
 	/* health.{timeout,drain,grace} in ms: 60s, 30s, 10s */
 	uint64_t health_ms, drain_ms, grace_ms;

@@ -13,9 +13,9 @@
 #define YAML_NODES 4096
 
 struct yaml_tree {
-	json_t *root;              /* owned */
+	json_t *root;		   /* owned */
 	json_t *stack[YAML_DEPTH]; /* open collections, borrowed from root */
-	char *key[YAML_DEPTH];     /* owned: the key waiting for its value in an open mapping */
+	char *key[YAML_DEPTH];	   /* owned: the key waiting for its value in an open mapping */
 	unsigned depth, nodes;
 };
 
@@ -77,7 +77,8 @@ static bool yaml_is_null(const yaml_event_t *ev)
 {
 	const char *s = (const char *)ev->data.scalar.value;
 
-	return ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && (*s == 0 || strcmp(s, "~") == 0 || strcmp(s, "null") == 0);
+	return ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+	       (*s == 0 || strcmp(s, "~") == 0 || strcmp(s, "null") == 0);
 }
 
 static int yaml_scalar(struct yaml_tree *t, const yaml_event_t *ev, struct err *e)

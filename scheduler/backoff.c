@@ -33,7 +33,8 @@ static struct plan_backoff *plan_backoff_row(struct plan_backoff *backoffs, int6
 	return free_row;
 }
 
-void plan_exited(struct plan_backoff *backoffs, int64_t release, const char *type, int64_t was_healthy_ms, int64_t now_ms)
+void plan_exited(struct plan_backoff *backoffs, int64_t release, const char *type, int64_t was_healthy_ms,
+		 int64_t now_ms)
 {
 	struct plan_backoff *b;
 	int64_t pause = PLAN_RETRY_MS;

@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* "256 MiB", "3.9 GiB": one decimal where it says something; rounded down, so that "in use" never looks over a limit. */
+/* "256 MiB", "3.9 GiB": one decimal where it says something; rounded down, so that "in use" never looks over a limit.
+ */
 static void fits_bytes(uint64_t v, char out[32])
 {
 	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
@@ -53,12 +54,15 @@ int plan_fits(const struct model_limits *one, const struct plan_capacity *used, 
 	if (r == 0)
 		r = fits_count(1, used->instances, quota->instances, "quota.instances", "instance quota", e);
 	if (r == 0 && one->cpu > quota->cpu)
-		r = err_field(e, EDQUOT, "quota.cpu", "CPU quota %u thousandths, one instance may use %u", quota->cpu, one->cpu);
+		r = err_field(e, EDQUOT, "quota.cpu", "CPU quota %u thousandths, one instance may use %u", quota->cpu,
+			      one->cpu);
 	if (r == 0 && node_total->memory)
-		r = fits_memory(one->memory, node_used->memory, node_total->memory, "node.memory", "this node's memory", e);
+		r = fits_memory(one->memory, node_used->memory, node_total->memory, "node.memory", "this node's memory",
+				e);
 	if (r == 0 && node_total->pids)
 		r = fits_count(one->pids, node_used->pids, node_total->pids, "node.pids", "this node's processes", e);
 	if (r == 0 && node_total->instances)
-		r = fits_count(1, node_used->instances, node_total->instances, "node.instances", "this node's instances", e);
+		r = fits_count(1, node_used->instances, node_total->instances, "node.instances",
+			       "this node's instances", e);
 	return r;
 }

@@ -183,11 +183,14 @@ static void plan_overdue_reason(const struct plan_input *in, const char *type, c
 		snprintf(out, cap, "%s did not start within %llu s", type, s);
 	else if (in->app->health_path[0])
 		snprintf(out, cap,
-			 "web did not answer GET %.40s with success within %llu s: it must listen on $PORT, on all addresses",
+			 "web did not answer GET %.40s with success within %llu s: it must listen on $PORT, on all "
+			 "addresses",
 			 in->app->health_path, s);
 	else
 		snprintf(out, cap,
-			 "web did not listen on $PORT within %llu s: is it on another port, or bound to 127.0.0.1 instead of 0.0.0.0?", s);
+			 "web did not listen on $PORT within %llu s: is it on another port, or bound to 127.0.0.1 "
+			 "instead of 0.0.0.0?",
+			 s);
 }
 
 /* The candidate cannot make it: says why. */
@@ -247,11 +250,13 @@ static bool plan_rollout(const struct plan_input *in, struct plan_output *out, u
 		return true;
 	}
 	if (missing && in->node_draining) {
-		plan_of_release(in, out, PLAN_ABORT, app->candidate, "this node is being drained and starts nothing new");
+		plan_of_release(in, out, PLAN_ABORT, app->candidate,
+				"this node is being drained and starts nothing new");
 		return true;
 	}
 	if (missing && in->now_ms >= deadline) {
-		snprintf(reason, sizeof reason, "not all instances could be started within %lld s: no room on this node",
+		snprintf(reason, sizeof reason,
+			 "not all instances could be started within %lld s: no room on this node",
 			 (long long)(deadline - in->candidate_since_ms) / 1000);
 		plan_of_release(in, out, PLAN_ABORT, app->candidate, reason);
 		return true;
@@ -345,14 +350,16 @@ void plan_app(const struct plan_input *in, struct plan_output *out)
 		return;
 	for (unsigned i = 0; i < in->instance_count; i++) {
 		const struct plan_instance *p = &in->instances[i];
-		live_serves = live_serves || (p->release == app->release && p->routed && p->state == MODEL_INSTANCE_RUNNING);
+		live_serves =
+			live_serves || (p->release == app->release && p->routed && p->state == MODEL_INSTANCE_RUNNING);
 	}
 	for (unsigned i = 0; i < in->instance_count; i++) {
 		const struct plan_instance *p = &in->instances[i];
 		if (p->state == MODEL_INSTANCE_DRAINING) {
 			int64_t end = p->since_ms + (int64_t)in->drain_ms;
 			if (p->drained || in->now_ms >= end)
-				plan_of_instance(in, out, PLAN_STOP, p, p->drained ? "drained" : "the time to drain is over");
+				plan_of_instance(in, out, PLAN_STOP, p,
+						 p->drained ? "drained" : "the time to drain is over");
 			else
 				plan_again(out, end);
 		} else if (app->release && p->release == app->release) {

@@ -31,7 +31,8 @@ int db_query_start(struct store *s, struct db_query *q, const char *sql, const s
 	if (!q->stmt || sqlite3_stmt_busy(q->stmt)) {
 		bool again = q->stmt != NULL;
 		q->stmt = NULL;
-		if (sqlite3_prepare_v3(s->db, sql, -1, again ? 0 : SQLITE_PREPARE_PERSISTENT, &q->stmt, NULL) != SQLITE_OK)
+		if (sqlite3_prepare_v3(s->db, sql, -1, again ? 0 : SQLITE_PREPARE_PERSISTENT, &q->stmt, NULL) !=
+		    SQLITE_OK)
 			return db_fail(s, e);
 		q->temporary = again || map_put_str(s->stmts, sql, q->stmt) < 0;
 	}

@@ -11,11 +11,11 @@
 #define DB_KEY_BYTES 32 /* of the key of the token digests */
 
 struct store {
-	sqlite3 *db;          /* owned */
-	struct map *stmts;    /* owned: SQL text (static) -> sqlite3_stmt (owned) */
-	bool open;            /* a transaction is open */
-	bool lost;            /* SQLite rolled it back by itself after an error: the next commit must fail */
-	uint64_t generation;  /* in memory; written with each commit when it changed */
+	sqlite3 *db;	     /* owned */
+	struct map *stmts;   /* owned: SQL text (static) -> sqlite3_stmt (owned) */
+	bool open;	     /* a transaction is open */
+	bool lost;	     /* SQLite rolled it back by itself after an error: the next commit must fail */
+	uint64_t generation; /* in memory; written with each commit when it changed */
 	uint64_t saved_generation;
 	unsigned char token_key[DB_KEY_BYTES];
 };

@@ -9,34 +9,42 @@
 #include <stdint.h>
 
 /* Roles of tokens, weakest first among a tenant's. */
-enum model_role { MODEL_ROLE_NONE, MODEL_ROLE_READER, MODEL_ROLE_DEPLOYER, MODEL_ROLE_ADMIN, MODEL_ROLE_FLEET, MODEL_ROLE_OPERATOR, MODEL_ROLE_COUNT };
+enum model_role {
+	MODEL_ROLE_NONE,
+	MODEL_ROLE_READER,
+	MODEL_ROLE_DEPLOYER,
+	MODEL_ROLE_ADMIN,
+	MODEL_ROLE_FLEET,
+	MODEL_ROLE_OPERATOR,
+	MODEL_ROLE_COUNT
+};
 /* "none", "reader", "deployer", "admin", "fleet", "operator"; the inverse returns MODEL_ROLE_COUNT when unknown. */
 const char *model_role_name(enum model_role r);
 enum model_role model_role_parse(const char *s);
 
 struct model_quota {
-	uint64_t memory;    /* bytes, all running instances and builds of the tenant together */
-	uint32_t cpu;       /* thousandths of a CPU, all together */
-	uint32_t pids;      /* all together */
+	uint64_t memory; /* bytes, all running instances and builds of the tenant together */
+	uint32_t cpu;	 /* thousandths of a CPU, all together */
+	uint32_t pids;	 /* all together */
 	uint32_t apps;
 	uint32_t instances;
-	uint64_t disk;      /* bytes: releases, repositories, caches */
+	uint64_t disk; /* bytes: releases, repositories, caches */
 };
 
 struct model_tenant {
 	int64_t id;
 	char name[LIMIT_TENANT_NAME + 1];
-	uint32_t slot;      /* index of its uid range: ids uid_base + slot * 65536 ...; unique among living tenants */
+	uint32_t slot; /* index of its uid range: ids uid_base + slot * 65536 ...; unique among living tenants */
 	struct model_quota quota;
 	int64_t created_ms;
 };
 
 struct model_token {
 	int64_t id;
-	int64_t tenant;     /* 0 for operator and fleet */
+	int64_t tenant; /* 0 for operator and fleet */
 	enum model_role role;
 	char name[LIMIT_TOKEN_NAME + 1];
-	char hint[9];       /* first characters of the secret, for lists */
+	char hint[9]; /* first characters of the secret, for lists */
 	int64_t created_ms, used_ms;
 };
 
@@ -50,11 +58,11 @@ struct model_app {
 	int64_t id, tenant;
 	char name[LIMIT_APP_NAME + 1];
 	char tenant_name[LIMIT_TENANT_NAME + 1]; /* filled by the store for convenience */
-	int64_t release;       /* live release, 0 before the first deploy */
-	int64_t candidate;     /* release being rolled out, 0 when none */
+	int64_t release;			 /* live release, 0 before the first deploy */
+	int64_t candidate;			 /* release being rolled out, 0 when none */
 	struct model_limits limits;
 	char health_path[256]; /* "" = TCP connect */
-	bool paused;           /* operator or owner stopped it: formation is kept, nothing runs */
+	bool paused;	       /* operator or owner stopped it: formation is kept, nothing runs */
 	int64_t created_ms;
 };
 
@@ -63,18 +71,24 @@ struct model_type {
 	char command[LIMIT_COMMAND + 1];
 };
 
-enum model_release_state { MODEL_RELEASE_PENDING, MODEL_RELEASE_LIVE, MODEL_RELEASE_FAILED, MODEL_RELEASE_RETIRED, MODEL_RELEASE_STATE_COUNT };
+enum model_release_state {
+	MODEL_RELEASE_PENDING,
+	MODEL_RELEASE_LIVE,
+	MODEL_RELEASE_FAILED,
+	MODEL_RELEASE_RETIRED,
+	MODEL_RELEASE_STATE_COUNT
+};
 const char *model_release_state_name(enum model_release_state s); /* "pending", "live", "failed", "retired" */
 
 struct model_release {
 	int64_t id, app;
-	uint32_t version;    /* 1, 2, ... per app: shown as v1 */
-	int64_t build;       /* the build whose tree it runs: <data>/releases/<build> */
+	uint32_t version; /* 1, 2, ... per app: shown as v1 */
+	int64_t build;	  /* the build whose tree it runs: <data>/releases/<build> */
 	enum model_release_state state;
-	char note[256];      /* "Deploy 3f2a91c", "Set config FOO", "Rollback to v3" */
-	char *types_json;    /* owned (model_release_done): {"web":"command", ...} */
-	char *config_json;   /* owned: {"KEY":"value", ...} */
-	char *app_json;      /* owned: what tulou.yaml/app.json said that matters at run time: {"health_path":...} or {} */
+	char note[256];	   /* "Deploy 3f2a91c", "Set config FOO", "Rollback to v3" */
+	char *types_json;  /* owned (model_release_done): {"web":"command", ...} */
+	char *config_json; /* owned: {"KEY":"value", ...} */
+	char *app_json; /* owned: what tulou.yaml/app.json said that matters at run time: {"health_path":...} or {} */
 	int64_t created_ms;
 };
 void model_release_done(struct model_release *r);
@@ -85,11 +99,11 @@ const char *model_build_state_name(enum model_build_state s); /* "running", "suc
 struct model_build {
 	int64_t id, app;
 	enum model_build_state state;
-	char source[16];      /* "git" or "tarball" */
-	char commit[65];      /* "" for a tarball */
-	char buildpack[32];   /* "" until detected */
-	char error[256];      /* why it failed, one sentence */
-	uint64_t bytes;       /* size of the release tree */
+	char source[16];    /* "git" or "tarball" */
+	char commit[65];    /* "" for a tarball */
+	char buildpack[32]; /* "" until detected */
+	char error[256];    /* why it failed, one sentence */
+	uint64_t bytes;	    /* size of the release tree */
 	int64_t created_ms, finished_ms;
 };
 
@@ -100,7 +114,14 @@ struct model_formation {
 
 /* States of an instance; drawn and enforced in scheduler/instance.h.
  *   starting -> running(healthy) -> draining -> stopping -> exited */
-enum model_instance_state { MODEL_INSTANCE_STARTING, MODEL_INSTANCE_RUNNING, MODEL_INSTANCE_DRAINING, MODEL_INSTANCE_STOPPING, MODEL_INSTANCE_EXITED, MODEL_INSTANCE_STATE_COUNT };
+enum model_instance_state {
+	MODEL_INSTANCE_STARTING,
+	MODEL_INSTANCE_RUNNING,
+	MODEL_INSTANCE_DRAINING,
+	MODEL_INSTANCE_STOPPING,
+	MODEL_INSTANCE_EXITED,
+	MODEL_INSTANCE_STATE_COUNT
+};
 const char *model_instance_state_name(enum model_instance_state s);
 
 struct model_instance {
@@ -108,16 +129,16 @@ struct model_instance {
 	char type[LIMIT_TYPE_NAME + 1];
 	enum model_instance_state state;
 	int64_t created_ms, exited_ms;
-	int32_t exit_code;    /* 0..255, or 128 + signal */
-	char reason[160];     /* why it ended, for its owner; "" while it lives */
+	int32_t exit_code; /* 0..255, or 128 + signal */
+	char reason[160];  /* why it ended, for its owner; "" while it lives */
 };
 
 struct model_event {
-	int64_t id;           /* grows by time: the cursor of followers */
+	int64_t id; /* grows by time: the cursor of followers */
 	int64_t time_ms;
 	int64_t tenant, app, instance; /* 0 = not about one */
-	char kind[32];        /* "app.created", "deploy.succeeded", "instance.oom", ... listed in store/README.md */
-	char text[384];       /* one sentence for a person */
+	char kind[32];	/* "app.created", "deploy.succeeded", "instance.oom", ... listed in store/README.md */
+	char text[384]; /* one sentence for a person */
 };
 
 #endif

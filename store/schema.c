@@ -10,68 +10,71 @@
 #include <stdio.h>
 
 static const char schema_1[] =
-    "CREATE TABLE internal (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE internal (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+	"CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 
-    "CREATE TABLE tenant (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, slot INTEGER NOT NULL UNIQUE,"
-    " memory INTEGER NOT NULL, cpu INTEGER NOT NULL, pids INTEGER NOT NULL, apps INTEGER NOT NULL,"
-    " instances INTEGER NOT NULL, disk INTEGER NOT NULL, created_ms INTEGER NOT NULL);"
+	"CREATE TABLE tenant (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+	" slot INTEGER NOT NULL UNIQUE, memory INTEGER NOT NULL, cpu INTEGER NOT NULL, pids INTEGER NOT NULL, apps "
+	"INTEGER NOT NULL,"
+	" instances INTEGER NOT NULL, disk INTEGER NOT NULL, created_ms INTEGER NOT NULL);"
 
-    /* tenant is NULL for operator and fleet. */
-    "CREATE TABLE token (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER REFERENCES tenant(id) ON DELETE CASCADE,"
-    " role INTEGER NOT NULL, name TEXT NOT NULL, hint TEXT NOT NULL, mac BLOB NOT NULL UNIQUE,"
-    " created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL);"
-    "CREATE INDEX token_tenant ON token (tenant, id);"
+	/* tenant is NULL for operator and fleet. */
+	"CREATE TABLE token (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" tenant INTEGER REFERENCES tenant(id) ON DELETE CASCADE, role INTEGER NOT NULL, name TEXT NOT NULL, hint TEXT "
+	"NOT NULL, mac BLOB NOT NULL UNIQUE,"
+	" created_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL);"
+	"CREATE INDEX token_tenant ON token (tenant, id);"
 
-    "CREATE TABLE app (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER NOT NULL REFERENCES tenant(id),"
-    " name TEXT NOT NULL UNIQUE, release INTEGER NOT NULL DEFAULT 0, candidate INTEGER NOT NULL DEFAULT 0,"
-    " memory INTEGER NOT NULL, disk INTEGER NOT NULL, cpu INTEGER NOT NULL, pids INTEGER NOT NULL,"
-    " nofile INTEGER NOT NULL, health_path TEXT NOT NULL DEFAULT '', paused INTEGER NOT NULL DEFAULT 0,"
-    " created_ms INTEGER NOT NULL);"
-    "CREATE INDEX app_tenant ON app (tenant, id);"
+	"CREATE TABLE app (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER NOT NULL REFERENCES tenant(id),"
+	" name TEXT NOT NULL UNIQUE, release INTEGER NOT NULL DEFAULT 0, candidate INTEGER NOT NULL DEFAULT 0,"
+	" memory INTEGER NOT NULL, disk INTEGER NOT NULL, cpu INTEGER NOT NULL, pids INTEGER NOT NULL,"
+	" nofile INTEGER NOT NULL, health_path TEXT NOT NULL DEFAULT '', paused INTEGER NOT NULL DEFAULT 0,"
+	" created_ms INTEGER NOT NULL);"
+	"CREATE INDEX app_tenant ON app (tenant, id);"
 
-    "CREATE TABLE config (app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, key TEXT NOT NULL,"
-    " value TEXT NOT NULL, PRIMARY KEY (app, key)) WITHOUT ROWID;"
-    "CREATE TABLE formation (app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, type TEXT NOT NULL,"
-    " count INTEGER NOT NULL, PRIMARY KEY (app, type)) WITHOUT ROWID;"
-    "CREATE TABLE domain (host TEXT PRIMARY KEY, app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE) WITHOUT ROWID;"
-    "CREATE INDEX domain_app ON domain (app, host);"
+	"CREATE TABLE config (app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, key TEXT NOT NULL,"
+	" value TEXT NOT NULL, PRIMARY KEY (app, key)) WITHOUT ROWID;"
+	"CREATE TABLE formation (app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, type TEXT NOT NULL,"
+	" count INTEGER NOT NULL, PRIMARY KEY (app, type)) WITHOUT ROWID;"
+	"CREATE TABLE domain (host TEXT PRIMARY KEY,"
+	" app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE) WITHOUT ROWID;"
+	"CREATE INDEX domain_app ON domain (app, host);"
 
-    /* A build outlives its app until its tree has been removed: no foreign key. */
-    "CREATE TABLE build (id INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL, state INTEGER NOT NULL,"
-    " source TEXT NOT NULL, commit_id TEXT NOT NULL, buildpack TEXT NOT NULL, error TEXT NOT NULL,"
-    " bytes INTEGER NOT NULL, created_ms INTEGER NOT NULL, finished_ms INTEGER NOT NULL);"
-    "CREATE INDEX build_app ON build (app, id);"
+	/* A build outlives its app until its tree has been removed: no foreign key. */
+	"CREATE TABLE build (id INTEGER PRIMARY KEY AUTOINCREMENT, app INTEGER NOT NULL, state INTEGER NOT NULL,"
+	" source TEXT NOT NULL, commit_id TEXT NOT NULL, buildpack TEXT NOT NULL, error TEXT NOT NULL,"
+	" bytes INTEGER NOT NULL, created_ms INTEGER NOT NULL, finished_ms INTEGER NOT NULL);"
+	"CREATE INDEX build_app ON build (app, id);"
 
-    "CREATE TABLE release (id INTEGER PRIMARY KEY AUTOINCREMENT,"
-    " app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, version INTEGER NOT NULL, build INTEGER NOT NULL,"
-    " state INTEGER NOT NULL, note TEXT NOT NULL, types TEXT NOT NULL, config TEXT NOT NULL, app_json TEXT NOT NULL,"
-    " created_ms INTEGER NOT NULL, UNIQUE (app, version));"
-    "CREATE INDEX release_app ON release (app, id);"
-    "CREATE INDEX release_build ON release (build);"
+	"CREATE TABLE release (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, version INTEGER NOT NULL, build INTEGER NOT NULL,"
+	" state INTEGER NOT NULL, note TEXT NOT NULL, types TEXT NOT NULL, config TEXT NOT NULL,"
+	" app_json TEXT NOT NULL, created_ms INTEGER NOT NULL, UNIQUE (app, version));"
+	"CREATE INDEX release_app ON release (app, id);"
+	"CREATE INDEX release_build ON release (build);"
 
-    "CREATE TABLE instance (id INTEGER PRIMARY KEY AUTOINCREMENT,"
-    " app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, release INTEGER NOT NULL, type TEXT NOT NULL,"
-    " state INTEGER NOT NULL, created_ms INTEGER NOT NULL, exited_ms INTEGER NOT NULL, exit_code INTEGER NOT NULL,"
-    " reason TEXT NOT NULL);"
-    "CREATE INDEX instance_app ON instance (app, id);"
-    "CREATE INDEX instance_alive ON instance (id) WHERE state <> 4;"       /* 4 = MODEL_INSTANCE_EXITED */
-    "CREATE INDEX instance_exited ON instance (app, id) WHERE state = 4;"
+	"CREATE TABLE instance (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, release INTEGER NOT NULL, type TEXT NOT NULL,"
+	" state INTEGER NOT NULL, created_ms INTEGER NOT NULL, exited_ms INTEGER NOT NULL, exit_code INTEGER NOT NULL,"
+	" reason TEXT NOT NULL);"
+	"CREATE INDEX instance_app ON instance (app, id);"
+	"CREATE INDEX instance_alive ON instance (id) WHERE state <> 4;" /* 4 = MODEL_INSTANCE_EXITED */
+	"CREATE INDEX instance_exited ON instance (app, id) WHERE state = 4;"
 
-    "CREATE TABLE event (id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, tenant INTEGER NOT NULL,"
-    " app INTEGER NOT NULL, instance INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);"
-    "CREATE INDEX event_tenant ON event (tenant, id);"
-    "CREATE INDEX event_app ON event (app, id);"
+	"CREATE TABLE event (id INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, tenant INTEGER NOT NULL,"
+	" app INTEGER NOT NULL, instance INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);"
+	"CREATE INDEX event_tenant ON event (tenant, id);"
+	"CREATE INDEX event_app ON event (app, id);"
 
-    "CREATE TABLE usage (app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, hour_ms INTEGER NOT NULL,"
-    " cpu_us INTEGER NOT NULL, memory_byte_seconds INTEGER NOT NULL, requests INTEGER NOT NULL,"
-    " bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL, PRIMARY KEY (app, hour_ms)) WITHOUT ROWID;"
-    "CREATE INDEX usage_hour ON usage (hour_ms, app);"
+	"CREATE TABLE usage (app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE, hour_ms INTEGER NOT NULL,"
+	" cpu_us INTEGER NOT NULL, memory_byte_seconds INTEGER NOT NULL, requests INTEGER NOT NULL,"
+	" bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL, PRIMARY KEY (app, hour_ms)) WITHOUT ROWID;"
+	"CREATE INDEX usage_hour ON usage (hour_ms, app);"
 
-    "CREATE TABLE idem (token INTEGER NOT NULL, key TEXT NOT NULL, hash TEXT NOT NULL, status INTEGER NOT NULL,"
-    " body TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY (token, key)) WITHOUT ROWID;"
-    "CREATE INDEX idem_created ON idem (created_ms);"
-    "CREATE INDEX idem_token ON idem (token, created_ms);";
+	"CREATE TABLE idem (token INTEGER NOT NULL, key TEXT NOT NULL, hash TEXT NOT NULL, status INTEGER NOT NULL,"
+	" body TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY (token, key)) WITHOUT ROWID;"
+	"CREATE INDEX idem_created ON idem (created_ms);"
+	"CREATE INDEX idem_token ON idem (token, created_ms);";
 
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
@@ -90,7 +93,8 @@ int db_migrate(struct store *s, struct err *e)
 	if (r < 0)
 		return r;
 	if (version > db_schema_version())
-		return err_set(e, EPROTO, "database: it was written by a newer Tulou (schema %lld, this program knows %d)",
+		return err_set(e, EPROTO,
+			       "database: it was written by a newer Tulou (schema %lld, this program knows %d)",
 			       (long long)version, db_schema_version());
 	for (size_t i = (size_t)version; i < ARRAY_LEN(schema_steps); i++) {
 		char done[64];

@@ -26,9 +26,10 @@ static int store_pragmas(struct store *s, struct err *e)
 {
 	/* locking_mode=EXCLUSIVE before the first access: no shared memory file, and a second control process cannot
 	 * write behind the back of this one. */
-	static const char sql[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-				  "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
-				  "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;";
+	static const char sql[] =
+		"PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+		"PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+		"PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;";
 	DB_QUERY q = {0};
 	char mode[16];
 	int r;
@@ -150,7 +151,8 @@ int store_commit(struct store *s, struct err *e)
 		return err_set(e, EIO, "database: an earlier write failed, nothing since the last commit was kept");
 	}
 	if (s->generation != s->saved_generation)
-		r = db_run(s, "UPDATE internal SET value = ? WHERE key = 'generation'", DB_ARGS(DB_I(s->generation)), e);
+		r = db_run(s, "UPDATE internal SET value = ? WHERE key = 'generation'", DB_ARGS(DB_I(s->generation)),
+			   e);
 	if (r >= 0 && sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
 		r = err_set(e, EIO, "database: commit: %s", sqlite3_errmsg(s->db));
 	if (r < 0) {
@@ -209,7 +211,8 @@ int store_meta_set(struct store *s, const char *key, const char *value, struct e
 		return err_field(e, EINVAL, "key", "key: must be 1 to %d bytes of text", STORE_META_KEY);
 	if (value && (strlen(value) > STORE_META_VALUE || !utf8_valid(value, strlen(value))))
 		return err_field(e, EINVAL, "value", "value: must be text of at most %d bytes", STORE_META_VALUE);
-	r = value ? db_run(s, "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+	r = value ? db_run(s,
+			   "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
 			   DB_ARGS(DB_S(key), DB_S(value)), e)
 		  : db_run(s, "DELETE FROM meta WHERE key = ?", DB_ARGS(DB_S(key)), e);
 	if (r < 0)

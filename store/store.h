@@ -23,8 +23,8 @@ bool store_dirty(const struct store *s); /* a transaction is open */
 /* Number of the newest state change; any write that a fleet controller could see adds one. Survives restarts. */
 uint64_t store_generation(const struct store *s);
 
-/* Lists call fn for each row in order; fn returning non-zero ends the walk with that value. Rows are valid during the call.
- * limit 0 = no limit.  fn may call any function here, but not store_rollback. */
+/* Lists call fn for each row in order; fn returning non-zero ends the walk with that value. Rows are valid during the
+ * call. limit 0 = no limit.  fn may call any function here, but not store_rollback. */
 typedef int store_tenant_fn(void *arg, const struct model_tenant *t);
 typedef int store_token_fn(void *arg, const struct model_token *t);
 typedef int store_app_fn(void *arg, const struct model_app *a);
@@ -35,7 +35,8 @@ typedef int store_event_fn(void *arg, const struct model_event *ev);
 typedef int store_pair_fn(void *arg, const char *key, const char *value);
 
 /* Tenants. quota == NULL: defaults. add fills t->id, slot, created_ms. */
-int store_tenant_add(struct store *s, const char *name, const struct model_quota *quota, struct model_tenant *ret, struct err *e);
+int store_tenant_add(struct store *s, const char *name, const struct model_quota *quota, struct model_tenant *ret,
+		     struct err *e);
 int store_tenant_get(struct store *s, int64_t id, struct model_tenant *ret, struct err *e);
 int store_tenant_find(struct store *s, const char *name, struct model_tenant *ret, struct err *e);
 int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tenant_fn *fn, void *arg, struct err *e);
@@ -47,8 +48,10 @@ void store_quota_default(struct model_quota *ret);
 /* Tokens: secret is "tul_" + 43 characters (256 random bits, base64url), returned once and stored as HMAC-SHA256 under
  * a key of the database. */
 #define STORE_SECRET_MAX 64
-int store_token_add(struct store *s, int64_t tenant, enum model_role role, const char *name, char secret[STORE_SECRET_MAX], struct model_token *ret, struct err *e);
-/* Finds the token of a presented secret (constant-time compare); -ENOENT when unknown. Notes its use at most once a minute. */
+int store_token_add(struct store *s, int64_t tenant, enum model_role role, const char *name,
+		    char secret[STORE_SECRET_MAX], struct model_token *ret, struct err *e);
+/* Finds the token of a presented secret (constant-time compare); -ENOENT when unknown. Notes its use at most once a
+ * minute. */
 int store_token_check(struct store *s, const char *secret, size_t n, struct model_token *ret, struct err *e);
 int store_token_list(struct store *s, int64_t tenant, store_token_fn *fn, void *arg, struct err *e);
 int store_token_del(struct store *s, int64_t tenant, int64_t id, struct err *e);
@@ -56,12 +59,15 @@ unsigned store_token_count(struct store *s); /* all of them: 0 on a first start 
 
 /* Apps.  limits are copied from `limits`.  del removes everything that hangs on it but events and builds: those are
  * returned by store_build_unused until their trees have been removed. */
-int store_app_add(struct store *s, int64_t tenant, const char *name, const struct model_limits *limits, struct model_app *ret, struct err *e);
+int store_app_add(struct store *s, int64_t tenant, const char *name, const struct model_limits *limits,
+		  struct model_app *ret, struct err *e);
 int store_app_get(struct store *s, int64_t id, struct model_app *ret, struct err *e);
 int store_app_find(struct store *s, const char *name, struct model_app *ret, struct err *e);
 /* tenant 0 = all; ordered by id, starting after `after`. */
-int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limit, store_app_fn *fn, void *arg, struct err *e);
-int store_app_update(struct store *s, const struct model_app *a, struct err *e); /* release, candidate, limits, health_path, paused */
+int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limit, store_app_fn *fn, void *arg,
+		   struct err *e);
+int store_app_update(struct store *s, const struct model_app *a,
+		     struct err *e); /* release, candidate, limits, health_path, paused */
 int store_app_del(struct store *s, int64_t id, struct err *e);
 unsigned store_app_count(struct store *s, int64_t tenant);
 
@@ -78,19 +84,24 @@ int store_formation_get(struct store *s, int64_t app, struct model_formation *re
 /* Domains besides <app>.<base domain>. */
 int store_domain_add(struct store *s, int64_t app, const char *host, struct err *e);
 int store_domain_del(struct store *s, int64_t app, const char *host, struct err *e);
-int store_domain_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg, struct err *e); /* key = host, value = "" */
+int store_domain_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg,
+		      struct err *e); /* key = host, value = "" */
 
 /* Builds and releases. */
-int store_build_add(struct store *s, int64_t app, const char *source, const char *commit, struct model_build *ret, struct err *e);
+int store_build_add(struct store *s, int64_t app, const char *source, const char *commit, struct model_build *ret,
+		    struct err *e);
 int store_build_update(struct store *s, const struct model_build *b, struct err *e);
 int store_build_get(struct store *s, int64_t id, struct model_build *ret, struct err *e);
-int store_build_list(struct store *s, int64_t app, int64_t before, unsigned limit, store_build_fn *fn, void *arg, struct err *e); /* newest first; before 0 = from the end; app 0 = all */
+int store_build_list(struct store *s, int64_t app, int64_t before, unsigned limit, store_build_fn *fn, void *arg,
+		     struct err *e); /* newest first; before 0 = from the end; app 0 = all */
 /* Fills id, version, created_ms; state pending. */
 int store_release_add(struct store *s, struct model_release *r, struct err *e);
 int store_release_state(struct store *s, int64_t id, enum model_release_state state, struct err *e);
-int store_release_get(struct store *s, int64_t id, struct model_release *ret, struct err *e); /* ret to be freed by model_release_done */
+int store_release_get(struct store *s, int64_t id, struct model_release *ret,
+		      struct err *e); /* ret to be freed by model_release_done */
 int store_release_find(struct store *s, int64_t app, uint32_t version, struct model_release *ret, struct err *e);
-int store_release_list(struct store *s, int64_t app, int64_t before, unsigned limit, store_release_fn *fn, void *arg, struct err *e); /* newest first */
+int store_release_list(struct store *s, int64_t app, int64_t before, unsigned limit, store_release_fn *fn, void *arg,
+		       struct err *e); /* newest first */
 /* Builds whose trees no release within the newest `keep` of its app refers to: for garbage collection. */
 int store_build_unused(struct store *s, unsigned keep, store_build_fn *fn, void *arg, struct err *e);
 int store_build_del(struct store *s, int64_t id, struct err *e);
@@ -98,16 +109,22 @@ int store_build_del(struct store *s, int64_t id, struct err *e);
 /* Instances: the record outlives the process so that owners can read why it ended. */
 int store_instance_add(struct store *s, struct model_instance *i, struct err *e); /* fills id, created_ms */
 int store_instance_update(struct store *s, const struct model_instance *i, struct err *e);
-int store_instance_list(struct store *s, int64_t app, bool alive_only, store_instance_fn *fn, void *arg, struct err *e); /* app 0 = all */
+int store_instance_list(struct store *s, int64_t app, bool alive_only, store_instance_fn *fn, void *arg,
+			struct err *e); /* app 0 = all */
 int store_instance_prune(struct store *s, unsigned keep_per_app, struct err *e);
 
 /* Events: bounded to the newest 100,000 of the node and 1,000 per app by store_event_prune. */
 int store_event_add(struct store *s, struct model_event *ev, struct err *e); /* fills id, time_ms (when 0) */
-int store_event_list(struct store *s, int64_t tenant, int64_t app, int64_t after, unsigned limit, store_event_fn *fn, void *arg, struct err *e); /* oldest first after id `after`; after < 0: the newest `limit`, still oldest first */
+int store_event_list(
+	struct store *s, int64_t tenant, int64_t app, int64_t after, unsigned limit, store_event_fn *fn, void *arg,
+	struct err *e); /* oldest first after id `after`; after < 0: the newest `limit`, still oldest first */
 int store_event_prune(struct store *s, struct err *e);
 
 /* Usage, added up per app and hour. */
-struct store_usage { int64_t hour_ms; uint64_t cpu_us, memory_byte_seconds, requests, bytes_in, bytes_out; };
+struct store_usage {
+	int64_t hour_ms;
+	uint64_t cpu_us, memory_byte_seconds, requests, bytes_in, bytes_out;
+};
 int store_usage_add(struct store *s, int64_t app, const struct store_usage *u, struct err *e);
 typedef int store_usage_fn(void *arg, int64_t app, const struct store_usage *u);
 int store_usage_list(struct store *s, int64_t tenant, int64_t since_ms, store_usage_fn *fn, void *arg, struct err *e);
@@ -117,7 +134,9 @@ int store_meta_get(struct store *s, const char *key, char **ret, struct err *e);
 int store_meta_set(struct store *s, const char *key, const char *value, struct err *e); /* value NULL = unset */
 
 /* Idempotency-Key: the answer given before for (token, key), or -ENOENT; put keeps it for 24 h. */
-int store_idem_get(struct store *s, int64_t token, const char *key, const char *request_hash, int *status, char **body, struct err *e); /* -EEXIST: same key, other request */
-int store_idem_put(struct store *s, int64_t token, const char *key, const char *request_hash, int status, const char *body, struct err *e);
+int store_idem_get(struct store *s, int64_t token, const char *key, const char *request_hash, int *status, char **body,
+		   struct err *e); /* -EEXIST: same key, other request */
+int store_idem_put(struct store *s, int64_t token, const char *key, const char *request_hash, int status,
+		   const char *body, struct err *e);
 
 #endif

@@ -13,23 +13,23 @@
 #include <string.h>
 
 #define APP_SELECT                                                                                                     \
-	"SELECT a.id, a.tenant, a.name, t.name, a.release, a.candidate, a.memory, a.disk, a.cpu, a.pids, a.nofile,"   \
+	"SELECT a.id, a.tenant, a.name, t.name, a.release, a.candidate, a.memory, a.disk, a.cpu, a.pids, a.nofile,"    \
 	" a.health_path, a.paused, a.created_ms FROM app a JOIN tenant t ON t.id = a.tenant"
 
 static void app_row(struct db_query *q, struct model_app *a)
 {
 	*a = (struct model_app){
-	    .id = db_int(q, 0),
-	    .tenant = db_int(q, 1),
-	    .release = db_int(q, 4),
-	    .candidate = db_int(q, 5),
-	    .limits = {.memory = (uint64_t)db_int(q, 6),
-		       .disk = (uint64_t)db_int(q, 7),
-		       .cpu = (uint32_t)db_int(q, 8),
-		       .pids = (uint32_t)db_int(q, 9),
-		       .nofile = (uint32_t)db_int(q, 10)},
-	    .paused = db_int(q, 12) != 0,
-	    .created_ms = db_int(q, 13),
+		.id = db_int(q, 0),
+		.tenant = db_int(q, 1),
+		.release = db_int(q, 4),
+		.candidate = db_int(q, 5),
+		.limits = {.memory = (uint64_t)db_int(q, 6),
+			   .disk = (uint64_t)db_int(q, 7),
+			   .cpu = (uint32_t)db_int(q, 8),
+			   .pids = (uint32_t)db_int(q, 9),
+			   .nofile = (uint32_t)db_int(q, 10)},
+		.paused = db_int(q, 12) != 0,
+		.created_ms = db_int(q, 13),
 	};
 	db_text(q, 2, a->name, sizeof a->name);
 	db_text(q, 3, a->tenant_name, sizeof a->tenant_name);
@@ -42,11 +42,11 @@ static int app_limits_check(const struct model_limits *l, struct err *e)
 		const char *field;
 		uint64_t value, min, max;
 	} rows[] = {
-	    {"limits.memory", l->memory, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},
-	    {"limits.disk", l->disk, LIMIT_DISK_MIN, LIMIT_DISK_MAX},
-	    {"limits.cpu", l->cpu, LIMIT_CPU_MIN, LIMIT_CPU_MAX},
-	    {"limits.pids", l->pids, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},
-	    {"limits.nofile", l->nofile, LIMIT_NOFILE_MIN, LIMIT_NOFILE_MAX},
+		{"limits.memory", l->memory, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},
+		{"limits.disk", l->disk, LIMIT_DISK_MIN, LIMIT_DISK_MAX},
+		{"limits.cpu", l->cpu, LIMIT_CPU_MIN, LIMIT_CPU_MAX},
+		{"limits.pids", l->pids, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},
+		{"limits.nofile", l->nofile, LIMIT_NOFILE_MIN, LIMIT_NOFILE_MAX},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -64,7 +64,8 @@ static int app_health_check(const char *path, struct err *e)
 		return err_field(e, EINVAL, "health_path", "health_path: must begin with '/'");
 	for (const char *p = path; *p; p++)
 		if (*p <= 0x20 || *p == 0x7f || (unsigned char)*p >= 0x80)
-			return err_field(e, EINVAL, "health_path", "health_path: must be printable ASCII without spaces");
+			return err_field(e, EINVAL, "health_path",
+					 "health_path: must be printable ASCII without spaces");
 	return 0;
 }
 
@@ -75,7 +76,8 @@ static int app_room(struct store *s, const struct model_tenant *t, struct err *e
 	int r;
 
 	if (count >= t->quota.apps)
-		return err_field(e, EDQUOT, "quota.apps", "tenant %s: %u of %u apps in use", t->name, count, t->quota.apps);
+		return err_field(e, EDQUOT, "quota.apps", "tenant %s: %u of %u apps in use", t->name, count,
+				 t->quota.apps);
 	r = db_number(s, 0, &all, "SELECT count(*) FROM app", DB_NONE, e);
 	if (r < 0)
 		return r;
@@ -102,7 +104,8 @@ int store_app_add(struct store *s, int64_t tenant, const char *name, const struc
 	snprintf(a.name, sizeof a.name, "%s", name);
 	snprintf(a.tenant_name, sizeof a.tenant_name, "%s", t.name);
 	r = db_run(s,
-		   "INSERT INTO app (tenant, name, memory, disk, cpu, pids, nofile, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		   "INSERT INTO app (tenant, name, memory, disk, cpu, pids, nofile, created_ms) VALUES (?, ?, ?, ?, ?, "
+		   "?, ?, ?)",
 		   DB_ARGS(DB_I(tenant), DB_S(a.name), DB_I(limits->memory), DB_I(limits->disk), DB_I(limits->cpu),
 			   DB_I(limits->pids), DB_I(limits->nofile), DB_I(a.created_ms)),
 		   e);
@@ -187,8 +190,11 @@ int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 
 static int app_delete(struct store *s, int64_t id, struct err *e)
 {
-	int r = db_run(s, "UPDATE build SET state = ?, error = 'The app was deleted.', finished_ms = ? WHERE app = ? AND state = ?",
-		       DB_ARGS(DB_I(MODEL_BUILD_FAILED), DB_I(clock_wall_ms()), DB_I(id), DB_I(MODEL_BUILD_RUNNING)), e);
+	int r = db_run(s,
+		       "UPDATE build SET state = ?, error = 'The app was deleted.', finished_ms = ? WHERE app = ? AND "
+		       "state = ?",
+		       DB_ARGS(DB_I(MODEL_BUILD_FAILED), DB_I(clock_wall_ms()), DB_I(id), DB_I(MODEL_BUILD_RUNNING)),
+		       e);
 
 	if (r < 0)
 		return r;

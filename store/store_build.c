@@ -14,12 +14,12 @@
 static void build_row(struct db_query *q, struct model_build *b)
 {
 	*b = (struct model_build){
-	    .id = db_int(q, 0),
-	    .app = db_int(q, 1),
-	    .state = (enum model_build_state)db_int(q, 2),
-	    .bytes = (uint64_t)db_int(q, 7),
-	    .created_ms = db_int(q, 8),
-	    .finished_ms = db_int(q, 9),
+		.id = db_int(q, 0),
+		.app = db_int(q, 1),
+		.state = (enum model_build_state)db_int(q, 2),
+		.bytes = (uint64_t)db_int(q, 7),
+		.created_ms = db_int(q, 8),
+		.finished_ms = db_int(q, 9),
 	};
 	db_text(q, 3, b->source, sizeof b->source);
 	db_text(q, 4, b->commit, sizeof b->commit);
@@ -57,7 +57,8 @@ int store_build_add(struct store *s, int64_t app, const char *source, const char
 int store_build_update(struct store *s, const struct model_build *b, struct err *e)
 {
 	int r = db_run(s,
-		       "UPDATE build SET state = ?, commit_id = ?, buildpack = ?, error = ?, bytes = ?, finished_ms = ? WHERE id = ?",
+		       "UPDATE build SET state = ?, commit_id = ?, buildpack = ?, error = ?, bytes = ?, finished_ms = "
+		       "? WHERE id = ?",
 		       DB_ARGS(DB_I(b->state), DB_S(b->commit), DB_S(b->buildpack), DB_S(b->error), DB_I(b->bytes),
 			       DB_I(b->finished_ms), DB_I(b->id)),
 		       e);
@@ -104,7 +105,8 @@ int store_build_list(struct store *s, int64_t app, int64_t before, unsigned limi
 	DB_QUERY q = {0};
 	int64_t end = before > 0 ? before : INT64_MAX;
 	int r = app ? db_query_start(s, &q,
-				     "SELECT " BUILD_COLUMNS " FROM build b WHERE b.app = ? AND b.id < ? ORDER BY b.id DESC LIMIT ?",
+				     "SELECT " BUILD_COLUMNS
+				     " FROM build b WHERE b.app = ? AND b.id < ? ORDER BY b.id DESC LIMIT ?",
 				     DB_ARGS(DB_I(app), DB_I(end), DB_I(db_limit(limit))), e)
 		    : db_query_start(s, &q,
 				     "SELECT " BUILD_COLUMNS " FROM build b WHERE b.id < ?"
@@ -116,14 +118,17 @@ int store_build_list(struct store *s, int64_t app, int64_t before, unsigned limi
 
 int store_build_unused(struct store *s, unsigned keep, store_build_fn *fn, void *arg, struct err *e)
 {
-	/* In use: running; one of the app's newest `keep` builds (their logs are still asked for); or the tree of the live
-	 * or candidate release or of one of the newest `keep`.  Versions of an app are contiguous. */
+	/* In use: running; one of the app's newest `keep` builds (their logs are still asked for); or the tree of the
+	 * live or candidate release or of one of the newest `keep`.  Versions of an app are contiguous. */
 	static const char sql[] =
-	    "SELECT " BUILD_COLUMNS " FROM build b LEFT JOIN app a ON a.id = b.app WHERE b.state <> ?2 AND (a.id IS NULL OR ("
-	    " b.id < coalesce((SELECT n.id FROM build n WHERE n.app = a.id ORDER BY n.id DESC LIMIT 1 OFFSET max(?1 - 1, 0)), 0)"
-	    " AND NOT EXISTS (SELECT 1 FROM release r WHERE r.build = b.id AND (r.id = a.release OR r.id = a.candidate"
-	    "  OR r.version > (SELECT max(m.version) FROM release m WHERE m.app = a.id) - ?1))))"
-	    " ORDER BY b.id";
+		"SELECT " BUILD_COLUMNS
+		" FROM build b LEFT JOIN app a ON a.id = b.app WHERE b.state <> ?2 AND (a.id IS NULL OR ("
+		" b.id < coalesce((SELECT n.id FROM build n WHERE n.app = a.id ORDER BY n.id DESC LIMIT 1 OFFSET "
+		"max(?1 - 1, 0)), 0)"
+		" AND NOT EXISTS (SELECT 1 FROM release r WHERE r.build = b.id AND (r.id = a.release OR r.id = "
+		"a.candidate"
+		"  OR r.version > (SELECT max(m.version) FROM release m WHERE m.app = a.id) - ?1))))"
+		" ORDER BY b.id";
 	DB_QUERY q = {0};
 	int r = db_query_start(s, &q, sql, DB_ARGS(DB_I(keep), DB_I(MODEL_BUILD_RUNNING)), e);
 

@@ -35,10 +35,11 @@ static int config_room(struct store *s, int64_t app, const char *key, const char
 {
 	DB_QUERY q = {0};
 	int64_t count, bytes;
-	int r = db_query_start(s, &q,
-			       "SELECT count(*), coalesce(sum(length(CAST(key AS BLOB)) + length(CAST(value AS BLOB)) + 2), 0)"
-			       " FROM config WHERE app = ? AND key <> ?",
-			       DB_ARGS(DB_I(app), DB_S(key)), e);
+	int r = db_query_start(
+		s, &q,
+		"SELECT count(*), coalesce(sum(length(CAST(key AS BLOB)) + length(CAST(value AS BLOB)) + 2), 0)"
+		" FROM config WHERE app = ? AND key <> ?",
+		DB_ARGS(DB_I(app), DB_S(key)), e);
 
 	if (r == 0)
 		r = db_query_step(&q, e);
@@ -145,7 +146,8 @@ int store_formation_set(struct store *s, int64_t app, const char *type, uint32_t
 			      DB_ARGS(DB_I(app), DB_S(type)), e);
 	if (r == 0)
 		r = db_number(s, 0, &others,
-			      "SELECT coalesce(sum(f.count), 0) FROM app a JOIN formation f ON f.app = a.id WHERE a.tenant = ?",
+			      "SELECT coalesce(sum(f.count), 0) FROM app a JOIN formation f ON f.app = a.id WHERE "
+			      "a.tenant = ?",
 			      DB_ARGS(DB_I(a.tenant)), e);
 	if (r < 0)
 		return r;
@@ -154,10 +156,12 @@ int store_formation_set(struct store *s, int64_t app, const char *type, uint32_t
 		return err_field(e, EDQUOT, type, "%s: an app has at most %d process types", type, LIMIT_TYPES);
 	/* Going down is always allowed, also by a tenant whose quota was lowered below what it has. */
 	if (count > before && others + count > t.quota.instances)
-		return err_field(e, EDQUOT, type, "%s: tenant %s may have %u instances, its other formations ask for %lld",
-				 type, t.name, t.quota.instances, (long long)others);
+		return err_field(e, EDQUOT, type,
+				 "%s: tenant %s may have %u instances, its other formations ask for %lld", type, t.name,
+				 t.quota.instances, (long long)others);
 	r = db_run(s,
-		   "INSERT INTO formation (app, type, count) VALUES (?1, ?2, ?3) ON CONFLICT (app, type) DO UPDATE SET count = ?3",
+		   "INSERT INTO formation (app, type, count) VALUES (?1, ?2, ?3) ON CONFLICT (app, type) DO UPDATE SET "
+		   "count = ?3",
 		   DB_ARGS(DB_I(app), DB_S(type), DB_I(count)), e);
 	if (r < 0)
 		return r;

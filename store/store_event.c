@@ -11,10 +11,10 @@
 
 #define EVENT_COLUMNS "id, time_ms, tenant, app, instance, kind, text"
 /* The newest n come from the end of the index and are turned round. */
-#define EVENT_QUERY(where)                                                                                             \
-	"SELECT " EVENT_COLUMNS " FROM event WHERE " where " id > ? ORDER BY id LIMIT ?"
+#define EVENT_QUERY(where) "SELECT " EVENT_COLUMNS " FROM event WHERE " where " id > ? ORDER BY id LIMIT ?"
 #define EVENT_NEWEST(where)                                                                                            \
-	"SELECT * FROM (SELECT " EVENT_COLUMNS " FROM event WHERE " where " id > ? ORDER BY id DESC LIMIT ?) ORDER BY id"
+	"SELECT * FROM (SELECT " EVENT_COLUMNS " FROM event WHERE " where                                              \
+	" id > ? ORDER BY id DESC LIMIT ?) ORDER BY id"
 
 int store_event_add(struct store *s, struct model_event *ev, struct err *e)
 {
@@ -41,10 +41,10 @@ int store_event_add(struct store *s, struct model_event *ev, struct err *e)
 int store_event_list(struct store *s, int64_t tenant, int64_t app, int64_t after, unsigned limit, store_event_fn *fn,
 		     void *arg, struct err *e)
 {
-	static const char *const forward[] = {EVENT_QUERY(""), EVENT_QUERY("tenant = ? AND"), EVENT_QUERY("app = ? AND"),
-					      EVENT_QUERY("tenant = ? AND app = ? AND")};
-	static const char *const newest[] = {EVENT_NEWEST(""), EVENT_NEWEST("tenant = ? AND"), EVENT_NEWEST("app = ? AND"),
-					     EVENT_NEWEST("tenant = ? AND app = ? AND")};
+	static const char *const forward[] = {EVENT_QUERY(""), EVENT_QUERY("tenant = ? AND"),
+					      EVENT_QUERY("app = ? AND"), EVENT_QUERY("tenant = ? AND app = ? AND")};
+	static const char *const newest[] = {EVENT_NEWEST(""), EVENT_NEWEST("tenant = ? AND"),
+					     EVENT_NEWEST("app = ? AND"), EVENT_NEWEST("tenant = ? AND app = ? AND")};
 	unsigned which = (tenant ? 1u : 0u) | (app ? 2u : 0u);
 	struct db_arg args[4];
 	size_t n = 0;
@@ -60,11 +60,11 @@ int store_event_list(struct store *s, int64_t tenant, int64_t app, int64_t after
 	r = db_query_start(s, &q, after < 0 ? newest[which] : forward[which], args, n, e);
 	while (r == 0 && (r = db_query_step(&q, e)) > 0) {
 		struct model_event ev = {
-		    .id = db_int(&q, 0),
-		    .time_ms = db_int(&q, 1),
-		    .tenant = db_int(&q, 2),
-		    .app = db_int(&q, 3),
-		    .instance = db_int(&q, 4),
+			.id = db_int(&q, 0),
+			.time_ms = db_int(&q, 1),
+			.tenant = db_int(&q, 2),
+			.app = db_int(&q, 3),
+			.instance = db_int(&q, 4),
 		};
 		db_text(&q, 5, ev.kind, sizeof ev.kind);
 		db_text(&q, 6, ev.text, sizeof ev.text);
@@ -85,7 +85,8 @@ static int event_prune(struct store *s, struct err *e)
 			   "DELETE FROM event WHERE id IN ("
 			   " SELECT v.id FROM (SELECT app FROM event WHERE app > 0 GROUP BY app HAVING count(*) > ?1) o"
 			   " JOIN event v ON v.app = o.app"
-			   " WHERE v.id <= (SELECT k.id FROM event k WHERE k.app = o.app ORDER BY k.id DESC LIMIT 1 OFFSET ?1))",
+			   " WHERE v.id <= (SELECT k.id FROM event k WHERE k.app = o.app ORDER BY k.id DESC LIMIT 1 "
+			   "OFFSET ?1))",
 			   DB_ARGS(DB_I(LIMIT_EVENTS_APP)), e);
 	return r < 0 ? r : 0;
 }

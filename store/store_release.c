@@ -9,23 +9,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RELEASE_SELECT                                                                                                 \
-	"SELECT id, app, version, build, state, note, created_ms, types, config, app_json FROM release"
+#define RELEASE_SELECT "SELECT id, app, version, build, state, note, created_ms, types, config, app_json FROM release"
 /* Every byte of a config or command may be escaped as \u00XX. */
 #define RELEASE_JSON_MAX ((LIMIT_CONFIG_TOTAL + LIMIT_TYPES * (LIMIT_COMMAND + LIMIT_TYPE_NAME)) * 6)
 
 static int release_row(struct db_query *q, struct model_release *r, struct err *e)
 {
 	*r = (struct model_release){
-	    .id = db_int(q, 0),
-	    .app = db_int(q, 1),
-	    .version = (uint32_t)db_int(q, 2),
-	    .build = db_int(q, 3),
-	    .state = (enum model_release_state)db_int(q, 4),
-	    .created_ms = db_int(q, 6),
-	    .types_json = db_dup(q, 7),
-	    .config_json = db_dup(q, 8),
-	    .app_json = db_dup(q, 9),
+		.id = db_int(q, 0),
+		.app = db_int(q, 1),
+		.version = (uint32_t)db_int(q, 2),
+		.build = db_int(q, 3),
+		.state = (enum model_release_state)db_int(q, 4),
+		.created_ms = db_int(q, 6),
+		.types_json = db_dup(q, 7),
+		.config_json = db_dup(q, 8),
+		.app_json = db_dup(q, 9),
 	};
 	db_text(q, 5, r->note, sizeof r->note);
 	if (!r->types_json || !r->config_json || !r->app_json) {
@@ -43,8 +42,8 @@ static int release_check(const struct model_release *r, struct err *e)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (rows[i].text && strlen(rows[i].text) > RELEASE_JSON_MAX)
-			return err_field(e, ERANGE, rows[i].field, "%s: %zu bytes are over the limit of %d", rows[i].field,
-					 strlen(rows[i].text), RELEASE_JSON_MAX);
+			return err_field(e, ERANGE, rows[i].field, "%s: %zu bytes are over the limit of %d",
+					 rows[i].field, strlen(rows[i].text), RELEASE_JSON_MAX);
 	return 0;
 }
 
@@ -108,7 +107,8 @@ int store_release_get(struct store *s, int64_t id, struct model_release *ret, st
 int store_release_find(struct store *s, int64_t app, uint32_t version, struct model_release *ret, struct err *e)
 {
 	DB_QUERY q = {0};
-	int r = db_query_start(s, &q, RELEASE_SELECT " WHERE app = ? AND version = ?", DB_ARGS(DB_I(app), DB_I(version)), e);
+	int r = db_query_start(s, &q, RELEASE_SELECT " WHERE app = ? AND version = ?",
+			       DB_ARGS(DB_I(app), DB_I(version)), e);
 
 	return release_one(&q, r, ret, e);
 }

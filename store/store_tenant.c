@@ -16,21 +16,21 @@
 void store_quota_default(struct model_quota *ret)
 {
 	*ret = (struct model_quota){
-	    .memory = 4ull << 30, .cpu = 4000, .pids = 4096, .apps = 50, .instances = 100, .disk = 10ull << 30};
+		.memory = 4ull << 30, .cpu = 4000, .pids = 4096, .apps = 50, .instances = 100, .disk = 10ull << 30};
 }
 
 static void tenant_row(struct db_query *q, struct model_tenant *t)
 {
 	*t = (struct model_tenant){
-	    .id = db_int(q, 0),
-	    .slot = (uint32_t)db_int(q, 2),
-	    .quota = {.memory = (uint64_t)db_int(q, 3),
-		      .cpu = (uint32_t)db_int(q, 4),
-		      .pids = (uint32_t)db_int(q, 5),
-		      .apps = (uint32_t)db_int(q, 6),
-		      .instances = (uint32_t)db_int(q, 7),
-		      .disk = (uint64_t)db_int(q, 8)},
-	    .created_ms = db_int(q, 9),
+		.id = db_int(q, 0),
+		.slot = (uint32_t)db_int(q, 2),
+		.quota = {.memory = (uint64_t)db_int(q, 3),
+			  .cpu = (uint32_t)db_int(q, 4),
+			  .pids = (uint32_t)db_int(q, 5),
+			  .apps = (uint32_t)db_int(q, 6),
+			  .instances = (uint32_t)db_int(q, 7),
+			  .disk = (uint64_t)db_int(q, 8)},
+		.created_ms = db_int(q, 9),
 	};
 	db_text(q, 1, t->name, sizeof t->name);
 }
@@ -41,12 +41,12 @@ static int tenant_quota_check(const struct model_quota *q, struct err *e)
 		const char *field;
 		uint64_t value, min, max;
 	} rows[] = {
-	    {"quota.memory", q->memory, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},
-	    {"quota.cpu", q->cpu, LIMIT_CPU_MIN, LIMIT_CPU_MAX},
-	    {"quota.pids", q->pids, LIMIT_PIDS_MIN, LIMIT_TENANT_PIDS_MAX},
-	    {"quota.apps", q->apps, 0, LIMIT_APPS},
-	    {"quota.instances", q->instances, 0, LIMIT_INSTANCES},
-	    {"quota.disk", q->disk, LIMIT_DISK_MIN, LIMIT_DISK_MAX},
+		{"quota.memory", q->memory, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},
+		{"quota.cpu", q->cpu, LIMIT_CPU_MIN, LIMIT_CPU_MAX},
+		{"quota.pids", q->pids, LIMIT_PIDS_MIN, LIMIT_TENANT_PIDS_MAX},
+		{"quota.apps", q->apps, 0, LIMIT_APPS},
+		{"quota.instances", q->instances, 0, LIMIT_INSTANCES},
+		{"quota.disk", q->disk, LIMIT_DISK_MIN, LIMIT_DISK_MAX},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -61,10 +61,11 @@ static int tenant_quota_check(const struct model_quota *q, struct err *e)
 static int tenant_slot(struct store *s, int64_t *ret, struct err *e)
 {
 	static const char first_free[] =
-	    /* ?1 itself, or the slot after a taken one whose successor is free */
-	    "SELECT min(slot) FROM (SELECT ?1 AS slot WHERE NOT EXISTS (SELECT 1 FROM tenant WHERE slot = ?1) UNION ALL"
-	    " SELECT slot + 1 FROM tenant t WHERE slot >= ?1 AND slot + 1 < ?2"
-	    " AND NOT EXISTS (SELECT 1 FROM tenant u WHERE u.slot = t.slot + 1))";
+		/* ?1 itself, or the slot after a taken one whose successor is free */
+		"SELECT min(slot) FROM (SELECT ?1 AS slot WHERE NOT EXISTS (SELECT 1 FROM tenant WHERE slot = ?1) "
+		"UNION ALL"
+		" SELECT slot + 1 FROM tenant t WHERE slot >= ?1 AND slot + 1 < ?2"
+		" AND NOT EXISTS (SELECT 1 FROM tenant u WHERE u.slot = t.slot + 1))";
 	int64_t next, found = -1;
 	int r = db_number(s, 0, &next, "SELECT value FROM internal WHERE key = 'next_slot'", DB_NONE, e);
 
@@ -72,7 +73,8 @@ static int tenant_slot(struct store *s, int64_t *ret, struct err *e)
 		return r;
 	for (int round = 0; round < 2 && found < 0; round++) {
 		DB_QUERY q = {0};
-		r = db_query_start(s, &q, first_free, DB_ARGS(DB_I(round ? 0 : next % LIMIT_TENANTS), DB_I(LIMIT_TENANTS)), e);
+		r = db_query_start(s, &q, first_free,
+				   DB_ARGS(DB_I(round ? 0 : next % LIMIT_TENANTS), DB_I(LIMIT_TENANTS)), e);
 		if (r == 0)
 			r = db_query_step(&q, e);
 		if (r < 0)
@@ -82,8 +84,10 @@ static int tenant_slot(struct store *s, int64_t *ret, struct err *e)
 	}
 	if (found < 0)
 		return err_set(e, EDQUOT, "this node has the %d tenants that it can hold", LIMIT_TENANTS);
-	r = db_run(s, "INSERT INTO internal (key, value) VALUES ('next_slot', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1",
-		   DB_ARGS(DB_I(found + 1)), e);
+	r = db_run(
+		s,
+		"INSERT INTO internal (key, value) VALUES ('next_slot', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1",
+		DB_ARGS(DB_I(found + 1)), e);
 	if (r < 0)
 		return r;
 	*ret = found;
@@ -199,7 +203,8 @@ int store_tenant_quota(struct store *s, int64_t id, const struct model_quota *qu
 
 static int tenant_delete(struct store *s, int64_t id, struct err *e)
 {
-	int r = db_run(s, "DELETE FROM idem WHERE token IN (SELECT id FROM token WHERE tenant = ?)", DB_ARGS(DB_I(id)), e);
+	int r = db_run(s, "DELETE FROM idem WHERE token IN (SELECT id FROM token WHERE tenant = ?)", DB_ARGS(DB_I(id)),
+		       e);
 
 	if (r >= 0) /* its tokens go with it by the foreign key */
 		r = db_run(s, "DELETE FROM tenant WHERE id = ?", DB_ARGS(DB_I(id)), e);

@@ -29,11 +29,11 @@ _Static_assert(TOKEN_LENGTH < STORE_SECRET_MAX, "the secret fits its buffer");
 static void token_row(struct db_query *q, struct model_token *t)
 {
 	*t = (struct model_token){
-	    .id = db_int(q, 0),
-	    .tenant = db_int(q, 1),
-	    .role = (enum model_role)db_int(q, 2),
-	    .created_ms = db_int(q, 5),
-	    .used_ms = db_int(q, 6),
+		.id = db_int(q, 0),
+		.tenant = db_int(q, 1),
+		.role = (enum model_role)db_int(q, 2),
+		.created_ms = db_int(q, 5),
+		.used_ms = db_int(q, 6),
 	};
 	db_text(q, 3, t->name, sizeof t->name);
 	db_text(q, 4, t->hint, sizeof t->hint);
@@ -90,7 +90,8 @@ static int token_check_new(struct store *s, int64_t tenant, enum model_role role
 		if (r < 0)
 			return r;
 	}
-	r = db_number(s, 0, &count, "SELECT count(*) FROM token WHERE tenant IS ?", DB_ARGS(tenant ? DB_I(tenant) : DB_S(NULL)), e);
+	r = db_number(s, 0, &count, "SELECT count(*) FROM token WHERE tenant IS ?",
+		      DB_ARGS(tenant ? DB_I(tenant) : DB_S(NULL)), e);
 	if (r < 0)
 		return r;
 	if (count >= LIMIT_TOKENS)
@@ -119,7 +120,8 @@ int store_token_add(struct store *s, int64_t tenant, enum model_role role, const
 	r = token_mac(s, text, TOKEN_LENGTH, mac, e);
 	if (r == 0)
 		r = db_run(s,
-			   "INSERT INTO token (tenant, role, name, hint, mac, created_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, 0)",
+			   "INSERT INTO token (tenant, role, name, hint, mac, created_ms, used_ms) VALUES (?, ?, ?, ?, "
+			   "?, ?, 0)",
 			   DB_ARGS(tenant ? DB_I(tenant) : DB_S(NULL), DB_I(role), DB_S(t.name), DB_S(t.hint),
 				   DB_B(mac, sizeof mac), DB_I(t.created_ms)),
 			   e);

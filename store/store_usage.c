@@ -13,7 +13,8 @@
 static int usage_add(struct store *s, int64_t app, const struct store_usage *u, int64_t hour, struct err *e)
 {
 	int r = db_run(s,
-		       "UPDATE usage SET cpu_us = cpu_us + ?, memory_byte_seconds = memory_byte_seconds + ?, requests = requests + ?,"
+		       "UPDATE usage SET cpu_us = cpu_us + ?, memory_byte_seconds = memory_byte_seconds + ?, requests "
+		       "= requests + ?,"
 		       " bytes_in = bytes_in + ?, bytes_out = bytes_out + ? WHERE app = ? AND hour_ms = ?",
 		       DB_ARGS(DB_I(u->cpu_us), DB_I(u->memory_byte_seconds), DB_I(u->requests), DB_I(u->bytes_in),
 			       DB_I(u->bytes_out), DB_I(app), DB_I(hour)),
@@ -48,23 +49,25 @@ int store_usage_list(struct store *s, int64_t tenant, int64_t since_ms, store_us
 {
 	DB_QUERY q = {0};
 	int r = tenant ? db_query_start(s, &q,
-					"SELECT u.app, u.hour_ms, u.cpu_us, u.memory_byte_seconds, u.requests, u.bytes_in, u.bytes_out"
+					"SELECT u.app, u.hour_ms, u.cpu_us, u.memory_byte_seconds, u.requests, "
+					"u.bytes_in, u.bytes_out"
 					" FROM app a JOIN usage u ON u.app = a.id WHERE a.tenant = ? AND u.hour_ms >= ?"
 					" ORDER BY u.app, u.hour_ms",
 					DB_ARGS(DB_I(tenant), DB_I(since_ms)), e)
 		       : db_query_start(s, &q,
-					"SELECT app, hour_ms, cpu_us, memory_byte_seconds, requests, bytes_in, bytes_out FROM usage"
+					"SELECT app, hour_ms, cpu_us, memory_byte_seconds, requests, bytes_in, "
+					"bytes_out FROM usage"
 					" WHERE hour_ms >= ? ORDER BY app, hour_ms",
 					DB_ARGS(DB_I(since_ms)), e);
 
 	while (r == 0 && (r = db_query_step(&q, e)) > 0) {
 		struct store_usage u = {
-		    .hour_ms = db_int(&q, 1),
-		    .cpu_us = (uint64_t)db_int(&q, 2),
-		    .memory_byte_seconds = (uint64_t)db_int(&q, 3),
-		    .requests = (uint64_t)db_int(&q, 4),
-		    .bytes_in = (uint64_t)db_int(&q, 5),
-		    .bytes_out = (uint64_t)db_int(&q, 6),
+			.hour_ms = db_int(&q, 1),
+			.cpu_us = (uint64_t)db_int(&q, 2),
+			.memory_byte_seconds = (uint64_t)db_int(&q, 3),
+			.requests = (uint64_t)db_int(&q, 4),
+			.bytes_in = (uint64_t)db_int(&q, 5),
+			.bytes_out = (uint64_t)db_int(&q, 6),
 		};
 		r = fn(arg, db_int(&q, 0), &u);
 		if (r != 0)
@@ -79,8 +82,9 @@ int store_idem_get(struct store *s, int64_t token, const char *key, const char *
 	DB_QUERY q = {0};
 	char hash[130];
 	char *text;
-	int r = db_query_start(s, &q, "SELECT hash, status, body FROM idem WHERE token = ? AND key = ? AND created_ms > ?",
-			       DB_ARGS(DB_I(token), DB_S(key), DB_I(clock_wall_ms() - LIMIT_IDEM_HOURS * USAGE_HOUR_MS)), e);
+	int r = db_query_start(
+		s, &q, "SELECT hash, status, body FROM idem WHERE token = ? AND key = ? AND created_ms > ?",
+		DB_ARGS(DB_I(token), DB_S(key), DB_I(clock_wall_ms() - LIMIT_IDEM_HOURS * USAGE_HOUR_MS)), e);
 
 	if (r == 0)
 		r = db_query_step(&q, e);
@@ -103,16 +107,19 @@ static int idem_put(struct store *s, int64_t token, const char *key, const char 
 		    struct err *e)
 {
 	int64_t now = clock_wall_ms();
-	int r = db_run(s, "DELETE FROM idem WHERE created_ms <= ?", DB_ARGS(DB_I(now - LIMIT_IDEM_HOURS * USAGE_HOUR_MS)), e);
+	int r = db_run(s, "DELETE FROM idem WHERE created_ms <= ?",
+		       DB_ARGS(DB_I(now - LIMIT_IDEM_HOURS * USAGE_HOUR_MS)), e);
 
 	if (r >= 0)
-		r = db_run(s,
-			   "INSERT INTO idem (token, key, hash, status, body, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-			   " ON CONFLICT (token, key) DO UPDATE SET hash = ?3, status = ?4, body = ?5, created_ms = ?6",
-			   DB_ARGS(DB_I(token), DB_S(key), DB_S(hash), DB_I(status), DB_S(body), DB_I(now)), e);
+		r = db_run(
+			s,
+			"INSERT INTO idem (token, key, hash, status, body, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+			" ON CONFLICT (token, key) DO UPDATE SET hash = ?3, status = ?4, body = ?5, created_ms = ?6",
+			DB_ARGS(DB_I(token), DB_S(key), DB_S(hash), DB_I(status), DB_S(body), DB_I(now)), e);
 	if (r >= 0)
 		r = db_run(s,
-			   "DELETE FROM idem WHERE token = ?1 AND created_ms < (SELECT created_ms FROM idem WHERE token = ?1"
+			   "DELETE FROM idem WHERE token = ?1 AND created_ms < (SELECT created_ms FROM idem WHERE "
+			   "token = ?1"
 			   " ORDER BY created_ms DESC LIMIT 1 OFFSET ?2)",
 			   DB_ARGS(DB_I(token), DB_I(LIMIT_IDEM_TOKEN - 1)), e);
 	return r < 0 ? r : 0;
@@ -124,7 +131,8 @@ int store_idem_put(struct store *s, int64_t token, const char *key, const char *
 	int r;
 
 	if (!*key || strlen(key) > IDEM_KEY_MAX)
-		return err_field(e, EINVAL, "Idempotency-Key", "Idempotency-Key: must have 1 to %d bytes", IDEM_KEY_MAX);
+		return err_field(e, EINVAL, "Idempotency-Key", "Idempotency-Key: must have 1 to %d bytes",
+				 IDEM_KEY_MAX);
 	if (strlen(request_hash) > 128 || strlen(body) > LIMIT_JSON_BODY)
 		return err_set(e, E2BIG, "an answer of %zu bytes is too large to be remembered", strlen(body));
 	r = db_group_start(s, e);

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static const struct model_limits fault_limits = {.memory = 64 << 20, .disk = 64 << 20, .cpu = 100, .pids = 16, .nofile = 256};
+static const struct model_limits fault_limits = {
+	.memory = 64 << 20, .disk = 64 << 20, .cpu = 100, .pids = 16, .nofile = 256};
 
 static void fault_dir(char dir[32])
 {
@@ -207,7 +208,8 @@ Test(store, fault_lost_transaction_fails_its_commit)
 	fault_dir(dir);
 	s = fault_open(dir);
 	cr_assert_eq(store_tenant_add(s, "acme", NULL, NULL, &e), 0);
-	cr_assert_eq(sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK); /* as SQLITE_FULL may do by itself */
+	cr_assert_eq(sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL),
+		     SQLITE_OK); /* as SQLITE_FULL may do by itself */
 	s->lost = true;
 	cr_assert_eq(store_tenant_add(s, "late", NULL, NULL, &e), -EIO);
 	before = store_generation(s);

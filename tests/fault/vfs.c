@@ -30,7 +30,8 @@ long vfs_operations(void)
 static bool vfs_hit(void)
 {
 	vfs_count++;
-	return vfs_kind != VFS_FAULT_NONE && (vfs_count == vfs_at || (vfs_count > vfs_at && (vfs_on || vfs_kind == VFS_FAULT_TORN)));
+	return vfs_kind != VFS_FAULT_NONE &&
+	       (vfs_count == vfs_at || (vfs_count > vfs_at && (vfs_on || vfs_kind == VFS_FAULT_TORN)));
 }
 
 static sqlite3_file *vfs_real_file(sqlite3_file *f)
@@ -68,7 +69,8 @@ static int vfs_truncate(sqlite3_file *f, sqlite3_int64 n)
 
 static int vfs_sync(sqlite3_file *f, int flags)
 {
-	/* The real fsync is left out: the tests ask what SQLite does after a failure, not whether the disk keeps its word. */
+	/* The real fsync is left out: the tests ask what SQLite does after a failure, not whether the disk keeps its
+	 * word. */
 	(void)f;
 	(void)flags;
 	return vfs_kind != VFS_FAULT_FULL && vfs_hit() ? SQLITE_IOERR_FSYNC : SQLITE_OK;
@@ -111,19 +113,19 @@ static int vfs_device(sqlite3_file *f)
 
 /* Version 1: no shared memory, which is what the store's exclusive mode works without. */
 static const sqlite3_io_methods vfs_methods = {
-    .iVersion = 1,
-    .xClose = vfs_close,
-    .xRead = vfs_read,
-    .xWrite = vfs_write,
-    .xTruncate = vfs_truncate,
-    .xSync = vfs_sync,
-    .xFileSize = vfs_size,
-    .xLock = vfs_lock,
-    .xUnlock = vfs_unlock,
-    .xCheckReservedLock = vfs_reserved,
-    .xFileControl = vfs_control,
-    .xSectorSize = vfs_sector,
-    .xDeviceCharacteristics = vfs_device,
+	.iVersion = 1,
+	.xClose = vfs_close,
+	.xRead = vfs_read,
+	.xWrite = vfs_write,
+	.xTruncate = vfs_truncate,
+	.xSync = vfs_sync,
+	.xFileSize = vfs_size,
+	.xLock = vfs_lock,
+	.xUnlock = vfs_unlock,
+	.xCheckReservedLock = vfs_reserved,
+	.xFileControl = vfs_control,
+	.xSectorSize = vfs_sector,
+	.xDeviceCharacteristics = vfs_device,
 };
 
 static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)

@@ -1,4 +1,5 @@
-/* A file system for SQLite that lies on the real one and makes the n-th write, sync or truncation fail.  For tests of the store. */
+/* A file system for SQLite that lies on the real one and makes the n-th write, sync or truncation fail.  For tests of
+ * the store. */
 #ifndef TULOU_TESTS_FAULT_VFS_H
 #define TULOU_TESTS_FAULT_VFS_H
 
@@ -6,7 +7,7 @@
 
 enum vfs_fault {
 	VFS_FAULT_NONE,
-	VFS_FAULT_IO,   /* the operation fails with an I/O error */
+	VFS_FAULT_IO,	/* the operation fails with an I/O error */
 	VFS_FAULT_FULL, /* writes fail as on a full disk; syncs work */
 	VFS_FAULT_TORN, /* half of the write reaches the file, then the power is gone: all that follows fails */
 };

@@ -133,8 +133,8 @@ Test(base_io, remove_deep_and_hostile_trees)
 		close(at);
 		at = next;
 		if (i % 100 == 0)
-			cr_assert(mkdirat(at, "empty", 0) == 0 && symlinkat("/", at, "link") == 0 && mkdirat(at, "other", 0700) == 0 &&
-				  symlinkat("..", at, "other/up") == 0);
+			cr_assert(mkdirat(at, "empty", 0) == 0 && symlinkat("/", at, "link") == 0 &&
+				  mkdirat(at, "other", 0700) == 0 && symlinkat("..", at, "other/up") == 0);
 	}
 	close(at);
 	cr_assert_eq(fd_remove_tree(top, "deep"), 0);
@@ -334,9 +334,9 @@ Test(base_io, loop_signal)
 /* Channels. */
 enum { T_HELLO = 1, T_FD = 2, T_BIG = 3 };
 static const struct chan_rule rules[] = {
-    {T_HELLO, "hello", 4, 8, 0, 0},
-    {T_FD, "fd", 0, 0, 1, 2},
-    {T_BIG, "big", 0, CHAN_BODY_MAX, 0, 0},
+	{T_HELLO, "hello", 4, 8, 0, 0},
+	{T_FD, "fd", 0, 0, 1, 2},
+	{T_BIG, "big", 0, CHAN_BODY_MAX, 0, 0},
 };
 
 struct peer {
@@ -377,6 +377,7 @@ static void on_gone(void *arg, const char *reason)
 
 	p->gone++;
 	snprintf(p->reason, sizeof p->reason, "%s", reason);
+	cr_assert_eq(chan_send(p->c, T_HELLO, "1234", 4, NULL, 0), -EPIPE);
 	chan_close(p->c);
 	chan_close(p->c);
 	loop_stop(p->l);
@@ -414,15 +415,15 @@ Test(base_io, chan_refuses_what_the_table_does_not_permit)
 		uint32_t len, sent;
 		unsigned nfds;
 	} bad[] = {
-	    {9, 4, 4, 0},	    /* unknown type */
-	    {T_HELLO, 3, 3, 0},	    /* too short */
-	    {T_HELLO, 9, 9, 0},	    /* too long */
-	    {T_HELLO, 4, 5, 0},	    /* length lies low */
-	    {T_HELLO, 8, 4, 0},	    /* length lies high */
-	    {T_HELLO, 0xffffffff, 4, 0},
-	    {T_HELLO, 4, 4, 1},	    /* a descriptor where none may be */
-	    {T_FD, 0, 0, 0},	    /* none where one must be */
-	    {T_FD, 0, 0, 3},	    /* too many */
+		{9, 4, 4, 0},	    /* unknown type */
+		{T_HELLO, 3, 3, 0}, /* too short */
+		{T_HELLO, 9, 9, 0}, /* too long */
+		{T_HELLO, 4, 5, 0}, /* length lies low */
+		{T_HELLO, 8, 4, 0}, /* length lies high */
+		{T_HELLO, 0xffffffff, 4, 0},
+		{T_HELLO, 4, 4, 1}, /* a descriptor where none may be */
+		{T_FD, 0, 0, 0},    /* none where one must be */
+		{T_FD, 0, 0, 3},    /* too many */
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -532,7 +533,6 @@ Test(base_io, chan_end)
 	loop_run(p.l);
 	cr_assert(p.msgs == 1 && p.gone == 1);
 	cr_assert(strstr(p.reason, "closed"), "%s", p.reason);
-	cr_assert_eq(chan_send(p.c, T_HELLO, "1234", 4, NULL, 0), -EPIPE);
 	loop_free(p.l);
 	/* Closing within a callback. */
 	peer_init(&p, &raw);
@@ -587,7 +587,8 @@ Test(base_io, log_lines_cannot_be_forged)
 	line[n] = 0;
 	cr_assert_eq(kept, ENOENT);
 	cr_assert_eq(strchr(line, '\n'), line + n - 1, "one line");
-	cr_assert(strstr(line, " info test[") && strstr(line, "] event: app=a\\x0aerror fake: x\\x1b[2J\\xff"), "%s", line);
+	cr_assert(strstr(line, " info test[") && strstr(line, "] event: app=a\\x0aerror fake: x\\x1b[2J\\xff"), "%s",
+		  line);
 	dup2(pipes[1], STDERR_FILENO);
 	LOG_WARN("big", "%s", big);
 	dup2(saved, STDERR_FILENO);

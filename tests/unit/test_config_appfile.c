@@ -42,7 +42,8 @@ static const char *env(const char *key)
 Test(config, procfile)
 {
 	appfile_init(&a);
-	cr_assert_eq(feed(appfile_procfile, "\xef\xbb\xbf# comment\n\nweb:  python app.py --port $PORT \t\r\n  worker : a: b\nrelease: ./migrate\nweb: second"),
+	cr_assert_eq(feed(appfile_procfile, "\xef\xbb\xbf# comment\n\nweb:  python app.py --port $PORT \t\r\n  worker "
+					    ": a: b\nrelease: ./migrate\nweb: second"),
 		     0, "%s", e.text);
 	cr_assert_eq(a.type_count, 2);
 	cr_assert_str_eq(command("web"), "second");
@@ -57,16 +58,18 @@ Test(config, procfile_refusals)
 	static const struct {
 		const char *text, *says;
 	} rows[] = {
-	    {"web", "line 1"},
-	    {"ok: x\n\nweb python", "line 3"},
-	    {"web:", "empty"},
-	    {"web:   \n", "empty"},
-	    {"Web: x", "line 1"},
-	    {"a_b: x", "line 1"},
-	    {"abcdefghijklmnopq: x", "16"},
-	    {": x", "line 1"},
-	    {"web: a\x01" "b", "control"},
-	    {"web: \xff", "UTF-8"},
+		{"web", "line 1"},
+		{"ok: x\n\nweb python", "line 3"},
+		{"web:", "empty"},
+		{"web:   \n", "empty"},
+		{"Web: x", "line 1"},
+		{"a_b: x", "line 1"},
+		{"abcdefghijklmnopq: x", "16"},
+		{": x", "line 1"},
+		{"web: a\x01"
+		 "b",
+		 "control"},
+		{"web: \xff", "UTF-8"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -100,7 +103,8 @@ Test(config, release_yml)
 	cr_assert_eq(feed(appfile_procfile, "web: mine"), 0);
 	cr_assert_eq(feed(appfile_app_json, "{\"env\": {\"A\": \"app.json\"}}"), 0);
 	cr_assert_eq(feed(appfile_release_yml, "---\naddons: []\nconfig_vars:\n  A: pack\n  PATH: /app/bin:/usr/bin\n"
-					       "default_process_types:\n  web: theirs\n  worker: run worker\n"), 0, "%s", e.text);
+					       "default_process_types:\n  web: theirs\n  worker: run worker\n"),
+		     0, "%s", e.text);
 	cr_assert_str_eq(command("web"), "mine");
 	cr_assert_str_eq(command("worker"), "run worker");
 	cr_assert_str_eq(env("A"), "app.json");
@@ -124,9 +128,11 @@ Test(config, app_json)
 	appfile_init(&a);
 	cr_assert_eq(feed(appfile_app_json,
 			  "{\"name\": \"x\", \"addons\": [\"pg\"], \"scripts\": {\"postdeploy\": \"x\"},"
-			  " \"env\": {\"A\": \"1\", \"B\": {\"value\": \"2\", \"required\": true}, \"C\": {\"generator\": \"secret\"}},"
+			  " \"env\": {\"A\": \"1\", \"B\": {\"value\": \"2\", \"required\": true}, \"C\": "
+			  "{\"generator\": \"secret\"}},"
 			  " \"formation\": {\"web\": {\"quantity\": 2, \"size\": \"eco\"}, \"clock\": {}},"
-			  " \"healthchecks\": {\"web\": [{\"type\": \"uptime\"}, {\"type\": \"startup\", \"path\": \"/up\"}]}}"),
+			  " \"healthchecks\": {\"web\": [{\"type\": \"uptime\"}, {\"type\": \"startup\", \"path\": "
+			  "\"/up\"}]}}"),
 		     0, "%s", e.text);
 	cr_assert_str_eq(env("A"), "1");
 	cr_assert_str_eq(env("B"), "2");
@@ -166,7 +172,8 @@ Test(config, app_json_too_much_env)
 Test(config, tulou_yaml)
 {
 	appfile_init(&a);
-	cr_assert_eq(feed(appfile_tulou_yaml, "health: { path: /healthz }\nformation: { web: 3, worker: 0 }\nrelease: ./migrate now\nlisten: tcp\n"),
+	cr_assert_eq(feed(appfile_tulou_yaml, "health: { path: /healthz }\nformation: { web: 3, worker: 0 }\nrelease: "
+					      "./migrate now\nlisten: tcp\n"),
 		     0, "%s", e.text);
 	cr_assert_str_eq(a.health_path, "/healthz");
 	cr_assert_eq(wanted("web"), 3);
@@ -176,22 +183,22 @@ Test(config, tulou_yaml)
 		const char *text, *field;
 		int code;
 	} rows[] = {
-	    {"helth: {}", "tulou.yaml.helth", EINVAL},
-	    {"health: { pfad: /x }", "tulou.yaml.health.pfad", EINVAL},
-	    {"health: /x", "tulou.yaml.health", EINVAL},
-	    {"health: { path: x }", "tulou.yaml.health.path", EINVAL},
-	    {"health: { path: [x] }", "tulou.yaml.health.path", EINVAL},
-	    {"health: { path: \"/a b\" }", "tulou.yaml.health.path", EINVAL},
-	    {"health: { path: \"/a\\r\\nX: y\" }", "tulou.yaml.health.path", EINVAL},
-	    {"formation: { web: many }", "tulou.yaml.formation.web", EINVAL},
-	    {"formation: { web: 101 }", "tulou.yaml.formation.web", ERANGE},
-	    {"formation: { web: {quantity: 1} }", "tulou.yaml.formation.web", EINVAL},
-	    {"formation: { Web: 1 }", "tulou.yaml.formation.Web", EINVAL},
-	    {"release: [a]", "tulou.yaml.release", EINVAL},
-	    {"release: \"\"", "tulou.yaml.release", EINVAL},
-	    {"listen: udp", "tulou.yaml.listen", EINVAL},
-	    {"[a]", "tulou.yaml", EINVAL},
-	    {"a: [", "tulou.yaml", EINVAL},
+		{"helth: {}", "tulou.yaml.helth", EINVAL},
+		{"health: { pfad: /x }", "tulou.yaml.health.pfad", EINVAL},
+		{"health: /x", "tulou.yaml.health", EINVAL},
+		{"health: { path: x }", "tulou.yaml.health.path", EINVAL},
+		{"health: { path: [x] }", "tulou.yaml.health.path", EINVAL},
+		{"health: { path: \"/a b\" }", "tulou.yaml.health.path", EINVAL},
+		{"health: { path: \"/a\\r\\nX: y\" }", "tulou.yaml.health.path", EINVAL},
+		{"formation: { web: many }", "tulou.yaml.formation.web", EINVAL},
+		{"formation: { web: 101 }", "tulou.yaml.formation.web", ERANGE},
+		{"formation: { web: {quantity: 1} }", "tulou.yaml.formation.web", EINVAL},
+		{"formation: { Web: 1 }", "tulou.yaml.formation.Web", EINVAL},
+		{"release: [a]", "tulou.yaml.release", EINVAL},
+		{"release: \"\"", "tulou.yaml.release", EINVAL},
+		{"listen: udp", "tulou.yaml.listen", EINVAL},
+		{"[a]", "tulou.yaml", EINVAL},
+		{"a: [", "tulou.yaml", EINVAL},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		cr_assert_eq(feed(appfile_tulou_yaml, rows[i].text), -rows[i].code, "%s: %s", rows[i].text, e.text);

@@ -44,10 +44,13 @@ Test(config, settings_full_file)
 	struct err e;
 	settings_default(&s);
 	cr_assert_eq(parse("# a comment\n"
-			   "node:    { name: node-1, data: /srv/tulou, runtime: /run/t2, cgroup: t2, uid_base: 1200000000 - 0 }\n",
-			   &s, &e), -EINVAL);
+			   "node:    { name: node-1, data: /srv/tulou, runtime: /run/t2, cgroup: t2, uid_base: "
+			   "1200000000 - 0 }\n",
+			   &s, &e),
+		     -EINVAL);
 	cr_assert_str_eq(e.field, "node.uid_base");
-	cr_assert_eq(parse("node:    { name: node-1.example, data: /srv/tulou, runtime: /run/t2, cgroup: t2, uid_base: 1090000000 }\n"
+	cr_assert_eq(parse("node:    { name: node-1.example, data: /srv/tulou, runtime: /run/t2, cgroup: t2, uid_base: "
+			   "1090000000 }\n"
 			   "listen:  { http: [\"0.0.0.0:80\", \"[::]:80\"], https: [\"0.0.0.0:443\"] }\n"
 			   "domains: { apps: apps.example.com, control: tulou.example.com }\n"
 			   "network: { pool: 10.0.0.0/8, link_prefix: t2 }\n"
@@ -55,7 +58,8 @@ Test(config, settings_full_file)
 			   "app:\n  memory: 512MiB\n  cpu: 250\n  nofile: 1024\n"
 			   "build: { concurrent: 4, time: 20m }\n"
 			   "health: { timeout: 5s, drain: 100ms, grace: 2 }\n",
-			   &s, &e), 0, "%s", e.text);
+			   &s, &e),
+		     0, "%s", e.text);
 	cr_assert_str_eq(s.node_name, "node-1.example");
 	cr_assert_eq(ntohs(((struct sockaddr_in *)&s.http[0].addr)->sin_port), 80);
 	cr_assert_eq(s.https_count, 1);
@@ -80,53 +84,54 @@ Test(config, settings_refusals_name_the_key)
 		const char *text, *field;
 		int code;
 	} rows[] = {
-	    {"nodes: {}", "nodes", EINVAL},
-	    {"node: { nmae: x }", "node.nmae", EINVAL},
-	    {"node.name: x", "node.name", EINVAL},
-	    {"node: 7", "node", EINVAL},
-	    {"node: { name: [x] }", "node.name", EINVAL},
-	    {"node: { name: }", "node.name", EINVAL},
-	    {"node: { name: \"A b\" }", "node.name", EINVAL},
-	    {"node: { data: var/lib }", "node.data", EINVAL},
-	    {"node: { data: /var/../etc }", "node.data", EINVAL},
-	    {"node: { data: /var/lib/ }", "node.data", EINVAL},
-	    {"node: { data: \"/var lib\" }", "node.data", EINVAL},
-	    {"node: { data: / }", "node.data", EINVAL},
-	    {"node: { runtime: /12345678901234567890123456789012345678901234567890123456789012345678901 }", "node.runtime", EINVAL},
-	    {"node: { runtime: /var/lib/tulou/run }", "node.runtime", EINVAL},
-	    {"node: { runtime: /var/lib/tulou }", "node.runtime", EINVAL},
-	    {"node: { cgroup: a/b }", "node.cgroup", EINVAL},
-	    {"node: { uid_base: 1000 }", "node.uid_base", ERANGE},
-	    {"node: { uid_base: 0x40000000 }", "node.uid_base", EINVAL},
-	    {"node: { uid_base: 2000000000 }", "node.uid_base", ERANGE},
-	    {"node: { user: Root }", "node.user", EINVAL},
-	    {"node: { user: \"-x\" }", "node.user", EINVAL},
-	    {"listen: { http: 0.0.0.0:80 }", "listen.http", EINVAL},
-	    {"listen: { http: [] }", "listen.http", EINVAL},
-	    {"listen: { http: [\"0.0.0.0:80\", \"0.0.0.0:99999\"] }", "listen.http[1]", ERANGE},
-	    {"listen: { http: [\"localhost:80\"] }", "listen.http[0]", EINVAL},
-	    {"listen: { http: [\"1.2.3.4:5\", \"1.2.3.4:5\"] }", "listen.http[1]", EINVAL},
-	    {"listen: { http: [a, b, c, d, e, f, g, h, i] }", "listen.http", ERANGE},
-	    {"listen: { https: [{a: b}] }", "listen.https[0]", EINVAL},
-	    {"domains: { apps: Example.com }", "domains.apps", EINVAL},
-	    {"domains: { control: localhost }", "domains.control", EINVAL},
-	    {"network: { pool: 10.94.0.1/16 }", "network.pool", EINVAL},
-	    {"network: { pool: 10.0.0.0/29 }", "network.pool", ERANGE},
-	    {"network: { pool: 0.0.0.0/0 }", "network.pool", ERANGE},
-	    {"network: { link_prefix: tulou }", "network.link_prefix", EINVAL},
-	    {"network: { link_prefix: 1t }", "network.link_prefix", EINVAL},
-	    {"proxy: { workers: 0 }", "proxy.workers", ERANGE},
-	    {"proxy: { workers: 17 }", "proxy.workers", ERANGE},
-	    {"proxy: { workers: many }", "proxy.workers", EINVAL},
-	    {"app: { memory: 1 }", "app.memory", ERANGE},
-	    {"app: { memory: 256MB }", "app.memory", EINVAL},
-	    {"app: { memory: 99999999999999999999TiB }", "app.memory", ERANGE},
-	    {"app: { pids: -1 }", "app.pids", EINVAL},
-	    {"app: { cpu: 0.5 }", "app.cpu", EINVAL},
-	    {"build: { nofile: 1 }", "build.nofile", ERANGE},
-	    {"build: { time: 5s }", "build.time", ERANGE},
-	    {"health: { timeout: 1w }", "health.timeout", EINVAL},
-	    {"health: { timeout: 0 }", "health.timeout", ERANGE},
+		{"nodes: {}", "nodes", EINVAL},
+		{"node: { nmae: x }", "node.nmae", EINVAL},
+		{"node.name: x", "node.name", EINVAL},
+		{"node: 7", "node", EINVAL},
+		{"node: { name: [x] }", "node.name", EINVAL},
+		{"node: { name: }", "node.name", EINVAL},
+		{"node: { name: \"A b\" }", "node.name", EINVAL},
+		{"node: { data: var/lib }", "node.data", EINVAL},
+		{"node: { data: /var/../etc }", "node.data", EINVAL},
+		{"node: { data: /var/lib/ }", "node.data", EINVAL},
+		{"node: { data: \"/var lib\" }", "node.data", EINVAL},
+		{"node: { data: / }", "node.data", EINVAL},
+		{"node: { runtime: /12345678901234567890123456789012345678901234567890123456789012345678901 }",
+		 "node.runtime", EINVAL},
+		{"node: { runtime: /var/lib/tulou/run }", "node.runtime", EINVAL},
+		{"node: { runtime: /var/lib/tulou }", "node.runtime", EINVAL},
+		{"node: { cgroup: a/b }", "node.cgroup", EINVAL},
+		{"node: { uid_base: 1000 }", "node.uid_base", ERANGE},
+		{"node: { uid_base: 0x40000000 }", "node.uid_base", EINVAL},
+		{"node: { uid_base: 2000000000 }", "node.uid_base", ERANGE},
+		{"node: { user: Root }", "node.user", EINVAL},
+		{"node: { user: \"-x\" }", "node.user", EINVAL},
+		{"listen: { http: 0.0.0.0:80 }", "listen.http", EINVAL},
+		{"listen: { http: [] }", "listen.http", EINVAL},
+		{"listen: { http: [\"0.0.0.0:80\", \"0.0.0.0:99999\"] }", "listen.http[1]", ERANGE},
+		{"listen: { http: [\"localhost:80\"] }", "listen.http[0]", EINVAL},
+		{"listen: { http: [\"1.2.3.4:5\", \"1.2.3.4:5\"] }", "listen.http[1]", EINVAL},
+		{"listen: { http: [a, b, c, d, e, f, g, h, i] }", "listen.http", ERANGE},
+		{"listen: { https: [{a: b}] }", "listen.https[0]", EINVAL},
+		{"domains: { apps: Example.com }", "domains.apps", EINVAL},
+		{"domains: { control: localhost }", "domains.control", EINVAL},
+		{"network: { pool: 10.94.0.1/16 }", "network.pool", EINVAL},
+		{"network: { pool: 10.0.0.0/29 }", "network.pool", ERANGE},
+		{"network: { pool: 0.0.0.0/0 }", "network.pool", ERANGE},
+		{"network: { link_prefix: tulou }", "network.link_prefix", EINVAL},
+		{"network: { link_prefix: 1t }", "network.link_prefix", EINVAL},
+		{"proxy: { workers: 0 }", "proxy.workers", ERANGE},
+		{"proxy: { workers: 17 }", "proxy.workers", ERANGE},
+		{"proxy: { workers: many }", "proxy.workers", EINVAL},
+		{"app: { memory: 1 }", "app.memory", ERANGE},
+		{"app: { memory: 256MB }", "app.memory", EINVAL},
+		{"app: { memory: 99999999999999999999TiB }", "app.memory", ERANGE},
+		{"app: { pids: -1 }", "app.pids", EINVAL},
+		{"app: { cpu: 0.5 }", "app.cpu", EINVAL},
+		{"build: { nofile: 1 }", "build.nofile", ERANGE},
+		{"build: { time: 5s }", "build.time", ERANGE},
+		{"health: { timeout: 1w }", "health.timeout", EINVAL},
+		{"health: { timeout: 0 }", "health.timeout", ERANGE},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -190,24 +195,24 @@ Test(config, settings_load)
 Test(config, yaml_dangers)
 {
 	static const char *const bad[] = {
-	    "a: &x 1\nb: *x",
-	    "a: &x [1]",
-	    "- &a {b: c}",
-	    "a: !!int 3",
-	    "!t a: b",
-	    "a: 1\na: 2",
-	    "{[a]: b}",
-	    "? {a: b}\n: c",
-	    "a: \"x\\0y\"",
-	    "a: 1\n---\nb: 2",
-	    "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]",
-	    "a: [1",
-	    "a:\n\tb: 1",
-	    "\xff\xfe",
-	    "a: \xc3\x28",
-	    "\"\\ud800\": 1",
-	    "%YAML 9.9\n---\na: b",
-	    "a: 'x",
+		"a: &x 1\nb: *x",
+		"a: &x [1]",
+		"- &a {b: c}",
+		"a: !!int 3",
+		"!t a: b",
+		"a: 1\na: 2",
+		"{[a]: b}",
+		"? {a: b}\n: c",
+		"a: \"x\\0y\"",
+		"a: 1\n---\nb: 2",
+		"[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]",
+		"a: [1",
+		"a:\n\tb: 1",
+		"\xff\xfe",
+		"a: \xc3\x28",
+		"\"\\ud800\": 1",
+		"%YAML 9.9\n---\na: b",
+		"a: 'x",
 	};
 	struct err e;
 	json_t *j;
@@ -235,7 +240,8 @@ Test(config, yaml_dangers)
 /* What is meant to take long does not. */
 Test(config, yaml_time)
 {
-	static const char *const units[] = {"[", "{", "- ", "? ", "a: ", "{a: [", "\"", "&a ", "x,", "[a,", "\n- ", "--- ", "! ", "#", "{a,"};
+	static const char *const units[] = {"[",  "{",	 "- ",	 "? ",	 "a: ", "{a: [", "\"", "&a ",
+					    "x,", "[a,", "\n- ", "--- ", "! ",	"#",	 "{a,"};
 	const size_t n = 256 << 10;
 	char *text = malloc(n + 8);
 

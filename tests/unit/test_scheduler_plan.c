@@ -41,7 +41,8 @@ static void bench_init(struct bench *b)
 	b->out = (struct plan_output){.actions = b->actions, .cap = 16};
 }
 
-static struct plan_instance *bench_add(struct bench *b, int64_t release, enum model_instance_state state, bool healthy, bool routed)
+static struct plan_instance *bench_add(struct bench *b, int64_t release, enum model_instance_state state, bool healthy,
+				       bool routed)
 {
 	struct plan_instance *p = &b->instances[b->in.instance_count++];
 
@@ -304,8 +305,8 @@ Test(scheduler, backoff_holds_the_start)
 
 Test(scheduler, instance_moves)
 {
-	static const char allowed[MODEL_INSTANCE_STATE_COUNT][MODEL_INSTANCE_STATE_COUNT + 1] = {".x.xx", "..xxx", "...xx", "....x",
-												 "....."};
+	static const char allowed[MODEL_INSTANCE_STATE_COUNT][MODEL_INSTANCE_STATE_COUNT + 1] = {
+		".x.xx", "..xxx", "...xx", "....x", "....."};
 	for (int f = 0; f < MODEL_INSTANCE_STATE_COUNT; f++)
 		for (int t = 0; t < MODEL_INSTANCE_STATE_COUNT; t++) {
 			struct model_instance i = {.id = 4, .state = (enum model_instance_state)f};

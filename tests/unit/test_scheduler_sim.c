@@ -1,5 +1,5 @@
-/* The scheduler against a simulated node: instances that start, listen, fall ill, exit and drain at random, deploys, scaling and
- * pauses at random, and the invariants of scheduler/README.md after every step. */
+/* The scheduler against a simulated node: instances that start, listen, fall ill, exit and drain at random, deploys,
+ * scaling and pauses at random, and the invariants of scheduler/README.md after every step. */
 #include "scheduler/instance.h"
 #include "scheduler/plan.h"
 
@@ -17,7 +17,7 @@ struct sim {
 	struct model_formation formation[2];
 	struct plan_instance instances[SIM_INSTANCES];
 	int64_t healthy_since[SIM_INSTANCES]; /* 0 = not yet */
-	bool asked[SIM_INSTANCES];            /* to stop */
+	bool asked[SIM_INSTANCES];	      /* to stop */
 	unsigned count;
 	struct plan_backoff backoffs[PLAN_BACKOFFS];
 	int64_t now, candidate_since, next_id, next_release;
@@ -73,7 +73,8 @@ static void sim_exit(struct sim *s, unsigned i)
 	struct plan_instance *p = &s->instances[i];
 
 	if (!s->asked[i])
-		plan_exited(s->backoffs, p->release, p->type, s->healthy_since[i] ? s->now - s->healthy_since[i] : 0, s->now);
+		plan_exited(s->backoffs, p->release, p->type, s->healthy_since[i] ? s->now - s->healthy_since[i] : 0,
+			    s->now);
 	sim_forget(s, i);
 }
 
@@ -119,7 +120,8 @@ static struct plan_instance *sim_find(struct sim *s, int64_t id, unsigned *at)
 
 static void sim_enter(struct sim *s, struct plan_instance *p, enum model_instance_state to)
 {
-	cr_assert(instance_may(p->state, to), "%s -> %s", model_instance_state_name(p->state), model_instance_state_name(to));
+	cr_assert(instance_may(p->state, to), "%s -> %s", model_instance_state_name(p->state),
+		  model_instance_state_name(to));
 	p->state = to;
 	p->since_ms = s->now;
 }
@@ -134,14 +136,17 @@ static void sim_act(struct sim *s, const struct plan_action *a)
 		cr_assert(a->release && (a->release == s->app.release || a->release == s->app.candidate));
 		cr_assert(!s->node_draining && !s->app.paused);
 		cr_assert_lt(s->count, SIM_INSTANCES, "instances without end");
-		s->instances[s->count] = (struct plan_instance){
-		    .id = s->next_id++, .release = a->release, .state = MODEL_INSTANCE_STARTING, .since_ms = s->now};
+		s->instances[s->count] = (struct plan_instance){.id = s->next_id++,
+								.release = a->release,
+								.state = MODEL_INSTANCE_STARTING,
+								.since_ms = s->now};
 		snprintf(s->instances[s->count].type, sizeof s->instances[0].type, "%s", a->type);
 		s->healthy_since[s->count] = 0;
 		s->asked[s->count++] = false;
 		break;
 	case PLAN_ROUTE:
-		cr_assert(p && p->healthy && !p->routed && p->state == MODEL_INSTANCE_RUNNING && strcmp(p->type, "web") == 0);
+		cr_assert(p && p->healthy && !p->routed && p->state == MODEL_INSTANCE_RUNNING &&
+			  strcmp(p->type, "web") == 0);
 		cr_assert_eq(p->release, s->app.release);
 		p->routed = true;
 		break;
@@ -186,8 +191,10 @@ static void sim_check_counts(const struct sim *s, const struct plan_output *out)
 			continue;
 		for (unsigned i = 0; i < s->count; i++) {
 			const struct plan_instance *p = &s->instances[i];
-			bool alive = p->state == MODEL_INSTANCE_STARTING || (p->state == MODEL_INSTANCE_RUNNING && p->healthy);
-			fresh += alive && p->release == out->actions[k].release && strcmp(p->type, out->actions[k].type) == 0;
+			bool alive = p->state == MODEL_INSTANCE_STARTING ||
+				     (p->state == MODEL_INSTANCE_RUNNING && p->healthy);
+			fresh += alive && p->release == out->actions[k].release &&
+				 strcmp(p->type, out->actions[k].type) == 0;
 		}
 		cr_assert_leq(fresh, sim_wanted(s, out->actions[k].type));
 	}
@@ -198,20 +205,20 @@ static unsigned sim_plan(struct sim *s)
 	struct plan_action first[64], second[64];
 	struct plan_output out = {.actions = first, .cap = 64}, again = {.actions = second, .cap = 64};
 	struct plan_input in = {
-	    .app = &s->app,
-	    .formation = s->formation,
-	    .formation_count = 2,
-	    .live_types = s->app.release ? sim_types : NULL,
-	    .candidate_types = s->app.candidate ? sim_types : NULL,
-	    .instances = s->instances,
-	    .instance_count = s->count,
-	    .backoffs = s->backoffs,
-	    .now_ms = s->now,
-	    .candidate_since_ms = s->candidate_since,
-	    .health_ms = 10000,
-	    .drain_ms = 5000,
-	    .start_budget = s->budget,
-	    .node_draining = s->node_draining,
+		.app = &s->app,
+		.formation = s->formation,
+		.formation_count = 2,
+		.live_types = s->app.release ? sim_types : NULL,
+		.candidate_types = s->app.candidate ? sim_types : NULL,
+		.instances = s->instances,
+		.instance_count = s->count,
+		.backoffs = s->backoffs,
+		.now_ms = s->now,
+		.candidate_since_ms = s->candidate_since,
+		.health_ms = 10000,
+		.drain_ms = 5000,
+		.start_budget = s->budget,
+		.node_draining = s->node_draining,
 	};
 
 	plan_app(&in, &out);
@@ -348,8 +355,8 @@ Test(scheduler, sim_anything_converges)
 
 Test(scheduler, sim_again_is_enough)
 {
-	/* A caller that asks only when again_ms has come or something happened must not hang: no world events here but those
-	 * that follow from actions. */
+	/* A caller that asks only when again_ms has come or something happened must not hang: no world events here but
+	 * those that follow from actions. */
 	struct sim s;
 	struct plan_action actions[64];
 	unsigned asked = 0;

@@ -139,8 +139,11 @@ Test(store, refuses_what_is_not_ours)
 
 	cr_assert_not_null(mkdtemp(dir));
 	snprintf(path, sizeof path, "%s/tulou.db", dir);
-	cr_assert_eq(fd_replace_file(AT_FDCWD, path, "this is not a database, but long enough to be looked at ........"
-						     "....................................................", 110, 0600, false), 0);
+	cr_assert_eq(fd_replace_file(AT_FDCWD, path,
+				     "this is not a database, but long enough to be looked at ........"
+				     "....................................................",
+				     110, 0600, false),
+		     0);
 	cr_assert_eq(store_open(dir, &s, &e), -EIO);
 	cr_assert(strstr(e.text, path), "%s", e.text);
 	unlink(path);
@@ -209,7 +212,9 @@ Test(store, tenant_slots_go_round)
 		snprintf(name, sizeof name, "t%d", i);
 		cr_assert_eq(store_tenant_add(x.s, name, NULL, &t, &x.e), 0);
 	}
-	cr_assert_geq(db_run(x.s, "UPDATE internal SET value = ? WHERE key = 'next_slot'", DB_ARGS(DB_I(LIMIT_TENANTS - 1)), &x.e), 0);
+	cr_assert_geq(db_run(x.s, "UPDATE internal SET value = ? WHERE key = 'next_slot'",
+			     DB_ARGS(DB_I(LIMIT_TENANTS - 1)), &x.e),
+		      0);
 	cr_assert_eq(store_tenant_add(x.s, "last", NULL, &t, &x.e), 0);
 	cr_assert_eq(t.slot, LIMIT_TENANTS - 1);
 	cr_assert_eq(store_tenant_add(x.s, "round", NULL, &t, &x.e), 0);
@@ -218,7 +223,8 @@ Test(store, tenant_slots_go_round)
 			     "WITH RECURSIVE n(i) AS (SELECT 5 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 - 2)"
 			     " INSERT INTO tenant (name, slot, memory, cpu, pids, apps, instances, disk, created_ms)"
 			     " SELECT 'f' || i, i, 1, 1, 1, 1, 1, 1, 1 FROM n",
-			     DB_ARGS(DB_I(LIMIT_TENANTS)), &x.e), 0);
+			     DB_ARGS(DB_I(LIMIT_TENANTS)), &x.e),
+		      0);
 	cr_assert_eq(store_tenant_add(x.s, "full", NULL, &t, &x.e), -EDQUOT);
 	cr_assert_eq(store_tenant_del(x.s, 3, &x.e), 0);
 	cr_assert_eq(store_tenant_add(x.s, "full", NULL, &t, &x.e), 0);
@@ -236,7 +242,8 @@ Test(store, tokens)
 
 	shop_open(&x);
 	cr_assert_eq(store_token_count(x.s), 0);
-	cr_assert_eq(store_token_add(x.s, x.t.id, MODEL_ROLE_DEPLOYER, "ci \xc3\xa9", secret, &t, &x.e), 0, "%s", x.e.text);
+	cr_assert_eq(store_token_add(x.s, x.t.id, MODEL_ROLE_DEPLOYER, "ci \xc3\xa9", secret, &t, &x.e), 0, "%s",
+		     x.e.text);
 	cr_assert_eq(store_token_add(x.s, 0, MODEL_ROLE_OPERATOR, "first", other, &u, &x.e), 0);
 	cr_assert_eq(store_token_count(x.s), 2);
 	cr_assert_eq(strlen(secret), 47);
@@ -262,8 +269,10 @@ Test(store, tokens)
 	cr_assert_eq(store_token_check(x.s, secret, 46, &u, &x.e), -ENOENT);
 	cr_assert_eq(store_token_check(x.s, "", 0, &u, &x.e), -ENOENT);
 	/* Nothing in the file gives the secret away. */
-	cr_assert_eq(db_number(x.s, 0, &hits, "SELECT count(*) FROM token WHERE instr(mac, ?1) OR hint = ?1 OR name = ?1",
-			       DB_ARGS(DB_S(secret)), &x.e), 0);
+	cr_assert_eq(db_number(x.s, 0, &hits,
+			       "SELECT count(*) FROM token WHERE instr(mac, ?1) OR hint = ?1 OR name = ?1",
+			       DB_ARGS(DB_S(secret)), &x.e),
+		     0);
 	cr_assert_eq(hits, 0);
 	cr_assert_eq(store_token_add(x.s, 0, MODEL_ROLE_ADMIN, "x", secret, NULL, &x.e), -EINVAL);
 	cr_assert_str_eq(x.e.field, "role");
@@ -591,7 +600,8 @@ Test(store, instances)
 	shop_open(&x);
 	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, &b, &x.e), 0);
 	for (int k = 0; k < 30; k++) {
-		i = (struct model_instance){.app = k < 20 ? x.a.id : b.id, .release = 1, .type = "web", .state = MODEL_INSTANCE_STARTING};
+		i = (struct model_instance){
+			.app = k < 20 ? x.a.id : b.id, .release = 1, .type = "web", .state = MODEL_INSTANCE_STARTING};
 		cr_assert_eq(store_instance_add(x.s, &i, &x.e), 0);
 		if (k % 10 == 0)
 			continue;
@@ -667,7 +677,8 @@ Test(store, events_are_pruned)
 			     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 + 500)"
 			     " INSERT INTO event (time_ms, tenant, app, instance, kind, text)"
 			     " SELECT i, 1, CASE WHEN i % 50 = 0 THEN 1 ELSE 0 END, 0, 'k', 't' FROM n",
-			     DB_ARGS(DB_I(LIMIT_EVENTS)), &x.e), 0);
+			     DB_ARGS(DB_I(LIMIT_EVENTS)), &x.e),
+		      0);
 	cr_assert_eq(store_event_prune(x.s, &x.e), 0, "%s", x.e.text);
 	cr_assert_eq(db_number(x.s, 0, &n, "SELECT min(id) FROM event", DB_NONE, &x.e), 0);
 	cr_assert_eq(n, 501);
@@ -812,7 +823,8 @@ Test(store, ten_thousand_apps)
 		snprintf(name, sizeof name, "t-%d", i);
 		cr_assert_eq(store_tenant_add(x.s, name, NULL, &t, &x.e), 0);
 		for (int k = 0; k < 50; k++) {
-			struct model_instance in = {.type = "web", .state = k % 2 ? MODEL_INSTANCE_EXITED : MODEL_INSTANCE_RUNNING};
+			struct model_instance in = {.type = "web",
+						    .state = k % 2 ? MODEL_INSTANCE_EXITED : MODEL_INSTANCE_RUNNING};
 			snprintf(name, sizeof name, "a-%d-%d", i, k);
 			cr_assert_eq(store_app_add(x.s, t.id, name, &limits, &a, &x.e), 0, "%s", x.e.text);
 			in.app = a.id;
