@@ -18,6 +18,8 @@ test: ## install what tests need, build, run every suite; the last line counts t
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) \
 		unit='$(O)/unit --tap --jobs 2 --timeout 120' \
 		lint='tests/lint $(O)' \
+		cli='python3 tests/system/cli.py $(O)/tulou' \
+		buildpacks='tests/system/test_buildpacks.sh' \
 		proxy='tests/proxy/run $(O)' \
 		system='python3 tests/system/run.py --build $(O)'
 

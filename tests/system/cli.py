@@ -1,0 +1,247 @@
+"""The tulou command against a small server that plays the API, hostile answers included.  Speaks TAP by itself.
+
+usage: python3 tests/system/cli.py [PROGRAM]
+"""
+
+import http.server
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+
+TULOU = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("TULOU_BUILD", "build") + "/tulou")
+EVIL = "evil\x1b[2J\u202e\x07"
+NOW = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+APP = {"name": "shop", "tenant": "acme", "url": "http://shop.localhost", "git_url": "http://tulou.localhost/git/shop.git", "created_at": NOW,
+       "state": "running", "release": {"version": 3, "created_at": NOW, "note": "Deploy 3f2a91c"}, "candidate": None,
+       "limits": {"memory_bytes": 268435456, "disk_bytes": 67108864, "cpu": 0.5, "pids": 256, "nofile": 4096},
+       "health_path": "", "paused": False, "formation": {"web": 2, "worker": 1},
+       "stats": {"state": "running", "instances_running": 2, "instances_wanted": 3, "memory_bytes": 1048576, "requests_total": 7,
+                 "requests_per_second": 1.5, "p50_ms": 1.2, "p99_ms": 30}}
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    seen = []      # (method, path, token, body)
+    drops = 0      # connections of followers to cut before the end
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self, status, body, kind="application/json"):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/problem+json" if status >= 400 else kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def problem(self, status, detail, field=None):
+        self.answer(status, {"type": "about:blank", "title": "No", "status": status, "detail": detail, **({"field": field} if field else {})})
+
+    def stream(self, kind, pieces):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(piece.encode())
+            self.wfile.flush()
+        self.close_connection = True
+
+    def serve(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        Api.seen.append((self.command, self.path, token, body))
+        path, _, query = self.path.partition("?")
+        key = f"{self.command} {path}"
+        if token != "tul_good":
+            return self.problem(401, "the token is not known")
+        if key == "GET /v1/whoami":
+            return self.answer(200, {"role": "admin", "tenant": "acme", "token_id": 1})
+        if key == "GET /v1/apps":
+            if "after=two%20words" in query:
+                return self.answer(200, {"items": [{**APP, "name": "last"}], "next": None})
+            return self.answer(200, {"items": [APP, {**APP, "name": EVIL, "state": "crashed"}], "next": "two words"})
+        if key == "POST /v1/apps":
+            name = json.loads(body)["name"]
+            if name == "full":
+                return self.problem(409, "tenant acme: 50 apps are allowed", "name")
+            return self.answer(201, {**APP, "name": name, **json.loads(body)})
+        if path.startswith("/v1/apps/shop"):
+            return self.app(key[:key.index(" ") + 1] + (path[len("/v1/apps/shop"):] or "/"), query, body)
+        return self.problem(404, "there is no such thing")
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+
+    def app(self, key, query, body):
+        if key == "GET /":
+            return self.answer(200, APP)
+        if key == "PATCH /":
+            return self.answer(200, {**APP, **json.loads(body)})
+        if key == "GET /formation":
+            return self.answer(200, APP["formation"])
+        if key == "PUT /formation":
+            return self.answer(200, json.loads(body))
+        if key == "POST /builds":
+            names = self.names(body)
+            if "bad.txt" in names:
+                return self.stream("application/x-ndjson", ['{"build":8}\n', '{"log":" !     no\\n"}\n', '{"result":"failed","error":"compile failed"}\n'])
+            if "cut.txt" in names:
+                return self.stream("application/x-ndjson", ['{"build":9}\n', '{"log":"half'])
+            log = json.dumps({"log": "-----> " + " ".join(names) + EVIL + "\n"}) + "\n"
+            return self.stream("application/x-ndjson", ['{"build":7}\n', log[:9], log[9:], '{"result":"succeeded","release":4,"url":"http://shop.localhost"}\n'])
+        if key == "GET /config":
+            return self.answer(200, {"KEY": "a\nb", "EVIL": EVIL})
+        if key == "PATCH /config":
+            return self.answer(200, json.loads(body))
+        if key == "GET /instances":
+            return self.answer(200, {"items": [{"id": "17", "type": "web", "release": 3, "state": "running", "memory_bytes": 5000000, "memory_limit_bytes": 268435456,
+                                                "cpu_seconds": 1.5, "pids": 3, "started_at": NOW, "restarts": 0, "reason": EVIL}]})
+        if key == "GET /logs" and "follow=1" in query:
+            lines = [f"data: {NOW[:-1]}.{i:03}Z web.17 line {i}\n\n" for i in range(1, 7)]
+            Api.drops += 1
+            if Api.drops > 2:
+                return self.problem(410, "enough")
+            return self.stream("text/event-stream", lines[:3] if Api.drops == 1 else lines)
+        if key == "GET /logs":
+            return self.answer(200, f"{NOW} web.17 hello{EVIL}\n".encode(), "text/plain")
+        if key == "POST /runs":
+            command = json.loads(body)["command"]
+            return self.stream("application/x-ndjson", [json.dumps({"output": command + "\n"}) + "\n", '{"exit_code":7}\n'])
+        if key == "POST /rollback":
+            return self.answer(202, {"version": 5, "note": "Rollback to v2"})
+        return self.problem(404, "there is no such thing")
+
+    @staticmethod
+    def names(body):
+        z = subprocess.run(["zstd", "-dcq"], input=body, capture_output=True, check=True).stdout
+        return sorted(m.name for m in tarfile.open(fileobj=io.BytesIO(z)) if m.isfile())
+
+
+def main():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    home = tempfile.mkdtemp(prefix="tulou-cli-")
+    env = {"PATH": os.environ["PATH"], "HOME": home, "TULOU_URL": url, "TULOU_TOKEN": "tul_good", "TULOU_APP": "shop", "LANG": "C.UTF-8"}
+    tests = []
+
+    def run(*args, cwd=home, stdin=None, **more):
+        e = {k: v for k, v in {**env, **more}.items() if v is not None}
+        p = subprocess.run([TULOU, *args], env=e, cwd=cwd, capture_output=True, timeout=60, input=stdin)
+        return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    def check(name, good, *shown):
+        tests.append(good)
+        print(f"{'ok' if good else 'not ok'} {len(tests)} - cli: {name}")
+        if not good:
+            print("\n".join("  # " + line for s in shown for line in str(s).splitlines()))
+
+    def folder(**files):
+        d = tempfile.mkdtemp(dir=home)
+        for name, text in files.items():
+            with open(os.path.join(d, name.replace("_", ".")), "w") as f:
+                f.write(text)
+        return d
+
+    r = run("apps")
+    check("apps: all pages, aligned", r[0] == 0 and "last" in r[1] and r[1].startswith("NAME") and len({line.index("http://") for line in r[1].splitlines()[1:]}) == 1, *r)
+    check("apps: nothing of a name reaches the terminal raw", "\x1b" not in r[1] and "\u202e" not in r[1] and "\\x1b" in r[1], repr(r[1]))
+    r = run("apps", "--json")
+    check("apps --json: one list of all pages", r[0] == 0 and len(json.loads(r[1])["items"]) == 3, *r)
+    r = run("apps", "--names")
+    check("apps --names", r[1].splitlines()[0] == "shop" and len(r[1].splitlines()) == 3, *r)
+    r = run("apps", "info")
+    check("apps info: formation and limits in words", r[0] == 0 and "web=2 worker=1" in r[1] and "memory 256 MiB, cpu 0.5" in r[1], *r)
+    r = run("apps", "create", "full")
+    check("a quota is exit code 3 and says so", r[0] == 3 and "50 apps are allowed" in r[2] and r[1] == "", *r)
+    r = run("apps", "create", "new", "--memory", "64MiB", "--cpu", "0.25")
+    sent = json.loads([b for m, p, t, b in Api.seen if m == "POST" and p == "/v1/apps"][-1])
+    check("apps create sends limits", r[0] == 0 and sent == {"name": "new", "limits": {"memory_bytes": 67108864, "cpu": 0.25}}, r, sent)
+    r = run("apps", "info", "other")
+    check("404 is exit code 1 and names the next step", r[0] == 1 and "tulou apps" in r[2], *r)
+    r = run("whoami", TULOU_TOKEN="tul_bad")
+    check("401 is exit code 3 and names the next step", r[0] == 3 and "tulou login" in r[2], *r)
+    r = run("whoami", TULOU_URL="http://127.0.0.1:1")
+    check("no connection is exit code 4", r[0] == 4 and "does not answer" in r[2], *r)
+    r = run("whoami", TULOU_TOKEN="a\nX-Evil: 1")
+    check("a token cannot carry another header", r[0] == 2 and not any("Evil" in str(s) for s in Api.seen), *r)
+    r = run("scale", "web=5")
+    check("scale keeps what is not named", json.loads(Api.seen[-1][3]) == {"web": 5, "worker": 1} and r[0] == 0, *r)
+    n = len(Api.seen)
+    r = run("scale", "web=101")
+    check("scale web=101 is refused with the limit, without a write", r[0] == 2 and "100" in r[2] and not any(s[0] == "PUT" for s in Api.seen[n:]), *r)
+    r = run("apps", "limits", "memory=64MiB", "cpu=2")
+    check("apps limits", r[0] == 0 and json.loads(Api.seen[-1][3]) == {"limits": {"memory_bytes": 67108864, "cpu": 2.0}}, r)
+    r = run("apps", "delete")
+    check("delete asks, and without a terminal wants --yes", r[0] == 2 and "--yes" in r[2], *r)
+
+    r = run("deploy", folder(index_html="hi", a_js="1"))
+    check("deploy: packs, shows the log, names the release", r[0] == 0 and "a.js index.html" in r[1] and "Deployed v4: http://shop.localhost" in r[1], *r)
+    check("deploy: the log moves no cursor", "\x1b" not in r[1], repr(r[1]))
+    r = run("deploy", folder(bad_txt="x"))
+    check("deploy: a failed build is exit code 1 with its reason", r[0] == 1 and "compile failed" in r[2] and " !     no" in r[1], *r)
+    r = run("deploy", folder(cut_txt="x"))
+    check("deploy: an answer that breaks off is exit code 4 and says where to look", r[0] == 4 and "tulou builds" in r[2], *r)
+    r = run("deploy", "--json", folder(index_html="hi"))
+    check("deploy --json: one object a line", r[0] == 0 and [list(json.loads(x))[0] for x in r[1].splitlines()] == ["build", "log", "result"], *r)
+    r = run("deploy", folder())
+    check("deploy: an empty folder is refused", r[0] == 1 and "nothing to deploy" in r[2], *r)
+    r = run("deploy", "/nonexistent")
+    check("deploy: a missing path is named", r[0] == 1 and "/nonexistent" in r[2], *r)
+
+    r = run("config")
+    check("config: values on one line each", r[0] == 0 and "a\\x0ab" in r[1] and "\x1b" not in r[1], *r)
+    r = run("config", "get", "KEY")
+    check("config get: a script gets the bytes", r == (0, "a\nb\n", ""), *r)
+    r = run("config", "set", "A=1", "B=x=y")
+    check("config set", r[0] == 0 and json.loads(Api.seen[-1][3]) == {"A": "1", "B": "x=y"}, r)
+    r = run("config", "unset", "A")
+    check("config unset", r[0] == 0 and json.loads(Api.seen[-1][3]) == {"A": None}, r)
+    r = run("ps")
+    check("ps", r[0] == 0 and "4.8 MiB of 256 MiB" in r[1] and "\x1b" not in r[1], *r)
+    r = run("logs")
+    check("logs: escaped", r[0] == 0 and "hello" in r[1] and "\x1b" not in r[1], *r)
+    r = run("logs", "-f")
+    lines = [line.rsplit(" ", 1)[1] for line in r[1].splitlines()]
+    check("logs -f: outlives a connection, shows each line once", lines == ["1", "2", "3", "4", "5", "6"] and r[0] == 1, *r)
+    r = run("logs", "-n", "0")
+    check("logs -n 0 is refused with the limits", r[0] == 2 and "1" in r[2] and "10000" in r[2], *r)
+    r = run("run", "sh", "-c", "echo 'a b'; exit 7")
+    check("run: quotes words, ends with the command's code", r[0] == 7 and r[1] == "sh -c 'echo '\\''a b'\\''; exit 7'\n", *r)
+    r = run("rollback", "v2")
+    check("rollback v2", r[0] == 0 and json.loads(Api.seen[-1][3]) == {"version": 2} and "v5" in r[1], *r)
+    r = run("rollback", "two")
+    check("rollback two is wrong usage", r[0] == 2, *r)
+
+    r = run("login", url, "--token", "tul_good", TULOU_URL=None, TULOU_TOKEN=None)
+    saved = os.path.join(home, ".config/tulou/config.json")
+    check("login saves with mode 0600", r[0] == 0 and os.stat(saved).st_mode & 0o777 == 0o600 and os.stat(os.path.dirname(saved)).st_mode & 0o777 == 0o700, *r)
+    r = run("whoami", TULOU_URL=None, TULOU_TOKEN=None)
+    check("and is used", r[0] == 0 and "acme" in r[1], *r)
+    r = run("whoami", "--url", url.replace("127.0.0.1", "localhost"), TULOU_URL=None, TULOU_TOKEN=None)
+    check("a saved token does not go to another address", Api.seen[-1][2] != "tul_good", *r)
+    r = run("login", url, TULOU_URL=None, TULOU_TOKEN=None, stdin=b"tul_bad\n")
+    check("a login that fails saves nothing", r[0] == 3 and json.load(open(saved))["token"] == "tul_good", *r)
+    r = run("logout")
+    check("logout forgets", r[0] == 0 and not os.path.exists(saved), *r)
+    r = run("deplyo")
+    check("did you mean", r[0] == 2 and "'deploy'" in r[2], *r)
+    p = subprocess.run(["bash", "-c", f"source <('{TULOU}' completion bash) && COMP_WORDS=(tulou apps cr) COMP_CWORD=2 && _tulou && echo ${{COMPREPLY[*]}}"],
+                       capture_output=True, env=env)
+    check("completion works in bash", p.stdout.decode().strip() == "create", p)
+
+    server.shutdown()
+    subprocess.run(["rm", "-rf", home], check=False)
+    print(f"1..{len(tests)}")
+    return 0 if all(tests) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
