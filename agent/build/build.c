@@ -253,6 +253,8 @@ static int build_begin(struct build *b, struct err *e)
 	if (r < 0)
 		return r;
 	build_unpack_args(&blob, "/app", bytes < LIMIT_TREE_BYTES ? bytes : LIMIT_TREE_BYTES);
+	if (strcmp(b->rec.source, "git") == 0)
+		blob_arg(&blob, "--stop-at-end");
 	blob_arg(&blob, "--");
 	blob_arg(&blob, "/buildpacks/driver");
 	blob_config(&blob, "TULOU_VAR_", config);

@@ -299,9 +299,9 @@ int unpack_stream(int in, int root, const struct unpack_limits *limits, struct u
 			*ret = u.done;
 	}
 	/* Only behind a whole archive: after an error the writer is to notice at once. */
-	if (r == 0)
-		unpack_drain(in);
-	else
+	if (r < 0)
 		unpack_clear(root);
+	else if (!(limits->flags & UNPACK_STOP_AT_END))
+		unpack_drain(in);
 	return r;
 }

@@ -15,6 +15,9 @@
 #include <stdint.h>
 
 #define UNPACK_ABSOLUTE_LINKS 1u
+/* Go on at the archive's own end mark instead of waiting for the end of the input: git keeps the writing end of its
+ * hooks' descriptors open until the push is over. */
+#define UNPACK_STOP_AT_END 2u
 
 /* A file that expands more than this, once more than UNPACK_RATIO_FROM bytes came out, is a bomb: text compresses 3 to 20
  * times, and zeros more than 1,000 times. */

@@ -1,7 +1,7 @@
 /* tulou-unpack: unpacks the tar on standard input, then becomes another program.  Layer agent, runs only inside sandboxes
  * (build: the source; store: the finished tree), as the tenant.
  *
- * usage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] [--report] [-- PROGRAM [ARG…]]
+ * usage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] [--stop-at-end] [--report] [-- PROGRAM [ARG…]]
  * --report: prints "BYTES ENTRIES" on standard output. */
 #include "agent/build/unpack.h"
 #include "base/fd.h"
@@ -22,7 +22,7 @@
 
 static int unpack_main_usage(const char *why)
 {
-	dprintf(2, "tulou-unpack: %s\nusage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] [--report] [-- PROGRAM [ARG...]]\n",
+	dprintf(2, "tulou-unpack: %s\nusage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] [--stop-at-end] [--report] [-- PROGRAM [ARG...]]\n",
 		why);
 	return 2;
 }
@@ -33,7 +33,7 @@ static int unpack_main_options(int argc, char **argv, const char **to, bool *rep
 	static const struct option options[] = {
 	    {"to", required_argument, NULL, 't'},          {"max-bytes", required_argument, NULL, 'b'},
 	    {"max-entries", required_argument, NULL, 'e'}, {"absolute-links", no_argument, NULL, 'l'},
-	    {"report", no_argument, NULL, 'r'},
+	    {"report", no_argument, NULL, 'r'},            {"stop-at-end", no_argument, NULL, 's'},
 	    {NULL, 0, NULL, 0},
 	};
 	struct err e = {0};
@@ -48,6 +48,8 @@ static int unpack_main_options(int argc, char **argv, const char **to, bool *rep
 			r = parse_u64(optarg, strlen(optarg), 1, 1ull << 32, "--max-entries", &limits->entries, &e);
 		else if (o == 'l')
 			limits->flags |= UNPACK_ABSOLUTE_LINKS;
+		else if (o == 's')
+			limits->flags |= UNPACK_STOP_AT_END;
 		else if (o == 'r')
 			*report = true;
 		else
