@@ -75,7 +75,7 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.answer(201, {**APP, "name": name, **json.loads(body)})
         if path.startswith("/v1/apps/shop"):
             return self.app(key[:key.index(" ") + 1] + (path[len("/v1/apps/shop"):] or "/"), query, body)
-        return self.problem(404, "there is no such thing")
+        return self.problem(404, "there is no app of this name")
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 

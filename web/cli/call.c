@@ -50,7 +50,7 @@ int cli_status_code(long status)
 }
 
 /* What to do next, for a person who was refused. */
-static const char *next_step(const struct cli *c, long status, const char *path)
+static const char *next_step(const struct cli *c, long status, const char *detail)
 {
 	switch (status) {
 	case 401:
@@ -61,8 +61,7 @@ static const char *next_step(const struct cli *c, long status, const char *path)
 		return "\nThe token's role is too weak for that; an admin of the tenant makes others with `tulou "
 		       "tokens create`.";
 	case 404:
-		return strncmp(path, "/v1/apps/", 9) == 0 ? "\n`tulou apps` lists the apps that this token may see."
-							  : "";
+		return strstr(detail, "no app") ? "\n`tulou apps` lists the apps that this token may see." : "";
 	case 429:
 		return "\nWait a little, then try again.";
 	case 413:
@@ -85,10 +84,10 @@ static int refused(const struct cli *c, const struct cli_request *r, const struc
 	if (detail)
 		return cli_fail(code, "%s%s%s%s", field && *field && !strstr(detail, field) ? field : "",
 				field && *field && !strstr(detail, field) ? ": " : "", detail,
-				next_step(c, a->status, r->path));
+				next_step(c, a->status, detail ? detail : ""));
 	return cli_fail(code, "%s answered %ld to %s %s%s%s", c->base, a->status, r->method, r->path,
 			a->status == 404 ? "; is that the address of a Tulou node?" : "",
-			next_step(c, a->status, r->path));
+			next_step(c, a->status, detail ? detail : ""));
 }
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
