@@ -28,7 +28,7 @@ clean() { # nothing is left
 	[ -z "$(find /sys/fs/cgroup -maxdepth 3 -name "$name*" 2>/dev/null)" ] && ! ip -o link | grep -q ': zt' &&
 		! nft list tables | grep -q tulou_ && [ ! -e "$dir/run/instances" ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]
 }
-settled() { for _ in $(seq 50); do clean && return 0; sleep 0.1; done; clean; }
+settled() { for _ in $(seq 50); do clean && return 0; sleep 0.1; done; find /sys/fs/cgroup -maxdepth 3 -name "$name*" >&2; ip -o link >&2; nft list tables >&2; ls "$dir/run" >&2; cat /proc/sys/net/ipv4/ip_forward "$dir/out" >&2; return 1; }
 
 # The world: one namespace behind `wan`, with a public and a private address and a resolver.
 # TEST-NET-2 (RFC 5737) plays the public.

@@ -119,7 +119,7 @@ def test_scale(node):
     pids = set()
 
     def three():
-        pids.add(node.get("py", "/eval?__import__('socket').gethostbyname(__import__('socket').gethostname()) if 0 else open('/proc/self/net/fib_trie').read()")[1])
+        pids.add(json.loads(node.get("py", "/env")[1])["TULOU_INSTANCE"])
         return len(pids) == 3
     wait_for("answers of all three", three)
     node.api("PUT", "/v1/apps/py/formation", {"web": 1}, token=node.acme, want=200)
@@ -142,7 +142,7 @@ def test_worker(node):
     node.deploy_ok("work", node.acme, {"Procfile": "web: python3 server.py\nworker: sh -c 'while :; do echo tick; sleep 0.2; done'\n", "server.py": SERVER % {"version": "w"}})
     node.api("PUT", "/v1/apps/work/formation", {"web": 1, "worker": 2}, token=node.acme, want=200)
     wait_for("ticks", lambda: node.logs("work").count("tick") > 3)
-    equal(sum(i["type"] == "worker" for i in node.instances("work") if i["state"] == "running"), 2, "workers")
+    wait_for("two workers", lambda: sum(i["type"] == "worker" for i in node.instances("work") if i["state"] == "running") == 2)
 
 
 def test_run(node):
