@@ -23,7 +23,7 @@ const char *model_role_name(enum model_role r);
 enum model_role model_role_parse(const char *s);
 
 struct model_quota {
-	uint64_t memory; /* bytes, all running instances and builds of the tenant together */
+	uint64_t memory; /* bytes, all running instances of the tenant together; a build may use as much beside them */
 	uint32_t cpu;	 /* thousandths of a CPU, all together */
 	uint32_t pids;	 /* all together */
 	uint32_t apps;

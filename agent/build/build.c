@@ -255,8 +255,6 @@ static int build_begin(struct build *b, struct err *e)
 	build_unpack_args(&blob, "/app", bytes < LIMIT_TREE_BYTES ? bytes : LIMIT_TREE_BYTES);
 	if (strcmp(b->rec.source, "git") == 0)
 		blob_arg(&blob, "--stop-at-end");
-	if (strcmp(b->rec.source, "git") == 0)
-		blob_arg(&blob, "--no-drain"); /* git keeps the pipe open for its hook: there is no end of file */
 	blob_arg(&blob, "--");
 	blob_arg(&blob, "/buildpacks/driver");
 	blob_config(&blob, "TULOU_VAR_", config);

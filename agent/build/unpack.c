@@ -246,7 +246,7 @@ static struct archive *unpack_writer(struct err *e)
 	OWN(archive_out) struct archive *a = archive_write_disk_new();
 
 	/* Our own checks come first; the SECURE flags are the second pair of eyes.  No OWNER, ACL, XATTR or FFLAGS. */
-	if (!a || archive_write_disk_set_options(a, ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_UNLINK |
+	if (!a || archive_write_disk_set_options(a, ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME |
 							ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
 							ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS) != ARCHIVE_OK) {
 		err_set(e, ENOMEM, "cannot write to disk with this libarchive");

@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #define UNPACK_ABSOLUTE_LINKS 1u
-#define UNPACK_NO_DRAIN 2u /* stop behind the archive's end: others hold the pipe's write end open (git's, for its hook) */
 /* Go on at the archive's own end mark instead of waiting for the end of the input: git keeps the writing end of its
  * hooks' descriptors open until the push is over. */
 #define UNPACK_STOP_AT_END 2u
@@ -43,7 +42,7 @@ int unpack_check_path(const char *path, const char **ret, struct err *e);
 int unpack_check_symlink(const char *path, const char *target, unsigned flags, struct err *e);
 
 /* Unpacks what comes from descriptor `in` (tar; plain, gzip, zstd, xz or bzip2) below directory `root`, which must be empty, and
- * reads the input to its end (unless UNPACK_NO_DRAIN).  The working directory is changed to root.  On failure everything below root is removed again.  0, or a negative
+ * reads the input to its end (unless UNPACK_STOP_AT_END).  The working directory is changed to root.  On failure everything below root is removed again.  0, or a negative
  * errno with e naming entry and rule. */
 int unpack_stream(int in, int root, const struct unpack_limits *limits, struct unpack_result *ret, struct err *e);
 

@@ -33,7 +33,6 @@ static int unpack_main_options(int argc, char **argv, const char **to, bool *rep
 	static const struct option options[] = {
 	    {"to", required_argument, NULL, 't'},          {"max-bytes", required_argument, NULL, 'b'},
 	    {"max-entries", required_argument, NULL, 'e'}, {"absolute-links", no_argument, NULL, 'l'},
-	    {"no-drain", no_argument, NULL, 'd'},
 	    {"report", no_argument, NULL, 'r'},            {"stop-at-end", no_argument, NULL, 's'},
 	    {NULL, 0, NULL, 0},
 	};
@@ -51,8 +50,6 @@ static int unpack_main_options(int argc, char **argv, const char **to, bool *rep
 			limits->flags |= UNPACK_ABSOLUTE_LINKS;
 		else if (o == 's')
 			limits->flags |= UNPACK_STOP_AT_END;
-		else if (o == 'd')
-			limits->flags |= UNPACK_NO_DRAIN;
 		else if (o == 'r')
 			*report = true;
 		else

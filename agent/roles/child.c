@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define CHILD_PAUSE_US 20000      /* before the first restart */
-#define CHILD_PAUSE_MAX_US 5000000
+#define CHILD_PAUSE_MAX_US 1000000
 #define CHILD_STABLE_US 10000000  /* having run so long forgives earlier failures */
 
 static void child_on_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)

@@ -380,6 +380,7 @@ static void control_do_start(struct control_app *ca, const struct plan_action *a
 	}
 	if (control_instance_start(ca, a->release, a->type, &e) == 0) {
 		ca->nofit_since_ms = 0;
+		control_touch(ca); /* its deadline is in the next plan only */
 		return;
 	}
 	if (!ca->nofit_since_ms) {

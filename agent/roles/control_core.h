@@ -53,7 +53,7 @@ struct control_app;
 /* A tenant in memory. */
 struct control_tenant {
 	struct model_tenant rec;
-	struct plan_capacity used; /* limits of its living instances and of its builds and runs */
+	struct plan_capacity used; /* limits of its living instances and of its runs */
 	uint64_t disk;             /* bytes of its stored trees */
 	unsigned apps;
 };
@@ -274,9 +274,14 @@ void control_instance_unroute(struct control_instance *ci);
 void control_instance_crashed(struct control_instance *ci); /* counts for the back-off, once */
 void control_instance_gone(struct control_instance *ci, const struct msg_instance *m); /* it ended; frees it */
 void control_on_instance(struct control *c, const struct msg_instance *m);
-/* Its place in the sums of tenant and node. */
+/* Its place in the sums of the node and of a tenant (NULL: the node only, for builds). */
 void control_charge(struct control *c, struct control_tenant *t, const struct model_limits *limits, int sign);
-int control_fits(struct control *c, struct control_tenant *t, const struct model_limits *limits, struct err *e);
+/* Room for one more?  Instances of `replaced` (NULL = none) that are of another release than `release` do not count for the
+ * tenant: start-first needs both for a moment, and a tenant at its quota must be able to deploy. */
+int control_fits(struct control *c, struct control_tenant *t, const struct model_limits *limits,
+		 const struct control_app *replaced, int64_t release, struct err *e);
+/* The same for a build: within quota and node by itself, beside what the tenant's apps use. */
+int control_fits_build(struct control *c, struct control_tenant *t, const struct model_limits *limits, struct err *e);
 
 /* control_health.c */
 void control_health_start(struct control_instance *ci);

@@ -26,7 +26,7 @@ bool control_is_job(uint64_t id)
 static void control_job_free(struct control *c, struct control_job *job)
 {
 	if (job->tenant)
-		control_charge(c, job->tenant, &job->limits, -1);
+		control_charge(c, job->kind == MSG_KIND_BUILD ? NULL : job->tenant, &job->limits, -1);
 	map_del(c->jobs, &job->id, sizeof job->id);
 	free(job);
 }
@@ -63,8 +63,15 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	if (!job)
 		return err_set(e, ENOMEM, "out of memory");
 	job->limits = (struct model_limits){.memory = m->memory, .disk = m->disk, .cpu = m->cpu, .pids = m->pids, .nofile = m->nofile};
-	/* Builds and runs execute the tenant's code and count against its quota; git and the store are ours. */
-	if ((m->kind == MSG_KIND_BUILD || m->kind == MSG_KIND_RUN) && control_fits(c, ca->tenant, &job->limits, e) < 0) {
+	/* Builds and runs execute the tenant's code; git and the store are ours.  A build is bounded by the quota as a whole
+	 * but does not compete with the tenant's running apps: at its quota it can still deploy. */
+	if (m->kind == MSG_KIND_BUILD) {
+		job->limits.memory = job->limits.memory < ca->tenant->rec.quota.memory ? job->limits.memory : ca->tenant->rec.quota.memory;
+		job->limits.pids = job->limits.pids < ca->tenant->rec.quota.pids ? job->limits.pids : ca->tenant->rec.quota.pids;
+		job->limits.cpu = job->limits.cpu < ca->tenant->rec.quota.cpu ? job->limits.cpu : ca->tenant->rec.quota.cpu;
+	}
+	if ((m->kind == MSG_KIND_BUILD && control_fits_build(c, ca->tenant, &job->limits, e) < 0) ||
+	    (m->kind == MSG_KIND_RUN && control_fits(c, ca->tenant, &job->limits, NULL, 0, e) < 0)) {
 		free(job);
 		return -EDQUOT;
 	}
@@ -84,8 +91,11 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	}
 	if (m->kind == MSG_KIND_BUILD || m->kind == MSG_KIND_RUN) {
 		job->tenant = ca->tenant;
-		control_charge(c, ca->tenant, &job->limits, 1);
+		control_charge(c, job->kind == MSG_KIND_BUILD ? NULL : ca->tenant, &job->limits, 1);
 	}
+	m->memory = job->limits.memory;
+	m->pids = job->limits.pids;
+	m->cpu = job->limits.cpu;
 	m->instance = job->id;
 	m->tenant = (uint64_t)ca->rec.tenant;
 	m->app = (uint64_t)ca->rec.id;
