@@ -46,7 +46,8 @@ void blob_command(struct blob *b, const char *command, bool profile)
 	blob_arg(b, "-c");
 	/* Without a profile the command is the whole script: bash then replaces itself by a simple command. */
 	if (profile)
-		snprintf(text, sizeof text, "for f in /app/.profile.d/*.sh; do [ -r \"$f\" ] && . \"$f\"; done; %s", command);
+		snprintf(text, sizeof text, "for f in /app/.profile.d/*.sh; do [ -r \"$f\" ] && . \"$f\"; done; %s",
+			 command);
 	else
 		snprintf(text, sizeof text, "%s", command);
 	blob_arg(b, text);
@@ -92,7 +93,8 @@ void blob_config(struct blob *b, const char *prefix, const char *json)
 
 	json_object_foreach(obj, key, value)
 	{
-		if (json_is_string(value) && blob_name_ok(key) && strlen(json_string_value(value)) == json_string_length(value))
+		if (json_is_string(value) && blob_name_ok(key) &&
+		    strlen(json_string_value(value)) == json_string_length(value))
 			blob_variable(b, prefix, key, json_string_value(value));
 	}
 }

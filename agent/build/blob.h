@@ -21,7 +21,8 @@ void blob_done(struct blob *b);
  * variable's are left out).  prefix is put before each name.  Errors are kept and reported by blob_seal. */
 void blob_arg(struct blob *b, const char *arg);
 void blob_argf(struct blob *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* argv of a process type's command line: bash, which reads the tree's .profile.d first when it has one (Heroku's custom). */
+/* argv of a process type's command line: bash, which reads the tree's .profile.d first when it has one (Heroku's
+ * custom). */
 void blob_command(struct blob *b, const char *command, bool profile);
 void blob_env(struct blob *b, const char *key, const char *value);
 void blob_envf(struct blob *b, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -18,7 +18,8 @@ struct builds *builds_new(struct loop *l, struct store *store, const struct sett
 
 	if (!bs)
 		return NULL;
-	*bs = (struct builds){.loop = l, .store = store, .settings = settings, .control_dir = control_dir, .host = host};
+	*bs = (struct builds){
+		.loop = l, .store = store, .settings = settings, .control_dir = control_dir, .host = host};
 	TAILQ_INIT(&bs->all);
 	return bs;
 }
@@ -188,15 +189,15 @@ static void build_launch_init(const struct build *b, struct msg_launch *m, enum 
 	const struct settings_limits *lim = &b->builds->settings->build;
 
 	*m = (struct msg_launch){
-	    .kind = kind,
-	    .object = (uint64_t)b->rec.id,
-	    .egress = kind == MSG_KIND_STORE ? MSG_EGRESS_NONE : MSG_EGRESS_PUBLIC,
-	    .memory = lim->memory,
-	    .disk = lim->disk,
-	    .cpu = lim->cpu,
-	    .pids = lim->pids,
-	    .nofile = lim->nofile,
-	    .deadline_ms = (uint32_t)b->builds->settings->build_time_ms,
+		.kind = kind,
+		.object = (uint64_t)b->rec.id,
+		.egress = kind == MSG_KIND_STORE ? MSG_EGRESS_NONE : MSG_EGRESS_PUBLIC,
+		.memory = lim->memory,
+		.disk = lim->disk,
+		.cpu = lim->cpu,
+		.pids = lim->pids,
+		.nofile = lim->nofile,
+		.deadline_ms = (uint32_t)b->builds->settings->build_time_ms,
 	};
 	snprintf(m->type, sizeof m->type, "%s", type);
 }
@@ -220,8 +221,8 @@ static int build_job(struct build *b, enum build_job_id id, struct msg_launch *m
 	if (fd < 0)
 		return fd;
 	b->on[id] = (struct build_on){b, id};
-	b->jobs[id] = (struct build_job){
-	    .tenant = b->tenant, .app = b->app, .on_exit = build_on_exit, .arg = &b->on[id]};
+	b->jobs[id] =
+		(struct build_job){.tenant = b->tenant, .app = b->app, .on_exit = build_on_exit, .arg = &b->on[id]};
 	m->stdio_count = (uint32_t)nfds;
 	return b->builds->host->job_start(b->builds->host->ctx, &b->jobs[id], m, fd, fds, nfds, e);
 }
@@ -237,7 +238,8 @@ static void build_unpack_args(struct blob *blob, const char *to, uint64_t bytes)
 	blob_argf(blob, "%u", LIMIT_TREE_ENTRIES);
 }
 
-/* RUNNING begins: the build sandbox starts; the store sandbox follows with the first byte of the tree (build_slug_comes). */
+/* RUNNING begins: the build sandbox starts; the store sandbox follows with the first byte of the tree
+ * (build_slug_comes). */
 static int build_begin(struct build *b, struct err *e)
 {
 	OWN_BLOB struct blob blob = {0};
@@ -263,8 +265,8 @@ static int build_begin(struct build *b, struct err *e)
 	blob_envf(&blob, "STACK", "tulou-1");
 	blob_envf(&blob, "TULOU_MANIFEST_MAX", "%u", LIMIT_MANIFEST_BYTES / 4);
 	build_launch_init(b, &m, MSG_KIND_BUILD, "build");
-	r = build_job(b, BUILD_JOB_BUILD, &m, &blob, (int[]){b->source, b->log_w, b->log_w, b->slug_w, b->manifest_w, b->cache_in, b->cache_w},
-		      7, e);
+	r = build_job(b, BUILD_JOB_BUILD, &m, &blob,
+		      (int[]){b->source, b->log_w, b->log_w, b->slug_w, b->manifest_w, b->cache_in, b->cache_w}, 7, e);
 	if (r == 0)
 		build_pump_given(b);
 	return r;
@@ -331,7 +333,8 @@ static void build_roll_out(struct build *b)
 		return;
 	}
 	bs->host->written(bs->host->ctx);
-	snprintf(note, sizeof note, "Build %" PRId64 " of %s succeeded (%" PRIu64 " KiB)", b->rec.id, b->name, b->rec.bytes >> 10);
+	snprintf(note, sizeof note, "Build %" PRId64 " of %s succeeded (%" PRIu64 " KiB)", b->rec.id, b->name,
+		 b->rec.bytes >> 10);
 	bs->host->event(bs->host->ctx, b->app, "build.succeeded", note);
 	if (b->rec.commit[0])
 		snprintf(note, sizeof note, "Deploy %.8s", b->rec.commit);
@@ -370,14 +373,16 @@ static void build_made(struct build *b)
 	m = &b->exits[BUILD_JOB_STORE];
 	if (m->exit != MSG_EXIT_CODE || m->exit_code != 0) {
 		build_exit_text(m, why, sizeof why);
-		build_fail(b, "Storing the built tree failed: %s", m->exit == MSG_EXIT_CODE && b->log.last[0] ? b->log.last + strspn(b->log.last, " !") : why);
+		build_fail(b, "Storing the built tree failed: %s",
+			   m->exit == MSG_EXIT_CODE && b->log.last[0] ? b->log.last + strspn(b->log.last, " !") : why);
 		return;
 	}
 	b->stored = true;
 	if (parse_u64(b->result, strcspn(b->result, " \n"), 0, UINT64_MAX, "bytes", &bytes, NULL) == 0)
 		b->rec.bytes = bytes;
 	if (b->manifest_in.failed) {
-		build_fail(b, "Procfile, app.json, tulou.yaml and the buildpack's release are larger than %u KiB", LIMIT_MANIFEST_BYTES >> 10);
+		build_fail(b, "Procfile, app.json, tulou.yaml and the buildpack's release are larger than %u KiB",
+			   LIMIT_MANIFEST_BYTES >> 10);
 		return;
 	}
 	if (manifest_parse(b->manifest_in.data ? b->manifest_in.data : "", b->manifest_in.len, &b->manifest, &e) < 0) {
@@ -385,7 +390,8 @@ static void build_made(struct build *b)
 		return;
 	}
 	snprintf(b->rec.buildpack, sizeof b->rec.buildpack, "%s", b->manifest.buildpack);
-	if (!b->manifest.app.type_count || (b->manifest.app.type_count == 1 && strcmp(b->manifest.app.types[0].name, "release") == 0)) {
+	if (!b->manifest.app.type_count ||
+	    (b->manifest.app.type_count == 1 && strcmp(b->manifest.app.types[0].name, "release") == 0)) {
 		build_fail(b, "No process type: add a Procfile (\"web: command\"), or an index.html for a static site");
 		return;
 	}
@@ -405,13 +411,17 @@ void build_step(struct build *b)
 
 	if (b->gone)
 		return;
-	if (b->stage == BUILD_STAGE_RUNNING && b->ended[BUILD_JOB_BUILD] && (!b->storing || b->ended[BUILD_JOB_STORE])) {
+	if (b->stage == BUILD_STAGE_RUNNING && b->ended[BUILD_JOB_BUILD] &&
+	    (!b->storing || b->ended[BUILD_JOB_STORE])) {
 		build_made(b);
 	} else if (b->stage == BUILD_STAGE_RUNNING && b->ended[BUILD_JOB_STORE] &&
 		   (b->exits[BUILD_JOB_STORE].exit != MSG_EXIT_CODE || b->exits[BUILD_JOB_STORE].exit_code != 0)) {
 		/* The store refused the tree: the build's tar is broken off, so its own failure says nothing. */
 		build_exit_text(&b->exits[BUILD_JOB_STORE], why, sizeof why);
-		build_fail(b, "Storing the built tree failed: %s", b->exits[BUILD_JOB_STORE].exit == MSG_EXIT_CODE && b->log.last[0] ? b->log.last + strspn(b->log.last, " !") : why);
+		build_fail(b, "Storing the built tree failed: %s",
+			   b->exits[BUILD_JOB_STORE].exit == MSG_EXIT_CODE && b->log.last[0]
+				   ? b->log.last + strspn(b->log.last, " !")
+				   : why);
 	} else if (b->stage == BUILD_STAGE_RELEASE && b->ended[BUILD_JOB_RELEASE]) {
 		if (m->exit == MSG_EXIT_CODE && m->exit_code == 0) {
 			build_roll_out(b);

@@ -3,10 +3,8 @@
  * Everything that touches a tenant's bytes runs in a sandbox; control only opens pipes between them, keeps the log, and
  * reads the small manifest.
  *
- *   source tar --> [BUILD job: tulou-unpack, driver, buildpack] --slug tar--> [STORE job: tulou-unpack] --> releases/<id>
- *                        | log    | manifest   | cache
- *                        v        v            v
- *                     build_log  manifest.h   cache/<app>.tar
+ *   source tar --> [BUILD job: tulou-unpack, driver, buildpack] --slug tar--> [STORE job: tulou-unpack] -->
+ * releases/<id> | log    | manifest   | cache v        v            v build_log  manifest.h   cache/<app>.tar
  *
  *   QUEUED --slot free--> RUNNING --both jobs well--> RELEASE (command, if any) --> ROLLOUT --build_rolled--> ENDED
  *      |                     |                           |                             |
@@ -21,12 +19,12 @@
 #include "web/api/ops.h"
 
 #define BUILD_CACHE_MAX (256ull << 20) /* bytes of an app's build cache; a larger one is dropped */
-#define BUILD_QUEUE_MAX 64             /* builds of a node, waiting ones included */
-#define BUILD_FOLLOWERS 32             /* of one build */
+#define BUILD_QUEUE_MAX 64	       /* builds of a node, waiting ones included */
+#define BUILD_FOLLOWERS 32	       /* of one build */
 
 /* A sandboxed job of control's. */
 struct build_job {
-	uint64_t id; /* 0 = not running; set by the host */
+	uint64_t id;	     /* 0 = not running; set by the host */
 	int64_t tenant, app; /* set by whoever starts it */
 	/* It ended.  Called once; id is 0 then. */
 	void (*on_exit)(void *arg, const struct msg_instance *m);
@@ -36,16 +34,16 @@ struct build_job {
 /* What builds and git need of control. */
 struct build_host {
 	void *ctx;
-	/* Launches a job.  m brings kind, object, egress, limits, deadline and type; the host fills ids, names and slot.
-	 * The descriptors are duplicated.  0, or -EDQUOT and others with e set. */
+	/* Launches a job.  m brings kind, object, egress, limits, deadline and type; the host fills ids, names and
+	 * slot. The descriptors are duplicated.  0, or -EDQUOT and others with e set. */
 	int (*job_start)(void *ctx, struct build_job *j, struct msg_launch *m, int blob, const int *fds, size_t nfds,
 			 struct err *e);
 	/* Ends it (SIGKILL); on_exit comes, unless forget: then the job structure may be freed at once. */
 	void (*job_stop)(void *ctx, struct build_job *j, bool forget);
 	/* The tree is stored: makes a release of it and begins the roll-out; build_rolled() follows.  *version is the
 	 * release's.  0 or negative errno with e set. */
-	int (*roll_out)(void *ctx, const struct model_build *b, const struct manifest *m, const char *note, uint32_t *version,
-			struct err *e);
+	int (*roll_out)(void *ctx, const struct model_build *b, const struct manifest *m, const char *note,
+			uint32_t *version, struct err *e);
 	/* An event of the app; the store was written. */
 	void (*event)(void *ctx, int64_t app, const char *kind, const char *text);
 	void (*written)(void *ctx);
@@ -65,8 +63,8 @@ const struct build_host *builds_host(const struct builds *bs);
 const struct settings *builds_settings(const struct builds *bs);
 struct loop *builds_loop(const struct builds *bs);
 
-/* Starts (or queues) a build of the app; `source` is taken also on failure, and closed.  commit "" for a tarball, ref for the log.
- * -EBUSY when one of the app's runs, -EAGAIN when the queue is full. */
+/* Starts (or queues) a build of the app; `source` is taken also on failure, and closed.  commit "" for a tarball, ref
+ * for the log. -EBUSY when one of the app's runs, -EAGAIN when the queue is full. */
 int build_start(struct builds *bs, const struct model_app *app, const char *source, const char *commit, int source_fd,
 		const struct ops_log_fn *follower, int64_t *ret, struct err *e);
 /* Follows a build that runs; -ENOENT, -EAGAIN when too many follow. */

@@ -5,8 +5,8 @@
  *                        v                                v                   |               |
  *                     git_announced() --------------> build_start(…) ---- follower ------- "ok" or "no"
  *
- * The hook shows the log as `remote:` lines and accepts the push only on "ok"; when control dies, it reads an end of file
- * instead and refuses. */
+ * The hook shows the log as `remote:` lines and accepts the push only on "ok"; when control dies, it reads an end of
+ * file instead and refuses. */
 #include "agent/build/build_private.h"
 
 #include "base/fd.h"
@@ -15,10 +15,10 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-#define GIT_MAX 32              /* exchanges of a node at the same time */
-#define GIT_APP_MAX 6           /* of one app */
+#define GIT_MAX 32		 /* exchanges of a node at the same time */
+#define GIT_APP_MAX 6		 /* of one app */
 #define GIT_LOG_BUFFER (1 << 20) /* build log waiting for a slow client; more is dropped with a mark */
-#define GIT_ANNOUNCE 256        /* bytes of one announcement */
+#define GIT_ANNOUNCE 256	 /* bytes of one announcement */
 
 struct gits {
 	struct builds *builds; /* borrowed */
@@ -35,12 +35,12 @@ struct git {
 	struct loop_io err_io, ann_io, log_io;
 	char ann[GIT_ANNOUNCE];
 	size_t ann_len;
-	char said[256];     /* the newest bytes of the service's standard error, for our log */
+	char said[256]; /* the newest bytes of the service's standard error, for our log */
 	size_t said_len;
-	struct buf log;     /* build log not yet taken by the pipe */
-	bool log_lost;      /* bytes were dropped since the last mark */
-	bool log_ending;    /* close log_w when `log` is empty */
-	int64_t build;      /* 0 = none */
+	struct buf log;	 /* build log not yet taken by the pipe */
+	bool log_lost;	 /* bytes were dropped since the last mark */
+	bool log_ending; /* close log_w when `log` is empty */
+	int64_t build;	 /* 0 = none */
 	bool decided, gone;
 };
 
@@ -239,7 +239,8 @@ static void git_on_exit(void *arg, const struct msg_instance *m)
 	git_on_err(g, EV_READ);
 	if (m->exit != MSG_EXIT_CODE || m->exit_code != 0) {
 		build_exit_text(m, why, sizeof why);
-		LOG_INFO("git service", "app=%s result=\"%s\" said=\"%.*s\"", g->app.name, why, (int)g->said_len, g->said);
+		LOG_INFO("git service", "app=%s result=\"%s\" said=\"%.*s\"", g->app.name, why, (int)g->said_len,
+			 g->said);
 	}
 	git_close(g);
 }
@@ -255,24 +256,24 @@ static int git_pipe(int *r, int *w, struct err *e)
 	return 0;
 }
 
-static int git_launch(struct git *g, const char *service, bool advertise, const char *protocol, bool gzip, const int *fds,
-		      size_t nfds, struct err *e)
+static int git_launch(struct git *g, const char *service, bool advertise, const char *protocol, bool gzip,
+		      const int *fds, size_t nfds, struct err *e)
 {
 	const struct settings *s = builds_settings(g->gits->builds);
 	const struct build_host *host = builds_host(g->gits->builds);
 	OWN_BLOB struct blob blob = {0};
 	OWN_FD int fd = -1;
 	struct msg_launch m = {
-	    .kind = MSG_KIND_GIT,
-	    .egress = MSG_EGRESS_NONE,
-	    .stdio_count = (uint32_t)nfds,
-	    .memory = s->build.memory,
-	    .disk = s->build.disk,
-	    .cpu = s->build.cpu,
-	    .pids = s->build.pids,
-	    .nofile = s->build.nofile,
-	    .deadline_ms = (uint32_t)(s->build_time_ms + s->health_ms + LIMIT_BUILD_MS),
-	    .type = "git",
+		.kind = MSG_KIND_GIT,
+		.egress = MSG_EGRESS_NONE,
+		.stdio_count = (uint32_t)nfds,
+		.memory = s->build.memory,
+		.disk = s->build.disk,
+		.cpu = s->build.cpu,
+		.pids = s->build.pids,
+		.nofile = s->build.nofile,
+		.deadline_ms = (uint32_t)(s->build_time_ms + s->health_ms + LIMIT_BUILD_MS),
+		.type = "git",
 	};
 
 	blob_init(&blob);
@@ -305,7 +306,8 @@ int git_start(struct gits *gs, const struct model_app *app, const char *service,
 	      bool gzip, struct ops_git *ret, struct err *e)
 {
 	bool push = strcmp(service, "git-receive-pack") == 0, hooks = push && !advertise;
-	OWN_FD int in_r = -1, in_w = -1, out_r = -1, out_w = -1, err_w = -1, src_w = -1, log_r = -1, ann_w = -1, ver_r = -1;
+	OWN_FD int in_r = -1, in_w = -1, out_r = -1, out_w = -1, err_w = -1, src_w = -1, log_r = -1, ann_w = -1,
+		   ver_r = -1;
 	struct git *g;
 	int r;
 
@@ -333,12 +335,14 @@ int git_start(struct gits *gs, const struct model_app *app, const char *service,
 	LIST_INSERT_HEAD(&gs->all, g, link);
 	gs->count++;
 	if (r == 0)
-		r = git_launch(g, service, advertise, protocol, gzip, (int[]){in_r, out_w, err_w, src_w, log_r, ann_w, ver_r}, hooks ? 7 : 3, e);
+		r = git_launch(g, service, advertise, protocol, gzip,
+			       (int[]){in_r, out_w, err_w, src_w, log_r, ann_w, ver_r}, hooks ? 7 : 3, e);
 	if (r == 0 && (fd_nonblock(in_w) < 0 || fd_nonblock(out_r) < 0 || fd_nonblock(g->err_r) < 0 ||
 		       loop_io_start(builds_loop(gs->builds), &g->err_io, g->err_r, EV_READ, git_on_err, g) < 0))
 		r = err_set(e, ENOMEM, "out of memory");
-	if (r == 0 && hooks && (fd_nonblock(g->ann_r) < 0 || fd_nonblock(g->log_w) < 0 ||
-				loop_io_start(builds_loop(gs->builds), &g->ann_io, g->ann_r, EV_READ, git_on_announcement, g) < 0))
+	if (r == 0 && hooks &&
+	    (fd_nonblock(g->ann_r) < 0 || fd_nonblock(g->log_w) < 0 ||
+	     loop_io_start(builds_loop(gs->builds), &g->ann_io, g->ann_r, EV_READ, git_on_announcement, g) < 0))
 		r = err_set(e, ENOMEM, "out of memory");
 	if (r < 0) {
 		git_close(g);

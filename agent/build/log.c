@@ -73,7 +73,8 @@ void build_log_close(struct build_log *l)
 	if (l->fd >= 0 && l->ring && over <= BUILD_LOG_TAIL) {
 		fd_write_all(l->fd, l->ring, over);
 	} else if (l->fd >= 0 && l->ring) {
-		int k = snprintf(note, sizeof note, "\n[tulou] %" PRIu64 " bytes of the log left out here\n", over - BUILD_LOG_TAIL);
+		int k = snprintf(note, sizeof note, "\n[tulou] %" PRIu64 " bytes of the log left out here\n",
+				 over - BUILD_LOG_TAIL);
 		fd_write_all(l->fd, note, (size_t)k);
 		fd_write_all(l->fd, l->ring + at, BUILD_LOG_TAIL - at);
 		fd_write_all(l->fd, l->ring, at);

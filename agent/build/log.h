@@ -1,7 +1,7 @@
 /* The log of one build: a bounded file.  Layer agent, control process.
  *
- * The first three quarters of LIMIT_BUILD_LOG go to the file as they come; of what follows the newest quarter is kept in
- * memory and written at the end, with a line that says how much was left out between. */
+ * The first three quarters of LIMIT_BUILD_LOG go to the file as they come; of what follows the newest quarter is kept
+ * in memory and written at the end, with a line that says how much was left out between. */
 #ifndef TULOU_AGENT_BUILD_LOG_H
 #define TULOU_AGENT_BUILD_LOG_H
 
@@ -15,11 +15,11 @@
 #define BUILD_LOG_TAIL (LIMIT_BUILD_LOG / 4)
 
 struct build_log {
-	int fd;          /* owned; -1 = nothing is written */
-	uint64_t total;  /* bytes given */
-	char *ring;      /* owned: BUILD_LOG_TAIL bytes, NULL until the head is full */
-	char last[256];  /* the newest line that is not empty, without its end */
-	char line[256];  /* the line that is coming in */
+	int fd;		/* owned; -1 = nothing is written */
+	uint64_t total; /* bytes given */
+	char *ring;	/* owned: BUILD_LOG_TAIL bytes, NULL until the head is full */
+	char last[256]; /* the newest line that is not empty, without its end */
+	char line[256]; /* the line that is coming in */
 	size_t line_len;
 };
 

@@ -8,7 +8,14 @@
 #include <errno.h>
 #include <string.h>
 
-enum manifest_name { MANIFEST_TULOU_YAML, MANIFEST_APP_JSON, MANIFEST_PROCFILE, MANIFEST_RELEASE_YML, MANIFEST_META, MANIFEST_COUNT };
+enum manifest_name {
+	MANIFEST_TULOU_YAML,
+	MANIFEST_APP_JSON,
+	MANIFEST_PROCFILE,
+	MANIFEST_RELEASE_YML,
+	MANIFEST_META,
+	MANIFEST_COUNT
+};
 
 static const char *const manifest_names[MANIFEST_COUNT] = {"tulou.yaml", "app.json", "Procfile", "release.yml", "meta"};
 
@@ -50,11 +57,13 @@ static void manifest_meta(struct manifest *m, const struct manifest_file *f)
 static int manifest_split(const char *p, size_t n, struct manifest_file files[MANIFEST_COUNT], struct err *e)
 {
 	while (n) {
-		const char *nl = memchr(p, '\n', n < 64 ? n : 64), *space = nl ? memchr(p, ' ', (size_t)(nl - p)) : NULL;
+		const char *nl = memchr(p, '\n', n < 64 ? n : 64),
+			   *space = nl ? memchr(p, ' ', (size_t)(nl - p)) : NULL;
 		unsigned i = 0;
 		uint64_t size;
 
-		if (!space || parse_u64(space + 1, (size_t)(nl - space - 1), 0, LIMIT_MANIFEST_BYTES, "size", &size, NULL) < 0)
+		if (!space ||
+		    parse_u64(space + 1, (size_t)(nl - space - 1), 0, LIMIT_MANIFEST_BYTES, "size", &size, NULL) < 0)
 			return err_set(e, EINVAL, "the build's manifest is malformed");
 		while (i < MANIFEST_COUNT && (strlen(manifest_names[i]) != (size_t)(space - p) ||
 					      memcmp(manifest_names[i], p, (size_t)(space - p)) != 0))
@@ -73,7 +82,8 @@ static int manifest_split(const char *p, size_t n, struct manifest_file files[MA
 int manifest_parse(const char *p, size_t n, struct manifest *m, struct err *e)
 {
 	typedef int parse_fn(const char *text, size_t n, struct appfile *a, struct err *e);
-	static parse_fn *const parsers[MANIFEST_COUNT] = {appfile_tulou_yaml, appfile_app_json, appfile_procfile, appfile_release_yml, NULL};
+	static parse_fn *const parsers[MANIFEST_COUNT] = {appfile_tulou_yaml, appfile_app_json, appfile_procfile,
+							  appfile_release_yml, NULL};
 	struct manifest_file files[MANIFEST_COUNT] = {0};
 	int r = manifest_split(p, n, files, e);
 

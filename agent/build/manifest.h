@@ -1,7 +1,7 @@
 /* What a finished build says about itself: a few small files in one stream.  Layer agent, control process.
  *
- * The driver (deploy/buildpacks/driver) writes for each file the line "NAME SIZE\n" and then SIZE bytes.  It runs beside
- * the tenant's code, so every byte is a tenant's. */
+ * The driver (deploy/buildpacks/driver) writes for each file the line "NAME SIZE\n" and then SIZE bytes.  It runs
+ * beside the tenant's code, so every byte is a tenant's. */
 #ifndef TULOU_AGENT_BUILD_MANIFEST_H
 #define TULOU_AGENT_BUILD_MANIFEST_H
 
@@ -12,9 +12,9 @@
 #include <stddef.h>
 
 struct manifest {
-	struct appfile app;  /* owned: manifest_done */
-	char buildpack[32];  /* "" when it was not said */
-	bool profile;        /* the tree has .profile.d scripts to be read before a command */
+	struct appfile app; /* owned: manifest_done */
+	char buildpack[32]; /* "" when it was not said */
+	bool profile;	    /* the tree has .profile.d scripts to be read before a command */
 };
 
 void manifest_init(struct manifest *m);
@@ -23,7 +23,8 @@ void manifest_done(struct manifest *m);
 /* Reads a whole manifest into *m, which is empty.  0, or -EINVAL and what appfile_* return. */
 int manifest_parse(const char *p, size_t n, struct manifest *m, struct err *e);
 
-/* The types as the JSON object text that a release stores, without "release"; owned by the caller (free). NULL when out of memory. */
+/* The types as the JSON object text that a release stores, without "release"; owned by the caller (free). NULL when out
+ * of memory. */
 char *manifest_types_json(const struct manifest *m);
 /* What matters at run time, {"health_path","profile","env","release"}; owned by the caller (free). */
 char *manifest_app_json(const struct manifest *m);

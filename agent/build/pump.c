@@ -1,7 +1,7 @@
 /* The pipes of a build.  Layer agent, control process.
  *
- * A job that has ended has left all its bytes in the pipes (its whole pid namespace is gone), so reading until the pipe is
- * empty is enough then; nobody waits for an end of file that another holder of the descriptor could delay. */
+ * A job that has ended has left all its bytes in the pipes (its whole pid namespace is gone), so reading until the pipe
+ * is empty is enough then; nobody waits for an end of file that another holder of the descriptor could delay. */
 #include "agent/build/build_private.h"
 
 #include "base/fd.h"
@@ -95,7 +95,8 @@ static int build_pipe(int *r, int *w, bool big)
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return -errno;
 	if (big)
-		fcntl(p[0], F_SETPIPE_SZ, PUMP_PIPE); /* may be refused (pipe(7), pipe-user-pages-soft): only slower then */
+		fcntl(p[0], F_SETPIPE_SZ,
+		      PUMP_PIPE); /* may be refused (pipe(7), pipe-user-pages-soft): only slower then */
 	*r = p[0];
 	*w = p[1];
 	return 0;
@@ -132,7 +133,8 @@ int build_pump_start(struct build *b, struct err *e)
 		build_cache_open(b);
 		/* Not the tree's pipe: the store job reads that one, and blocks as programs expect. */
 		if (fd_nonblock(b->log_r) < 0 || fd_nonblock(b->manifest_r) < 0 || fd_nonblock(b->cache_r) < 0 ||
-		    fd_nonblock(b->result_r) < 0 || loop_io_start(l, &b->log_io, b->log_r, EV_READ, build_on_log, b) < 0 ||
+		    fd_nonblock(b->result_r) < 0 ||
+		    loop_io_start(l, &b->log_io, b->log_r, EV_READ, build_on_log, b) < 0 ||
 		    loop_io_start(l, &b->slug_io, b->slug_r, EV_READ, build_on_slug, b) < 0 ||
 		    loop_io_start(l, &b->manifest_io, b->manifest_r, EV_READ, build_on_manifest, b) < 0 ||
 		    loop_io_start(l, &b->cache_io, b->cache_r, EV_READ, build_on_cache, b) < 0 ||
@@ -170,7 +172,8 @@ void build_pump_cache_keep(struct build *b)
 	char from[300], to[300];
 
 	if (b->cache_dropped)
-		build_line(b, " !     The build's cache is larger than %llu MiB and was dropped", BUILD_CACHE_MAX >> 20);
+		build_line(b, " !     The build's cache is larger than %llu MiB and was dropped",
+			   BUILD_CACHE_MAX >> 20);
 	if (b->cache_dropped || b->cache_file < 0 || !b->cache_bytes)
 		return;
 	snprintf(from, sizeof from, "%s/cache/%" PRId64 ".new", b->builds->control_dir, b->app);
@@ -182,7 +185,8 @@ void build_pump_cache_keep(struct build *b)
 
 void build_pump_stop(struct build *b)
 {
-	int *const fds[] = {&b->source, &b->log_r, &b->log_w, &b->slug_r, &b->slug_w, &b->manifest_r, &b->manifest_w, &b->cache_in, &b->cache_r, &b->cache_w, &b->result_r, &b->result_w};
+	int *const fds[] = {&b->source,	    &b->log_r,	  &b->log_w,   &b->slug_r,  &b->slug_w,	  &b->manifest_r,
+			    &b->manifest_w, &b->cache_in, &b->cache_r, &b->cache_w, &b->result_r, &b->result_w};
 	char path[300];
 
 	loop_io_stop(&b->log_io);

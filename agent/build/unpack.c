@@ -19,7 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define UNPACK_DRAIN (64ull << 20) /* bytes read and dropped behind the archive's end, so that its writer is not broken off */
+#define UNPACK_DRAIN                                                                                                   \
+	(64ull << 20) /* bytes read and dropped behind the archive's end, so that its writer is not broken off */
 #define UNPACK_READ 65536
 
 OWN_DEFINE(archive_in, struct archive *, archive_read_free)
@@ -58,7 +59,8 @@ int unpack_check_path(const char *path, const char **ret, struct err *e)
 		if (n == 2 && p[0] == '.' && p[1] == '.')
 			return err_set(e, EINVAL, "the name contains \"..\"");
 		if (n > NAME_MAX)
-			return err_set(e, ENAMETOOLONG, "a part of the name is %zu bytes long, %d are allowed", n, NAME_MAX);
+			return err_set(e, ENAMETOOLONG, "a part of the name is %zu bytes long, %d are allowed", n,
+				       NAME_MAX);
 		if (n && ++depth > LIMIT_TREE_DEPTH)
 			return err_set(e, EINVAL, "it lies deeper than %u directories", LIMIT_TREE_DEPTH);
 		p += n;
@@ -171,7 +173,9 @@ static int unpack_entry(struct unpack *u, struct archive_entry *entry, const cha
 			return -e->code;
 	} else if (type != AE_IFREG && type != AE_IFDIR) {
 		return err_set(e, EINVAL, "it is a %s; only directories, files and links are allowed",
-			       type == AE_IFIFO ? "FIFO" : type == AE_IFSOCK ? "socket" : "device");
+			       type == AE_IFIFO	   ? "FIFO"
+			       : type == AE_IFSOCK ? "socket"
+						   : "device");
 	}
 	if (!hard && type == AE_IFREG && archive_entry_size_is_set(entry) && archive_entry_size(entry) > 0 &&
 	    unpack_room(u, (uint64_t)archive_entry_size(entry), e) < 0)
@@ -209,7 +213,8 @@ static int unpack_all(struct unpack *u, struct err *e)
 			return err_wrap(e, "%s", unpack_shown(name, shown));
 		if (!*path) { /* "./" */
 			if (archive_entry_filetype(entry) != AE_IFDIR)
-				return err_set(e, EINVAL, "%s: the root of the archive is not a directory", unpack_shown(name, shown));
+				return err_set(e, EINVAL, "%s: the root of the archive is not a directory",
+					       unpack_shown(name, shown));
 			continue;
 		}
 		unpack_shown(path, shown);
@@ -228,9 +233,10 @@ static struct archive *unpack_reader(int in, struct err *e)
 	OWN(archive_in) struct archive *a = archive_read_new();
 
 	/* ARCHIVE_WARN here means that libarchive would run an outside program: refused. */
-	if (!a || archive_read_support_format_tar(a) != ARCHIVE_OK || archive_read_support_format_empty(a) != ARCHIVE_OK ||
-	    archive_read_support_filter_gzip(a) != ARCHIVE_OK || archive_read_support_filter_zstd(a) != ARCHIVE_OK ||
-	    archive_read_support_filter_xz(a) != ARCHIVE_OK || archive_read_support_filter_bzip2(a) != ARCHIVE_OK) {
+	if (!a || archive_read_support_format_tar(a) != ARCHIVE_OK ||
+	    archive_read_support_format_empty(a) != ARCHIVE_OK || archive_read_support_filter_gzip(a) != ARCHIVE_OK ||
+	    archive_read_support_filter_zstd(a) != ARCHIVE_OK || archive_read_support_filter_xz(a) != ARCHIVE_OK ||
+	    archive_read_support_filter_bzip2(a) != ARCHIVE_OK) {
 		err_set(e, ENOSYS, "this libarchive lacks tar, gzip, zstd, xz or bzip2");
 		return NULL;
 	}
@@ -247,8 +253,9 @@ static struct archive *unpack_writer(struct err *e)
 
 	/* Our own checks come first; the SECURE flags are the second pair of eyes.  No OWNER, ACL, XATTR or FFLAGS. */
 	if (!a || archive_write_disk_set_options(a, ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME |
-							ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
-							ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS) != ARCHIVE_OK) {
+							    ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+							    ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+							    ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS) != ARCHIVE_OK) {
 		err_set(e, ENOMEM, "cannot write to disk with this libarchive");
 		return NULL;
 	}

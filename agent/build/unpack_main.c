@@ -1,7 +1,8 @@
-/* tulou-unpack: unpacks the tar on standard input, then becomes another program.  Layer agent, runs only inside sandboxes
- * (build: the source; store: the finished tree), as the tenant.
+/* tulou-unpack: unpacks the tar on standard input, then becomes another program.  Layer agent, runs only inside
+ * sandboxes (build: the source; store: the finished tree), as the tenant.
  *
- * usage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] [--stop-at-end] [--report] [-- PROGRAM [ARG…]]
+ * usage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] [--stop-at-end] [--report] [-- PROGRAM
+ * [ARG…]]
  * --report: prints "BYTES ENTRIES" on standard output. */
 #include "agent/build/unpack.h"
 #include "base/fd.h"
@@ -22,19 +23,23 @@
 
 static int unpack_main_usage(const char *why)
 {
-	dprintf(2, "tulou-unpack: %s\nusage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] [--stop-at-end] [--report] [-- PROGRAM [ARG...]]\n",
+	dprintf(2,
+		"tulou-unpack: %s\nusage: tulou-unpack --to DIR --max-bytes N --max-entries N [--absolute-links] "
+		"[--stop-at-end] [--report] [-- PROGRAM [ARG...]]\n",
 		why);
 	return 2;
 }
 
-static int unpack_main_options(int argc, char **argv, const char **to, bool *report,
-			       struct unpack_limits *limits)
+static int unpack_main_options(int argc, char **argv, const char **to, bool *report, struct unpack_limits *limits)
 {
 	static const struct option options[] = {
-	    {"to", required_argument, NULL, 't'},          {"max-bytes", required_argument, NULL, 'b'},
-	    {"max-entries", required_argument, NULL, 'e'}, {"absolute-links", no_argument, NULL, 'l'},
-	    {"report", no_argument, NULL, 'r'},            {"stop-at-end", no_argument, NULL, 's'},
-	    {NULL, 0, NULL, 0},
+		{"to", required_argument, NULL, 't'},
+		{"max-bytes", required_argument, NULL, 'b'},
+		{"max-entries", required_argument, NULL, 'e'},
+		{"absolute-links", no_argument, NULL, 'l'},
+		{"report", no_argument, NULL, 'r'},
+		{"stop-at-end", no_argument, NULL, 's'},
+		{NULL, 0, NULL, 0},
 	};
 	struct err e = {0};
 	int o, r = 0;

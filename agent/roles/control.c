@@ -41,7 +41,8 @@ void control_written(struct control *c)
 	control_arm(c);
 }
 
-void control_event(struct control *c, const struct control_app *ca, int64_t instance, const char *kind, const char *fmt, ...)
+void control_event(struct control *c, const struct control_app *ca, int64_t instance, const char *kind, const char *fmt,
+		   ...)
 {
 	struct model_event ev = {.instance = instance};
 	struct err e = {0};
@@ -143,7 +144,8 @@ static void control_save(struct control *c)
 		TAILQ_REMOVE(&c->unsaved, ci, save);
 		ci->is_unsaved = false;
 		if (store_instance_update(c->store, &ci->rec, &e) < 0 && e.code != ENOENT)
-			LOG_WARN("instance record", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id, e.text);
+			LOG_WARN("instance record", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name,
+				 ci->rec.id, e.text);
 	}
 	if (!c->removals_changed)
 		return;
@@ -270,8 +272,8 @@ static void control_on_synced(struct control *c)
 	control_workers_sync(c);
 	LOG_INFO("reconciling", "apps=%zu adopted=%u lost=%u", map_count(c->apps), c->sync_adopted, c->sync_lost);
 	if (c->sync_adopted || c->sync_lost)
-		control_event(c, NULL, 0, "node.adopted", "Control started again: %u instances run on, %u were lost", c->sync_adopted,
-			      c->sync_lost);
+		control_event(c, NULL, 0, "node.adopted", "Control started again: %u instances run on, %u were lost",
+			      c->sync_adopted, c->sync_lost);
 	else
 		control_event(c, NULL, 0, "node.started", "Node %s started", c->settings.node_name);
 	control_arm(c);
@@ -426,7 +428,8 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	c->slots = calloc((LIMIT_APPS + 31) / 32, sizeof *c->slots);
 	if (stats_fd >= 0)
 		c->stats = stats_map(stats_fd, 0);
-	if (!c->super || !c->tenants || !c->apps || !c->instances || !c->jobs || !c->slots || (stats_fd >= 0 && !c->stats))
+	if (!c->super || !c->tenants || !c->apps || !c->instances || !c->jobs || !c->slots ||
+	    (stats_fd >= 0 && !c->stats))
 		r = err_set(e, ENOMEM, "out of memory");
 	else
 		r = control_open(c, e);
@@ -449,7 +452,8 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 			api_listen_fd = -1;
 	}
 	if (r == 0)
-		r = chan_send(c->super, MSG_SYNC, NULL, 0, NULL, 0) < 0 ? err_set(e, EPIPE, "the supervisor is gone") : 0;
+		r = chan_send(c->super, MSG_SYNC, NULL, 0, NULL, 0) < 0 ? err_set(e, EPIPE, "the supervisor is gone")
+									: 0;
 	if (r < 0) {
 		if (api_listen_fd >= 0)
 			close(api_listen_fd);

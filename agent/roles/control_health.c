@@ -1,8 +1,8 @@
 /* Health checks.  Layer agent, control process.
  *
  *   web, starting:   TCP connect (or HTTP GET health_path, 2xx/3xx) every 50 ms, growing to 500 ms, until it succeeds
- *   web, running:    TCP connect every 10 s; 3 failures in a row = unhealthy, checked every second until it answers again
- *   other types:     healthy after having run for 2 s
+ *   web, running:    TCP connect every 10 s; 3 failures in a row = unhealthy, checked every second until it answers
+ * again other types:     healthy after having run for 2 s
  *
  *   WAITING --timer--> CONNECTING --connected, no path--> good
  *      ^                    |  \--connected--> SENDING --written--> READING --status line--> good / bad
@@ -36,12 +36,12 @@ enum health_state { HEALTH_WAITING, HEALTH_CONNECTING, HEALTH_SENDING, HEALTH_RE
 struct control_health {
 	struct control_instance *ci; /* borrowed; NULL once stopped */
 	enum health_state state;
-	int fd;                      /* owned; -1 while waiting */
+	int fd; /* owned; -1 while waiting */
 	struct loop_io io;
-	struct loop_timer timer;     /* next check, or deadline of this one */
+	struct loop_timer timer; /* next check, or deadline of this one */
 	unsigned pause_ms, failures;
-	char why[120];               /* last failure */
-	char answer[16];             /* "HTTP/1.1 200" */
+	char why[120];	 /* last failure */
+	char answer[16]; /* "HTTP/1.1 200" */
 	size_t got;
 };
 
@@ -96,7 +96,8 @@ static void health_on_deadline(void *arg)
 	struct control_health *h = arg;
 
 	if (h->state == HEALTH_CONNECTING)
-		health_bad(h, "no connection to port %u within %d s", h->ci->app->control->app_port, HEALTH_CONNECT_MS / 1000);
+		health_bad(h, "no connection to port %u within %d s", h->ci->app->control->app_port,
+			   HEALTH_CONNECT_MS / 1000);
 	else
 		health_bad(h, "no answer to GET %.60s within %d s", h->ci->health_path, HEALTH_ANSWER_MS / 1000);
 }
@@ -113,7 +114,8 @@ static void health_send(struct control_health *h)
 	struct control *c = ci->app->control;
 	char text[1024];
 	int n = snprintf(text, sizeof text,
-			 "GET %s HTTP/1.1\r\nHost: %s.%s\r\nUser-Agent: tulou-health\r\nAccept: */*\r\nX-Forwarded-Proto: http\r\n"
+			 "GET %s HTTP/1.1\r\nHost: %s.%s\r\nUser-Agent: tulou-health\r\nAccept: "
+			 "*/*\r\nX-Forwarded-Proto: http\r\n"
 			 "Connection: close\r\n\r\n",
 			 ci->health_path, ci->app->rec.name, c->settings.domain_apps);
 
@@ -152,7 +154,8 @@ static void health_read(struct control_health *h)
 			return;
 	}
 	h->answer[h->got] = 0;
-	if (h->got < 12 || memcmp(h->answer, "HTTP/1.", 7) != 0 || h->answer[8] != ' ' || strspn(h->answer + 9, "0123456789") != 3) {
+	if (h->got < 12 || memcmp(h->answer, "HTTP/1.", 7) != 0 || h->answer[8] != ' ' ||
+	    strspn(h->answer + 9, "0123456789") != 3) {
 		health_bad(h, "GET %.60s was not answered in HTTP", h->ci->health_path);
 		return;
 	}
@@ -188,7 +191,9 @@ static void health_check(void *arg)
 {
 	struct control_health *h = arg;
 	struct control_instance *ci = h->ci;
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(ci->address), .sin_port = htons(ci->app->control->app_port)};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(ci->address),
+				 .sin_port = htons(ci->app->control->app_port)};
 
 	if (strcmp(ci->rec.type, "web") != 0) {
 		loop_timer_stop(&h->timer);
@@ -198,7 +203,8 @@ static void health_check(void *arg)
 	h->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (h->fd < 0) {
 		/* Our fault, not the app's: a running one must not be called sick for it. */
-		LOG_WARN("health check", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id, strerror(errno));
+		LOG_WARN("health check", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id,
+			 strerror(errno));
 		health_wait(h, HEALTH_SICK_MS);
 		return;
 	}
@@ -262,7 +268,8 @@ void control_health_now(struct control_instance *ci)
 {
 	struct control_health *h = ci->health;
 
-	if (h && h->state == HEALTH_WAITING && ci->rec.state == MODEL_INSTANCE_RUNNING && strcmp(ci->rec.type, "web") == 0)
+	if (h && h->state == HEALTH_WAITING && ci->rec.state == MODEL_INSTANCE_RUNNING &&
+	    strcmp(ci->rec.type, "web") == 0)
 		loop_timer_start(health_loop(h), &h->timer, 0, health_check, h);
 }
 

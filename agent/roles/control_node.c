@@ -49,28 +49,34 @@ json_t *control_node_json(struct control *c)
 
 	node_counts(c, &n, by_state);
 	clock_rfc3339(c->started_ms, started);
-	o = json_pack("{s:s,s:s,s:b,s:b,s:s,s:i,s:I,s:I,s:[f,f,f],s:{s:f,s:f,s:f},s:I,s:I,s:i,s:i}", "name", c->settings.node_name, "version",
-		      TULOU_VERSION, "eligible", c->eligible, "draining", c->draining, "started_at", started, "cpus", (int)h->cpus, "memory_bytes",
-		      (json_int_t)h->memory, "memory_used_bytes", (json_int_t)(h->memory - h->memory_available), "load", h->load[0], h->load[1],
-		      h->load[2], "pressure", "cpu", h->pressure[0], "memory", h->pressure[1], "io", h->pressure[2], "disk_bytes",
-		      (json_int_t)h->disk, "disk_used_bytes", (json_int_t)h->disk_used, "tenants", (int)map_count(c->tenants), "apps",
-		      (int)map_count(c->apps));
+	o = json_pack("{s:s,s:s,s:b,s:b,s:s,s:i,s:I,s:I,s:[f,f,f],s:{s:f,s:f,s:f},s:I,s:I,s:i,s:i}", "name",
+		      c->settings.node_name, "version", TULOU_VERSION, "eligible", c->eligible, "draining", c->draining,
+		      "started_at", started, "cpus", (int)h->cpus, "memory_bytes", (json_int_t)h->memory,
+		      "memory_used_bytes", (json_int_t)(h->memory - h->memory_available), "load", h->load[0],
+		      h->load[1], h->load[2], "pressure", "cpu", h->pressure[0], "memory", h->pressure[1], "io",
+		      h->pressure[2], "disk_bytes", (json_int_t)h->disk, "disk_used_bytes", (json_int_t)h->disk_used,
+		      "tenants", (int)map_count(c->tenants), "apps", (int)map_count(c->apps));
 	if (!o) {
 		json_decref(by_state);
 		return json_object();
 	}
-	json_object_set_new(o, "instances", json_pack("{s:i,s:i,s:i}", "running", (int)n.running, "starting", (int)n.starting, "wanted", (int)n.wanted));
+	json_object_set_new(o, "instances",
+			    json_pack("{s:i,s:i,s:i}", "running", (int)n.running, "starting", (int)n.starting, "wanted",
+				      (int)n.wanted));
 	json_object_set_new(o, "apps_by_state", by_state);
-	json_object_set_new(o, "capacity", json_pack("{s:I,s:I,s:f,s:f,s:i}", "memory_bytes", (json_int_t)(h->memory * CONTROL_OVERCOMMIT), "memory_committed_bytes",
-						     (json_int_t)c->used.memory, "cpu", (double)h->cpus, "cpu_committed", (double)c->used.cpu / 1000, "instances",
-						     LIMIT_INSTANCES));
+	json_object_set_new(o, "capacity",
+			    json_pack("{s:I,s:I,s:f,s:f,s:i}", "memory_bytes",
+				      (json_int_t)(h->memory * CONTROL_OVERCOMMIT), "memory_committed_bytes",
+				      (json_int_t)c->used.memory, "cpu", (double)h->cpus, "cpu_committed",
+				      (double)c->used.cpu / 1000, "instances", LIMIT_INSTANCES));
 	json_object_set_new(o, "cpu_cores", json_real(c->host_cpu_now));
 	json_object_set_new(o, "requests_per_second", json_real(c->host_rate_now));
 	json_object_set_new(o, "generation", json_integer((json_int_t)store_generation(c->store)));
 	return o;
 }
 
-/* --- Prometheus ------------------------------------------------------------------------------------------------------- */
+/* --- Prometheus
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void metric(struct buf *out, const char *name, const char *type, const char *help)
 {
@@ -96,14 +102,19 @@ static void metrics_instances(struct control *c, struct buf *out)
 #define INSTANCE_METRIC(metric_name, kind, help, fmt, value)                                                           \
 	metric(out, metric_name, kind, help);                                                                          \
 	EACH_INSTANCE(c, ca, ci)                                                                                       \
-	buf_printf(out, metric_name INSTANCE_LABELS " " fmt "\n", ca->rec.tenant_name, ca->rec.name, ci->rec.type, ci->rec.id, value)
+	buf_printf(out, metric_name INSTANCE_LABELS " " fmt "\n", ca->rec.tenant_name, ca->rec.name, ci->rec.type,     \
+		   ci->rec.id, value)
 	INSTANCE_METRIC("container_memory_working_set_bytes", "gauge", "Memory in use.", "%" PRIu64, ci->memory);
-	INSTANCE_METRIC("container_memory_max_usage_bytes", "gauge", "Highest memory use seen.", "%" PRIu64, ci->memory_peak);
+	INSTANCE_METRIC("container_memory_max_usage_bytes", "gauge", "Highest memory use seen.", "%" PRIu64,
+			ci->memory_peak);
 	INSTANCE_METRIC("container_spec_memory_limit_bytes", "gauge", "Memory limit.", "%" PRIu64, ci->limits.memory);
-	INSTANCE_METRIC("container_cpu_usage_seconds_total", "counter", "CPU time used.", "%.6f", (double)ci->cpu_us / 1e6);
-	INSTANCE_METRIC("container_cpu_cfs_throttled_seconds_total", "counter", "Time throttled at the CPU limit.", "%.6f", (double)ci->throttled_us / 1e6);
+	INSTANCE_METRIC("container_cpu_usage_seconds_total", "counter", "CPU time used.", "%.6f",
+			(double)ci->cpu_us / 1e6);
+	INSTANCE_METRIC("container_cpu_cfs_throttled_seconds_total", "counter", "Time throttled at the CPU limit.",
+			"%.6f", (double)ci->throttled_us / 1e6);
 	INSTANCE_METRIC("container_processes", "gauge", "Processes and threads.", "%" PRIu32, ci->pids);
-	INSTANCE_METRIC("container_oom_events_total", "counter", "Processes killed at the memory limit.", "%" PRIu32, ci->oom_kills);
+	INSTANCE_METRIC("container_oom_events_total", "counter", "Processes killed at the memory limit.", "%" PRIu32,
+			ci->oom_kills);
 #undef INSTANCE_METRIC
 }
 
@@ -115,17 +126,21 @@ static void metrics_apps(struct control *c, struct buf *out)
 
 	metric(out, "tulou_app_instances", "gauge", "Running instances of the live release.");
 	EACH_APP(c, ca)
-	buf_printf(out, "tulou_app_instances" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name, control_running(ca));
+	buf_printf(out, "tulou_app_instances" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
+		   control_running(ca));
 	metric(out, "tulou_app_instances_wanted", "gauge", "Instances of the formation.");
 	EACH_APP(c, ca)
-	buf_printf(out, "tulou_app_instances_wanted" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name, control_wanted(ca));
-	metric(out, "tulou_app_requests_total", "counter", "Requests by class of status; none = the client left first.");
+	buf_printf(out, "tulou_app_instances_wanted" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
+		   control_wanted(ca));
+	metric(out, "tulou_app_requests_total", "counter",
+	       "Requests by class of status; none = the client left first.");
 	EACH_APP(c, ca)
 	{
 		control_sum(ca, &s);
 		for (unsigned i = 0; s.requests && i < ARRAY_LEN(classes); i++)
-			buf_printf(out, "tulou_app_requests_total{tenant=\"%s\",app=\"%s\",status=\"%s\"} %" PRIu64 "\n", ca->rec.tenant_name, ca->rec.name,
-				   classes[i], s.status[i]);
+			buf_printf(out,
+				   "tulou_app_requests_total{tenant=\"%s\",app=\"%s\",status=\"%s\"} %" PRIu64 "\n",
+				   ca->rec.tenant_name, ca->rec.name, classes[i], s.status[i]);
 	}
 	metric(out, "tulou_app_request_duration_seconds", "histogram", "From the request's head to the answer's end.");
 	EACH_APP(c, ca)
@@ -138,20 +153,26 @@ static void metrics_apps(struct control *c, struct buf *out)
 		for (unsigned i = 0; i < STATS_BUCKETS; i++) {
 			sum += s.bucket[i];
 			if (i < STATS_BUCKETS - 1)
-				buf_printf(out, "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"%.6f\"} %" PRIu64 "\n",
+				buf_printf(out,
+					   "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"%."
+					   "6f\"} %" PRIu64 "\n",
 					   ca->rec.tenant_name, ca->rec.name, (double)(1u << (i + 7)) / 1e6, sum);
 		}
-		buf_printf(out, "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", ca->rec.tenant_name,
-			   ca->rec.name, sum);
-		buf_printf(out, "tulou_app_request_duration_seconds_sum" APP_LABELS " %.6f\n", ca->rec.tenant_name, ca->rec.name,
-			   (double)s.duration_us / 1e6);
-		buf_printf(out, "tulou_app_request_duration_seconds_count" APP_LABELS " %" PRIu64 "\n", ca->rec.tenant_name, ca->rec.name, sum);
+		buf_printf(out,
+			   "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"+Inf\"} %" PRIu64
+			   "\n",
+			   ca->rec.tenant_name, ca->rec.name, sum);
+		buf_printf(out, "tulou_app_request_duration_seconds_sum" APP_LABELS " %.6f\n", ca->rec.tenant_name,
+			   ca->rec.name, (double)s.duration_us / 1e6);
+		buf_printf(out, "tulou_app_request_duration_seconds_count" APP_LABELS " %" PRIu64 "\n",
+			   ca->rec.tenant_name, ca->rec.name, sum);
 	}
 	metric(out, "tulou_app_upstream_errors_total", "counter", "Connections to instances that failed.");
 	EACH_APP(c, ca)
 	{
 		control_sum(ca, &s);
-		buf_printf(out, "tulou_app_upstream_errors_total" APP_LABELS " %" PRIu64 "\n", ca->rec.tenant_name, ca->rec.name, s.upstream_errors);
+		buf_printf(out, "tulou_app_upstream_errors_total" APP_LABELS " %" PRIu64 "\n", ca->rec.tenant_name,
+			   ca->rec.name, s.upstream_errors);
 	}
 }
 
@@ -165,27 +186,35 @@ static void metrics_node(struct control *c, struct buf *out)
 	metric(out, name, type, help);                                                                                 \
 	buf_printf(out, name " " fmt "\n", value)
 	NODE_METRIC("tulou_node_memory_bytes", "gauge", "Memory of the host.", "%" PRIu64, c->host.memory);
-	NODE_METRIC("tulou_node_memory_available_bytes", "gauge", "Memory that can still be used.", "%" PRIu64, c->host.memory_available);
-	NODE_METRIC("tulou_node_memory_committed_bytes", "gauge", "Sum of the memory limits of what runs.", "%" PRIu64, c->used.memory);
+	NODE_METRIC("tulou_node_memory_available_bytes", "gauge", "Memory that can still be used.", "%" PRIu64,
+		    c->host.memory_available);
+	NODE_METRIC("tulou_node_memory_committed_bytes", "gauge", "Sum of the memory limits of what runs.", "%" PRIu64,
+		    c->used.memory);
 	NODE_METRIC("tulou_node_cpu_cores_used", "gauge", "CPUs busy.", "%.3f", c->host_cpu_now);
 	NODE_METRIC("tulou_node_apps", "gauge", "Registered apps.", "%zu", map_count(c->apps));
 	NODE_METRIC("tulou_node_instances_running", "gauge", "Running instances.", "%u", n.running);
 	NODE_METRIC("tulou_node_instances_starting", "gauge", "Starting instances.", "%u", n.starting);
 	NODE_METRIC("tulou_node_instances_wanted", "gauge", "Wanted instances.", "%u", n.wanted);
-	NODE_METRIC("tulou_instance_exits_total", "counter", "Instances that ended since control started.", "%" PRIu64, c->exits_total);
-	NODE_METRIC("tulou_instance_oom_total", "counter", "Instances killed at their memory limit.", "%" PRIu64, c->oom_total);
+	NODE_METRIC("tulou_instance_exits_total", "counter", "Instances that ended since control started.", "%" PRIu64,
+		    c->exits_total);
+	NODE_METRIC("tulou_instance_oom_total", "counter", "Instances killed at their memory limit.", "%" PRIu64,
+		    c->oom_total);
 	NODE_METRIC("tulou_deploys_succeeded_total", "counter", "Roll-outs that went live.", "%" PRIu64, c->deploys_ok);
-	NODE_METRIC("tulou_deploys_failed_total", "counter", "Roll-outs that were given up.", "%" PRIu64, c->deploys_failed);
-	NODE_METRIC("tulou_control_backlog", "gauge", "Messages to the supervisor that wait.", "%zu", chan_backlog(c->super));
+	NODE_METRIC("tulou_deploys_failed_total", "counter", "Roll-outs that were given up.", "%" PRIu64,
+		    c->deploys_failed);
+	NODE_METRIC("tulou_control_backlog", "gauge", "Messages to the supervisor that wait.", "%zu",
+		    chan_backlog(c->super));
 #undef NODE_METRIC
 	metric(out, "tulou_instance_start_seconds", "histogram", "From the request to the app's exec.");
 	for (unsigned i = 0; i < ARRAY_LEN(c->start_bucket); i++) {
 		sum += c->start_bucket[i];
 		if (i < ARRAY_LEN(c->start_bucket) - 1)
-			buf_printf(out, "tulou_instance_start_seconds_bucket{le=\"%.3f\"} %" PRIu64 "\n", 0.002 * (1u << i), sum);
+			buf_printf(out, "tulou_instance_start_seconds_bucket{le=\"%.3f\"} %" PRIu64 "\n",
+				   0.002 * (1u << i), sum);
 	}
 	buf_printf(out, "tulou_instance_start_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", sum);
-	buf_printf(out, "tulou_instance_start_seconds_sum %.6f\ntulou_instance_start_seconds_count %" PRIu64 "\n", (double)c->start_us_sum / 1e6, sum);
+	buf_printf(out, "tulou_instance_start_seconds_sum %.6f\ntulou_instance_start_seconds_count %" PRIu64 "\n",
+		   (double)c->start_us_sum / 1e6, sum);
 }
 
 static void metrics_workers(struct control *c, struct buf *out)
@@ -195,13 +224,16 @@ static void metrics_workers(struct control *c, struct buf *out)
 #define WORKER_METRIC(name, type, help, fmt, field)                                                                    \
 	metric(out, name, type, help);                                                                                 \
 	for (unsigned i = 0; i < c->settings.proxy_workers; i++)                                                       \
-	buf_printf(out, name "{worker=\"%u\"} " fmt "\n", i, atomic_load_explicit(&c->stats->worker[i].field, memory_order_relaxed))
+	buf_printf(out, name "{worker=\"%u\"} " fmt "\n", i,                                                           \
+		   atomic_load_explicit(&c->stats->worker[i].field, memory_order_relaxed))
 	WORKER_METRIC("tulou_proxy_connections", "gauge", "Client connections open.", "%" PRIu32, connections);
 	WORKER_METRIC("tulou_proxy_upstreams", "gauge", "Connections to instances open.", "%" PRIu32, upstreams);
 	WORKER_METRIC("tulou_proxy_parked", "gauge", "Requests that wait for an instance.", "%" PRIu32, parked);
 	WORKER_METRIC("tulou_proxy_accepted_total", "counter", "Client connections accepted.", "%" PRIu64, accepted);
-	WORKER_METRIC("tulou_proxy_bad_requests_total", "counter", "Requests refused as malformed.", "%" PRIu64, bad_requests);
-	WORKER_METRIC("tulou_proxy_unknown_hosts_total", "counter", "Requests for a host that nobody has.", "%" PRIu64, unknown_hosts);
+	WORKER_METRIC("tulou_proxy_bad_requests_total", "counter", "Requests refused as malformed.", "%" PRIu64,
+		      bad_requests);
+	WORKER_METRIC("tulou_proxy_unknown_hosts_total", "counter", "Requests for a host that nobody has.", "%" PRIu64,
+		      unknown_hosts);
 #undef WORKER_METRIC
 }
 

@@ -44,21 +44,26 @@ static int ops_app(struct control *c, int64_t app, struct control_app **ret, str
 	return 0;
 }
 
-/* --- releases and builds -------------------------------------------------------------------------------------------- */
+/* --- releases and builds --------------------------------------------------------------------------------------------
+ */
 
-static int ops_release_copy(struct control *c, struct control_app *ca, const struct model_release *from, bool its_config, const char *note,
-			    uint32_t *version, struct err *e)
+static int ops_release_copy(struct control *c, struct control_app *ca, const struct model_release *from,
+			    bool its_config, const char *note, uint32_t *version, struct err *e)
 {
 	struct model_release r = {.app = ca->rec.id, .build = from->build};
-	OWN_JSON json_t *app = from->app_json ? json_read(from->app_json, strlen(from->app_json), 4u * LIMIT_CONFIG_TOTAL, NULL) : NULL;
+	OWN_JSON json_t *app =
+		from->app_json ? json_read(from->app_json, strlen(from->app_json), 4u * LIMIT_CONFIG_TOTAL, NULL)
+			       : NULL;
 	OWN_FREE char *defaults = json_dumps(json_object_get(app, "env"), JSON_COMPACT);
 	int result;
 
 	snprintf(r.note, sizeof r.note, "%s", note);
 	r.types_json = strdup(from->types_json ? from->types_json : "{}");
 	r.app_json = strdup(from->app_json ? from->app_json : "{}");
-	r.config_json = its_config ? strdup(from->config_json ? from->config_json : "{}") : control_config(c, ca->rec.id, defaults, e);
-	result = r.types_json && r.app_json && r.config_json ? store_release_add(c->store, &r, e) : err_set(e, ENOMEM, "out of memory");
+	r.config_json = its_config ? strdup(from->config_json ? from->config_json : "{}")
+				   : control_config(c, ca->rec.id, defaults, e);
+	result = r.types_json && r.app_json && r.config_json ? store_release_add(c->store, &r, e)
+							     : err_set(e, ENOMEM, "out of memory");
 	if (result == 0)
 		result = control_release(ca, &r, e);
 	if (result == 0)
@@ -68,8 +73,8 @@ static int ops_release_copy(struct control *c, struct control_app *ca, const str
 	return result;
 }
 
-static int ops_release_new(void *ctx, int64_t app, int64_t from_release, bool use_config_of_from, const char *note, uint32_t *version,
-			   struct err *e)
+static int ops_release_new(void *ctx, int64_t app, int64_t from_release, bool use_config_of_from, const char *note,
+			   uint32_t *version, struct err *e)
 {
 	struct control *c = ctx;
 	struct control_app *ca;
@@ -108,7 +113,8 @@ static int ops_disk(const struct control_app *ca, struct err *e)
 			 ca->tenant->rec.name, quota, used);
 }
 
-static int ops_build_tarball(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build, struct err *e)
+static int ops_build_tarball(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build,
+			     struct err *e)
 {
 	struct control *c = ctx;
 	struct control_app *ca;
@@ -144,8 +150,8 @@ static void ops_build_cancel(void *ctx, int64_t build)
 	build_cancel(((struct control *)ctx)->builds, build, "the upload was interrupted");
 }
 
-static int ops_git(void *ctx, int64_t app, const char *service, bool advertise, const char *protocol, bool gzip, struct ops_git *ret,
-		   struct err *e)
+static int ops_git(void *ctx, int64_t app, const char *service, bool advertise, const char *protocol, bool gzip,
+		   struct ops_git *ret, struct err *e)
 {
 	struct control *c = ctx;
 	struct control_app *ca;
@@ -156,7 +162,8 @@ static int ops_git(void *ctx, int64_t app, const char *service, bool advertise, 
 	return r < 0 ? r : git_start(c->gits, &ca->rec, service, advertise, protocol, gzip, ret, e);
 }
 
-/* --- one-off commands ----------------------------------------------------------------------------------------------- */
+/* --- one-off commands -----------------------------------------------------------------------------------------------
+ */
 
 struct ops_one_off {
 	struct build_job job;
@@ -184,7 +191,8 @@ static int ops_run_blob(struct control *c, struct control_app *ca, const char *c
 
 	if (store_release_get(c->store, ca->rec.release, &r, e) < 0)
 		return -e->code;
-	app = json_read(r.app_json ? r.app_json : "{}", r.app_json ? strlen(r.app_json) : 2, 4u * LIMIT_CONFIG_TOTAL, NULL);
+	app = json_read(r.app_json ? r.app_json : "{}", r.app_json ? strlen(r.app_json) : 2, 4u * LIMIT_CONFIG_TOTAL,
+			NULL);
 	json_get_bool(app, "profile", false, &profile, NULL);
 	blob_init(&blob);
 	blob_command(&blob, command, profile);
@@ -199,13 +207,17 @@ static int ops_run_blob(struct control *c, struct control_app *ca, const char *c
 	return result;
 }
 
-static int ops_run(void *ctx, int64_t app, const char *command, struct ops_git *ret, void (*done)(void *arg, int exit_code, const char *text),
-		   void *arg, struct err *e)
+static int ops_run(void *ctx, int64_t app, const char *command, struct ops_git *ret,
+		   void (*done)(void *arg, int exit_code, const char *text), void *arg, struct err *e)
 {
 	struct control *c = ctx;
 	struct control_app *ca;
 	struct ops_one_off *run;
-	struct msg_launch m = {.kind = MSG_KIND_RUN, .egress = MSG_EGRESS_PUBLIC, .stdio_count = 3, .deadline_ms = CONTROL_RUN_MS, .type = "run"};
+	struct msg_launch m = {.kind = MSG_KIND_RUN,
+			       .egress = MSG_EGRESS_PUBLIC,
+			       .stdio_count = 3,
+			       .deadline_ms = CONTROL_RUN_MS,
+			       .type = "run"};
 	OWN_FD int blob = -1, in_r = -1, in_w = -1, out_r = -1, out_w = -1;
 	int p[2], r = ops_app(c, app, &ca, e);
 
@@ -231,7 +243,10 @@ static int ops_run(void *ctx, int64_t app, const char *command, struct ops_git *
 	run = calloc(1, sizeof *run);
 	if (!run)
 		return err_set(e, ENOMEM, "out of memory");
-	*run = (struct ops_one_off){.job = {.tenant = ca->rec.tenant, .app = app, .on_exit = ops_on_run_exit, .arg = run}, .done = done, .arg = arg};
+	*run = (struct ops_one_off){
+		.job = {.tenant = ca->rec.tenant, .app = app, .on_exit = ops_on_run_exit, .arg = run},
+		.done = done,
+		.arg = arg};
 	m.object = (uint64_t)ca->live.build;
 	m.memory = ca->rec.limits.memory;
 	m.disk = ca->rec.limits.disk;
@@ -247,7 +262,8 @@ static int ops_run(void *ctx, int64_t app, const char *command, struct ops_git *
 	return 0;
 }
 
-/* --- what is shown -------------------------------------------------------------------------------------------------- */
+/* --- what is shown --------------------------------------------------------------------------------------------------
+ */
 
 static const char *ops_state(const struct control_instance *ci)
 {
@@ -266,20 +282,23 @@ static void ops_instances(void *ctx, int64_t app, json_t *arr)
 		return;
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
-		const struct plan_backoff *b = ca->backoffs ? plan_backoff_find(ca->backoffs, ci->rec.release, ci->rec.type) : NULL;
+		const struct plan_backoff *b =
+			ca->backoffs ? plan_backoff_find(ca->backoffs, ci->rec.release, ci->rec.type) : NULL;
 		char id[24], address[16] = "", started[25] = "";
 		json_t *o;
 
 		snprintf(id, sizeof id, "%" PRId64, ci->rec.id);
 		if (ci->address)
-			snprintf(address, sizeof address, "%u.%u.%u.%u", ci->address >> 24, ci->address >> 16 & 255, ci->address >> 8 & 255,
-				 ci->address & 255);
+			snprintf(address, sizeof address, "%u.%u.%u.%u", ci->address >> 24, ci->address >> 16 & 255,
+				 ci->address >> 8 & 255, ci->address & 255);
 		clock_rfc3339(ci->started_ms ? ci->started_ms : ci->rec.created_ms, started);
-		o = json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:i,s:I,s:I,s:f,s:i,s:s,s:i,s:i,s:s}", "id", id, "type", ci->rec.type, "release",
-			      (int)ci->version, "state", ops_state(ci), "address", address, "port", (int)c->app_port, "pid", (int)ci->pid,
-			      "memory_bytes", (json_int_t)ci->memory, "memory_limit_bytes", (json_int_t)ci->limits.memory, "cpu_seconds",
-			      (double)ci->cpu_us / 1e6, "pids", (int)ci->pids, "started_at", started, "start_us", (int)ci->start_us, "restarts",
-			      b ? (int)b->crashes : 0, "reason", ci->rec.reason[0] ? ci->rec.reason : control_health_why(ci));
+		o = json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:i,s:I,s:I,s:f,s:i,s:s,s:i,s:i,s:s}", "id", id, "type",
+			      ci->rec.type, "release", (int)ci->version, "state", ops_state(ci), "address", address,
+			      "port", (int)c->app_port, "pid", (int)ci->pid, "memory_bytes", (json_int_t)ci->memory,
+			      "memory_limit_bytes", (json_int_t)ci->limits.memory, "cpu_seconds",
+			      (double)ci->cpu_us / 1e6, "pids", (int)ci->pids, "started_at", started, "start_us",
+			      (int)ci->start_us, "restarts", b ? (int)b->crashes : 0, "reason",
+			      ci->rec.reason[0] ? ci->rec.reason : control_health_why(ci));
 		if (o) {
 			json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ci->memory_peak));
 			json_object_set_new(o, "throttled_seconds", json_real((double)ci->throttled_us / 1e6));
@@ -329,7 +348,8 @@ static int ops_node_set(void *ctx, int eligible, int draining, struct err *e)
 		c->eligible = eligible;
 	if (draining >= 0 && c->draining != (draining != 0)) {
 		c->draining = draining;
-		control_event(c, NULL, 0, "node.draining", draining ? "The node is being drained: all apps are stopped" : "The node serves again");
+		control_event(c, NULL, 0, "node.draining",
+			      draining ? "The node is being drained: all apps are stopped" : "The node serves again");
 		TAILQ_FOREACH(ca, &c->all, link)
 		control_touch(ca);
 	}

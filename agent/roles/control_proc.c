@@ -59,7 +59,8 @@ void control_proc_host(struct control_host *h, const char *data_dir)
 	proc_cpu(h);
 }
 
-/* /proc/<pid>/net shows the process's own network namespace, to everybody (fs/proc/proc_net.c asks for no permission). */
+/* /proc/<pid>/net shows the process's own network namespace, to everybody (fs/proc/proc_net.c asks for no permission).
+ */
 void control_proc_listeners(int32_t pid, char *out, size_t cap)
 {
 	char path[64];

@@ -1,7 +1,7 @@
 /* What the proxy workers know: apps, hosts, instances.  Layer agent, control process.
  *
- * A worker that connects is brought into step in pieces (no more than ROUTES_BACKLOG messages waiting), in the order of app ids;
- * changes meanwhile go out at once, which is harmless: every message says a state, not a difference. */
+ * A worker that connects is brought into step in pieces (no more than ROUTES_BACKLOG messages waiting), in the order of
+ * app ids; changes meanwhile go out at once, which is harmless: every message says a state, not a difference. */
 #include "agent/roles/control_core.h"
 
 #include "base/log.h"
@@ -32,11 +32,13 @@ static void routes_send(struct control_worker *w, uint16_t type, const void *bod
 
 	/* A worker that does not read is not told half of it: it gets a new table when it comes back. */
 	if (r == -ENOBUFS || r == -ENOMEM) {
-		LOG_WARN("proxy does not read its routes", "worker=%d backlog=%zu", (int)(w - w->control->workers), chan_backlog(w->chan));
+		LOG_WARN("proxy does not read its routes", "worker=%d backlog=%zu", (int)(w - w->control->workers),
+			 chan_backlog(w->chan));
 		chan_close(w->chan);
 		w->chan = NULL;
 		w->control->workers_up &= ~(1u << (w - w->control->workers));
-		loop_timer_start(w->control->loop, &w->timer, 0, routes_given_up, w); /* callers walk lists that it changes */
+		loop_timer_start(w->control->loop, &w->timer, 0, routes_given_up,
+				 w); /* callers walk lists that it changes */
 	}
 }
 
@@ -121,7 +123,8 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 	}
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
-		struct proxy_msg_instance m = routes_instance(ci, ci->routed ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING);
+		struct proxy_msg_instance m =
+			routes_instance(ci, ci->routed ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING);
 		if (!ci->routed && !routes_draining(ci))
 			continue;
 		routes_send(w, PROXY_INSTANCE, &m, sizeof m);
@@ -170,7 +173,8 @@ void control_workers_sync(struct control *c)
 			routes_sync_start(&c->workers[i]);
 }
 
-/* --- what workers say ----------------------------------------------------------------------------------------------- */
+/* --- what workers say -----------------------------------------------------------------------------------------------
+ */
 
 static void routes_drained(struct control_instance *ci, uint32_t worker_bit)
 {
@@ -289,7 +293,8 @@ void control_workers_free(struct control *c)
 	c->workers_up = 0;
 }
 
-/* --- changes -------------------------------------------------------------------------------------------------------- */
+/* --- changes --------------------------------------------------------------------------------------------------------
+ */
 
 void control_routes_app(struct control_app *ca, bool force)
 {

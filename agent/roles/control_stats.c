@@ -1,7 +1,7 @@
 /* Usage samples, rates, history.  Layer agent, control process.
  *
- * The supervisor reports usage per instance; the proxies count requests in the shared segment.  Every CONTROL_TICK_S both are
- * turned into rates and one step of history; every minute the differences are added to the store. */
+ * The supervisor reports usage per instance; the proxies count requests in the shared segment.  Every CONTROL_TICK_S
+ * both are turned into rates and one step of history; every minute the differences are added to the store. */
 #include "agent/roles/control_core.h"
 
 #include "base/clock.h"
@@ -30,8 +30,9 @@ void control_on_usage(struct control *c, const struct msg_usage *u, size_t n)
 		ci->pids = u[i].pids;
 		if (u[i].oom_kills > ci->oom_kills && ci->rec.state == MODEL_INSTANCE_RUNNING)
 			control_event(c, ci->app, ci->rec.id, "instance.oom",
-				      "A process of %s.%" PRId64 " was killed: it needed more memory than the limit of %" PRIu64 " MiB", ci->rec.type,
-				      ci->rec.id, ci->limits.memory >> 20);
+				      "A process of %s.%" PRId64
+				      " was killed: it needed more memory than the limit of %" PRIu64 " MiB",
+				      ci->rec.type, ci->rec.id, ci->limits.memory >> 20);
 		ci->oom_kills = u[i].oom_kills;
 	}
 }
@@ -157,13 +158,16 @@ void control_tick(void *arg)
 	bool minute = c->ticks % STATS_MINUTE_TICKS == STATS_MINUTE_TICKS - 1;
 
 	control_proc_host(&c->host, c->settings.data);
-	c->host_cpu_now = c->host.cpu_all > all && all ? (double)(c->host.cpu_busy - busy) / (double)(c->host.cpu_all - all) * c->host.cpus : 0;
+	c->host_cpu_now = c->host.cpu_all > all && all
+				  ? (double)(c->host.cpu_busy - busy) / (double)(c->host.cpu_all - all) * c->host.cpus
+				  : 0;
 	c->host_rate_now = 0;
 	if (c->synced)
 		TAILQ_FOREACH(ca, &c->all, link)
 	stats_app(ca, minute);
 	if (c->ticks)
-		history_add(&c->history, (double)(c->host.memory - c->host.memory_available), c->host_cpu_now, c->host_rate_now);
+		history_add(&c->history, (double)(c->host.memory - c->host.memory_available), c->host_cpu_now,
+			    c->host_rate_now);
 	if (c->synced && c->ticks % STATS_COLLECT_TICKS == 1)
 		control_collect(c);
 	c->ticks++;
@@ -192,13 +196,15 @@ json_t *control_app_stats(struct control_app *ca)
 	double p50 = control_quantile(ca->bucket, 0.5), p99 = control_quantile(ca->bucket, 0.99);
 
 	control_sum(ca, &s);
-	return json_pack("{s:s,s:i,s:i,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}", "state", control_app_state(ca),
-			 "instances_running", (int)control_running(ca), "instances_wanted", (int)control_wanted(ca), "memory_bytes",
-			 (json_int_t)control_app_memory(ca), "cpu_cores", (double)ca->cpu_now, "cpu_seconds", (double)control_app_cpu_us(ca) / 1e6,
-			 "requests_total", (json_int_t)s.requests, "requests_per_second", (double)ca->rate_now, "p50_ms", p50 * 1000, "p99_ms", p99 * 1000,
-			 "bytes_in", (json_int_t)s.bytes_in, "bytes_out", (json_int_t)s.bytes_out, "upstream_errors", (json_int_t)s.upstream_errors,
-			 "waited", (json_int_t)s.waited, "status", "1xx", (json_int_t)s.status[1], "2xx", (json_int_t)s.status[2], "3xx",
-			 (json_int_t)s.status[3], "4xx", (json_int_t)s.status[4], "5xx", (json_int_t)s.status[5]);
+	return json_pack("{s:s,s:i,s:i,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}", "state",
+			 control_app_state(ca), "instances_running", (int)control_running(ca), "instances_wanted",
+			 (int)control_wanted(ca), "memory_bytes", (json_int_t)control_app_memory(ca), "cpu_cores",
+			 (double)ca->cpu_now, "cpu_seconds", (double)control_app_cpu_us(ca) / 1e6, "requests_total",
+			 (json_int_t)s.requests, "requests_per_second", (double)ca->rate_now, "p50_ms", p50 * 1000,
+			 "p99_ms", p99 * 1000, "bytes_in", (json_int_t)s.bytes_in, "bytes_out", (json_int_t)s.bytes_out,
+			 "upstream_errors", (json_int_t)s.upstream_errors, "waited", (json_int_t)s.waited, "status",
+			 "1xx", (json_int_t)s.status[1], "2xx", (json_int_t)s.status[2], "3xx", (json_int_t)s.status[3],
+			 "4xx", (json_int_t)s.status[4], "5xx", (json_int_t)s.status[5]);
 }
 
 json_t *control_history_json(const struct control_history *h, unsigned minutes)
@@ -216,6 +222,6 @@ json_t *control_history_json(const struct control_history *h, unsigned minutes)
 		json_array_append_new(cpu, json_real((double)h->cpu[at]));
 		json_array_append_new(rate, json_real((double)h->rate[at]));
 	}
-	return json_pack("{s:i,s:o,s:o,s:o,s:o}", "step_seconds", CONTROL_TICK_S, "times", times, "memory_bytes", memory, "cpu_cores", cpu,
-			 "requests_per_second", rate);
+	return json_pack("{s:i,s:o,s:o,s:o,s:o}", "step_seconds", CONTROL_TICK_S, "times", times, "memory_bytes",
+			 memory, "cpu_cores", cpu, "requests_per_second", rate);
 }

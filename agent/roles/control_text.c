@@ -36,7 +36,8 @@ static void text_code(int code, const char *type, char *out, size_t cap)
 		snprintf(out, cap, "exited with code %d", code);
 }
 
-void control_text_exit(const struct msg_instance *m, const char *type, const char *asked, uint64_t grace_ms, char *out, size_t cap)
+void control_text_exit(const struct msg_instance *m, const char *type, const char *asked, uint64_t grace_ms, char *out,
+		       size_t cap)
 {
 	char text[200] = "", limit[32], peak[32];
 	const char *sig = m->exit_code > 128 ? sigabbrev_np(m->exit_code - 128) : NULL;
@@ -51,8 +52,8 @@ void control_text_exit(const struct msg_instance *m, const char *type, const cha
 		snprintf(text, sizeof text, "was ended by signal SIG%s", sig ? sig : "?");
 		break;
 	case MSG_EXIT_OOM:
-		snprintf(text, sizeof text, "was killed: it needed more memory than its limit of %s%s%s%s", limit, m->memory_peak ? " (peak " : "",
-			 m->memory_peak ? peak : "", m->memory_peak ? ")" : "");
+		snprintf(text, sizeof text, "was killed: it needed more memory than its limit of %s%s%s%s", limit,
+			 m->memory_peak ? " (peak " : "", m->memory_peak ? peak : "", m->memory_peak ? ")" : "");
 		break;
 	case MSG_EXIT_DEADLINE:
 		snprintf(text, sizeof text, "was killed: its time was over");
@@ -64,7 +65,8 @@ void control_text_exit(const struct msg_instance *m, const char *type, const cha
 		snprintf(text, sizeof text, "ignored SIGTERM for %" PRIu64 " s and was killed", grace_ms / 1000);
 		break;
 	case MSG_EXIT_LAUNCH:
-		snprintf(text, sizeof text, "could not be started: %.*s", (int)strnlen(m->text, sizeof m->text), m->text);
+		snprintf(text, sizeof text, "could not be started: %.*s", (int)strnlen(m->text, sizeof m->text),
+			 m->text);
 		break;
 	case MSG_EXIT_LOST:
 		snprintf(text, sizeof text, "ended while the node was restarted");
@@ -153,7 +155,8 @@ void control_text_listeners(const char *text, bool v6, struct buf *out)
 
 		if (!colon || (end && colon > end) || strlen(colon) < 2 + 2 * (width + 1) + 2)
 			continue;
-		if (memcmp(colon + 2 + 2 * (width + 1), "0A", 2) != 0 || !text_address(colon + 2, v6, shown, sizeof shown))
+		if (memcmp(colon + 2 + 2 * (width + 1), "0A", 2) != 0 ||
+		    !text_address(colon + 2, v6, shown, sizeof shown))
 			continue;
 		if (out->len)
 			buf_adds(out, ", ");

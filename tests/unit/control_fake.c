@@ -119,7 +119,8 @@ static void fake_launch(struct fake *f, const struct msg_launch *m, int *fds, si
 
 	cr_assert_leq(f->count, FAKE_MAX);
 	*i = (struct fake_instance){.launch = *m, .alive = true};
-	i->state = (struct msg_instance){.instance = m->instance, .tenant = m->tenant, .app = m->app, .object = m->object, .kind = m->kind};
+	i->state = (struct msg_instance){
+		.instance = m->instance, .tenant = m->tenant, .app = m->app, .object = m->object, .kind = m->kind};
 	cr_assert_eq(nfds, 1 + m->stdio_count);
 	n = pread(fds[0], i->env, sizeof i->env - 1, 8);
 	for (ssize_t k = 0; k < n; k++)
@@ -295,7 +296,8 @@ static bool fake_ready(struct fake *f)
 
 static void fake_control(struct fake *f)
 {
-	static const struct chan_ops super_ops = {fake_on_super, fake_on_gone}, proxy_ops = {fake_on_proxy, fake_on_gone};
+	static const struct chan_ops super_ops = {fake_on_super, fake_on_gone},
+				     proxy_ops = {fake_on_proxy, fake_on_gone};
 	struct msg_peer peer = {0, 1};
 	int super[2], proxy[2];
 	struct err e = {0};
@@ -305,7 +307,8 @@ static void fake_control(struct fake *f)
 	f->sync_ends = 0;
 	cr_assert_eq(control_new(f->loop, super[1], &f->init, -1, -1, &f->control, &e), 0, "%s", e.text);
 	f->control->app_port = f->port;
-	f->super = chan_new(f->loop, super[0], msg_rules_supervisor_from_control, msg_rules_supervisor_from_control_count, &super_ops, f);
+	f->super = chan_new(f->loop, super[0], msg_rules_supervisor_from_control,
+			    msg_rules_supervisor_from_control_count, &super_ops, f);
 	f->proxy = chan_new(f->loop, proxy[0], proxy_rules_from_control, proxy_rules_from_control_count, &proxy_ops, f);
 	chan_send(f->super, MSG_PEER_PROXY, &peer, sizeof peer, &proxy[1], 1);
 	close(proxy[1]);
@@ -429,7 +432,8 @@ bool fake_deploy(struct fake *f, int64_t app)
 struct fake_instance *fake_newest(struct fake *f, int64_t app)
 {
 	for (unsigned i = f->count; i > 0; i--)
-		if (f->inst[i - 1].alive && f->inst[i - 1].launch.kind == MSG_KIND_APP && f->inst[i - 1].launch.app == (uint64_t)app)
+		if (f->inst[i - 1].alive && f->inst[i - 1].launch.kind == MSG_KIND_APP &&
+		    f->inst[i - 1].launch.app == (uint64_t)app)
 			return &f->inst[i - 1];
 	return NULL;
 }
@@ -439,6 +443,7 @@ unsigned fake_alive(struct fake *f, int64_t app)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < f->count; i++)
-		n += f->inst[i].alive && f->inst[i].launch.kind == MSG_KIND_APP && f->inst[i].launch.app == (uint64_t)app;
+		n += f->inst[i].alive && f->inst[i].launch.kind == MSG_KIND_APP &&
+		     f->inst[i].launch.app == (uint64_t)app;
 	return n;
 }

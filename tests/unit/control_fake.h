@@ -12,7 +12,7 @@ enum fake_app { FAKE_APP_LISTENS, FAKE_APP_DEAF, FAKE_APP_EXITS, FAKE_APP_SILENT
 struct fake_instance {
 	struct msg_launch launch;
 	struct msg_instance state;
-	int fds[8]; /* owned: stdio of jobs */
+	int fds[8];	/* owned: stdio of jobs */
 	char env[4096]; /* blob, NULs as newlines */
 	bool alive, forgotten;
 };
@@ -25,9 +25,9 @@ struct fake {
 	struct chan *super, *proxy;
 	int listen_fd;
 	uint16_t port;
-	enum fake_app next_app;     /* what the next launched app does */
+	enum fake_app next_app; /* what the next launched app does */
 	bool build_fails, refuses_stop, git_pushes, ignore_barrier;
-	const char *procfile;       /* of the next build */
+	const char *procfile; /* of the next build */
 	struct fake_instance inst[FAKE_MAX];
 	unsigned count;
 	unsigned launches, removes, up, up_min; /* routes that are up now; fewest since `watch` was set */

@@ -89,11 +89,14 @@ Test(control, deploy_goes_live_and_the_next_replaces_it)
 	app = fake_app_new(&f, "shop");
 	cr_assert(fake_deploy(&f, app), "%s", f.error);
 	cr_assert_eq(f.version, 1);
-	cr_assert(strstr(f.log, "Fake app detected") && strstr(f.log, "Released v1") && strstr(f.log, "http://shop.localhost:8080 is live"), "%s", f.log);
+	cr_assert(strstr(f.log, "Fake app detected") && strstr(f.log, "Released v1") &&
+			  strstr(f.log, "http://shop.localhost:8080 is live"),
+		  "%s", f.log);
 	cr_assert(one_alive(&f));
 	first = fake_newest(&f, app);
 	cr_assert(strstr(first->env, "/bin/bash\n-c\nserve\n"), "%s", first->env);
-	cr_assert(strstr(first->env, "TULOU_APP=shop\n") && strstr(first->env, "TULOU_RELEASE=v1\n") && strstr(first->env, "PORT="));
+	cr_assert(strstr(first->env, "TULOU_APP=shop\n") && strstr(first->env, "TULOU_RELEASE=v1\n") &&
+		  strstr(first->env, "PORT="));
 	/* The new one comes before the old one goes. */
 	f.watch = true;
 	f.up_min = 100;
@@ -150,7 +153,9 @@ Test(control, candidate_that_never_listens_is_given_up)
 	snprintf(path, sizeof path, "%s/logs/%d", f.dir, (int)app);
 	mkdir(path, 0700);
 	snprintf(path, sizeof path, "%s/logs/%d/current", f.dir, (int)app);
-	cr_assert_eq(fd_replace_file(AT_FDCWD, path, "2026-01-01T00:00:00.000Z web.3 Traceback: boom\n", 47, 0600, false), 0);
+	cr_assert_eq(
+		fd_replace_file(AT_FDCWD, path, "2026-01-01T00:00:00.000Z web.3 Traceback: boom\n", 47, 0600, false),
+		0);
 	cr_assert(!fake_deploy(&f, app));
 	cr_assert(strstr(f.error, "web exited with code 3"), "%s", f.error);
 	cr_assert(strstr(f.log, "| Traceback: boom"), "%s", f.log);
@@ -259,9 +264,13 @@ Test(control, restart_adopts_what_runs)
 	fake_stop(&f);
 }
 
+static void run_done(void *arg, int code, const char *text);
+
 Test(control, quota_refuses_in_words)
 {
 	struct model_tenant t;
+	struct ops_git io;
+	struct err e = {0};
 	struct control *c;
 
 	fake_start(&f);
@@ -282,11 +291,12 @@ Test(control, quota_refuses_in_words)
 	cr_assert_eq(store_tenant_quota(c->store, t.id, &t.quota, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
 	cr_assert(fake_until(&f, three_up, 2000));
-	t.quota.memory = 256 << 20;
+	t.quota.memory = 200 << 20;
 	cr_assert_eq(store_tenant_quota(c->store, t.id, &t.quota, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
-	cr_assert(!fake_deploy(&f, app), "a build counts against the quota");
-	cr_assert(strstr(f.error, "memory quota"), "%s", f.error);
+	cr_assert_eq(c->ops.run(c, app, "true", &io, run_done, NULL, &e), -EDQUOT,
+		     "a one-off command counts against the quota");
+	cr_assert(strstr(e.text, "memory quota"), "%s", e.text);
 	fake_stop(&f);
 }
 
@@ -421,7 +431,8 @@ Test(control, run_and_figures)
 	cr_assert_geq(json_array_size(json_object_get(history, "times")), 1);
 	buf_init(&text, 1 << 20);
 	c->ops.metrics(c, &text);
-	cr_assert(strstr(text.data, "container_memory_working_set_bytes{tenant=\"acme\",app=\"shop\",instance=\"web."), "%s", text.data);
+	cr_assert(strstr(text.data, "container_memory_working_set_bytes{tenant=\"acme\",app=\"shop\",instance=\"web."),
+		  "%s", text.data);
 	buf_done(&text);
 	json_decref(arr);
 	json_decref(node);
