@@ -87,8 +87,7 @@ def instances(node, token):
         node.app(a, token, limits={"memory_bytes": "16MiB", "disk_bytes": "4MiB", "pids": 16, "cpu": 0.1})
         node.deploy_ok(a, token, small_files())
         node.api("PUT", f"/v1/apps/{a}/formation", {"web": 0}, token=token, want=200)
-    base_running = 0
-    wait_for("none to run", lambda: node.api("GET", "/v1/node", want=200)["instances"]["running"] <= 1, 30)
+    wait_for("none of them to run", lambda: not any(node.instances(a, token) for a in apps), 60, 0.5)
     base_running = node.api("GET", "/v1/node", want=200)["instances"]["running"]
     for a in apps:  # touch every path once, so that growth is per instance and not first use
         node.get(a)
