@@ -68,7 +68,7 @@ static int fault_on_app(void *arg, const struct model_app *a)
 {
 	struct fault_seen *seen = arg;
 
-	seen->app[atol(a->name + 4)] = true;
+	seen->app[strtol(a->name + 4, NULL, 10)] = true;
 	seen->apps++;
 	return store_config_list(seen->s, a->id, fault_on_var, seen, NULL);
 }
