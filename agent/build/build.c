@@ -44,8 +44,10 @@ static struct build *build_find(const struct builds *bs, int64_t id)
 	struct build *b;
 
 	TAILQ_FOREACH(b, &bs->all, link)
-	if (b->rec.id == id)
-		return b;
+	{
+		if (b->rec.id == id)
+			return b;
+	}
 	return NULL;
 }
 
@@ -54,10 +56,12 @@ bool build_running(const struct builds *bs, int64_t app, int64_t *ret)
 	struct build *b;
 
 	TAILQ_FOREACH(b, &bs->all, link)
-	if (b->app == app) {
-		if (ret)
-			*ret = b->rec.id;
-		return true;
+	{
+		if (b->app == app) {
+			if (ret)
+				*ret = b->rec.id;
+			return true;
+		}
 	}
 	return false;
 }

@@ -30,7 +30,7 @@ struct builds {
 	const struct settings *settings;
 	const char *control_dir;
 	const struct build_host *host;
-	TAILQ_HEAD(, build) all; /* oldest first */
+	TAILQ_HEAD(build_list, build) all; /* oldest first */
 	unsigned count, running;
 	bool deferred;
 };

@@ -22,7 +22,7 @@
 
 struct gits {
 	struct builds *builds; /* borrowed */
-	LIST_HEAD(, git) all;
+	LIST_HEAD(git_list, git) all;
 	unsigned count;
 };
 
@@ -298,7 +298,9 @@ static unsigned git_count(struct gits *gs, int64_t app)
 	struct git *g;
 
 	LIST_FOREACH(g, &gs->all, link)
-	n += g->app.id == app;
+	{
+		n += g->app.id == app;
+	}
 	return n;
 }
 

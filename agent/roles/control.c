@@ -256,19 +256,23 @@ static void control_on_synced(struct control *c)
 	if (c->synced)
 		return;
 	TAILQ_FOREACH(ca, &c->all, link)
-	for (ci = TAILQ_FIRST(&ca->instances); ci; ci = next) {
-		next = TAILQ_NEXT(ci, link);
-		if (!ci->known) {
-			c->sync_lost++;
-			lost.instance = (uint64_t)ci->rec.id;
-			control_instance_gone(ci, &lost);
+	{
+		for (ci = TAILQ_FIRST(&ca->instances); ci; ci = next) {
+			next = TAILQ_NEXT(ci, link);
+			if (!ci->known) {
+				c->sync_lost++;
+				lost.instance = (uint64_t)ci->rec.id;
+				control_instance_gone(ci, &lost);
+			}
 		}
 	}
 	c->synced = true;
 	for (unsigned i = 0; i < c->removal_count; i++)
 		control_send(c, MSG_REMOVE, &c->removals[i], sizeof c->removals[i], NULL, 0);
 	TAILQ_FOREACH(ca, &c->all, link)
-	control_touch(ca);
+	{
+		control_touch(ca);
+	}
 	control_workers_sync(c);
 	LOG_INFO("reconciling", "apps=%zu adopted=%u lost=%u", map_count(c->apps), c->sync_adopted, c->sync_lost);
 	if (c->sync_adopted || c->sync_lost)

@@ -20,7 +20,8 @@ struct control_tenant *control_tenant_get(struct control *c, int64_t id)
 	if (t)
 		return t;
 	t = calloc(1, sizeof *t);
-	if (!t || store_tenant_get(c->store, id, &t->rec, NULL) < 0 || map_put(c->tenants, &t->rec.id, sizeof t->rec.id, t) < 0) {
+	if (!t || store_tenant_get(c->store, id, &t->rec, NULL) < 0 ||
+	    map_put(c->tenants, &t->rec.id, sizeof t->rec.id, t) < 0) {
 		free(t);
 		return NULL;
 	}
@@ -38,8 +39,10 @@ void control_tenant_changed(struct control *c, int64_t id)
 	if (t && r == 0) {
 		t->rec = fresh;
 		TAILQ_FOREACH(ca, &c->all, link)
-		if (ca->tenant == t)
-			control_touch(ca); /* the quota may allow more now */
+		{
+			if (ca->tenant == t)
+				control_touch(ca); /* the quota may allow more now */
+		}
 	} else if (t && r == -ENOENT && t->apps == 0 && t->used.instances == 0) {
 		map_del(c->tenants, &id, sizeof id);
 		free(t);
@@ -64,8 +67,8 @@ void control_touch(struct control_app *ca)
 	control_arm(c);
 }
 
-/* The row of the statistics segment is derived from the id, so that it is the same after control was restarted; ids that are
- * 20,000 apart move on to the next free row. */
+/* The row of the statistics segment is derived from the id, so that it is the same after control was restarted; ids
+ * that are 20,000 apart move on to the next free row. */
 static uint32_t control_slot_take(struct control *c, int64_t id)
 {
 	for (uint32_t i = 0; i < LIMIT_APPS; i++) {
@@ -252,7 +255,9 @@ void control_app_deleted(struct control *c, const struct model_app *app)
 	if (ca->waiter.release)
 		control_rolled(ca, "the app was deleted");
 	TAILQ_FOREACH(ci, &ca->instances, link)
-	control_instance_stop(ci, "the app was deleted");
+	{
+		control_instance_stop(ci, "the app was deleted");
+	}
 	if (ca->instance_count == 0)
 		control_app_bury(ca);
 	else
@@ -303,7 +308,8 @@ static void control_promote(struct control_app *ca)
 
 	ca->rec.release = fresh;
 	ca->rec.candidate = 0;
-	if (store_app_update(c->store, &ca->rec, &e) < 0 || (old && store_release_state(c->store, old, MODEL_RELEASE_RETIRED, &e) < 0) ||
+	if (store_app_update(c->store, &ca->rec, &e) < 0 ||
+	    (old && store_release_state(c->store, old, MODEL_RELEASE_RETIRED, &e) < 0) ||
 	    store_release_state(c->store, fresh, MODEL_RELEASE_LIVE, &e) < 0)
 		LOG_WARN("promotion record", "app=%s error=\"%s\"", ca->rec.name, e.text);
 	ca->live = ca->candidate;
@@ -339,13 +345,15 @@ static void control_abort(struct control_app *ca, const char *reason)
 		break;
 	}
 	ca->rec.candidate = 0;
-	if (store_app_update(c->store, &ca->rec, &e) < 0 || store_release_state(c->store, release, MODEL_RELEASE_FAILED, &e) < 0)
+	if (store_app_update(c->store, &ca->rec, &e) < 0 ||
+	    store_release_state(c->store, release, MODEL_RELEASE_FAILED, &e) < 0)
 		LOG_WARN("abort record", "app=%s error=\"%s\"", ca->rec.name, e.text);
 	ca->candidate = (struct control_types){0};
 	ca->nofit_since_ms = 0;
 	c->deploys_failed++;
 	control_event(c, ca, 0, "deploy.failed", "v%" PRIu32 " failed: %s", version, text);
-	LOG_INFO("deploy failed", "tenant=%s app=%s release=v%" PRIu32 " reason=\"%s\"", ca->rec.tenant_name, ca->rec.name, version, text);
+	LOG_INFO("deploy failed", "tenant=%s app=%s release=v%" PRIu32 " reason=\"%s\"", ca->rec.tenant_name,
+		 ca->rec.name, version, text);
 	if (ca->waiter.release == release)
 		control_rolled(ca, text);
 	control_candidate_next(ca);
@@ -420,14 +428,17 @@ static void control_do(struct control_app *ca, const struct plan_action *a)
 		break;
 	case PLAN_STOP:
 		if (ci) {
-			/* One that had its time and never became ready counts as a crash; those that are not wanted do not. */
+			/* One that had its time and never became ready counts as a crash; those that are not wanted do
+			 * not. */
 			if (ci->rec.state == MODEL_INSTANCE_STARTING &&
 			    control_now_ms() - ci->since_ms >= (int64_t)ca->control->settings.health_ms) {
-				control_event(ca->control, ca, ci->rec.id, "instance.unhealthy", "%s.%" PRId64 " is stopped: %s",
-					      ci->rec.type, ci->rec.id, a->reason);
+				control_event(ca->control, ca, ci->rec.id, "instance.unhealthy",
+					      "%s.%" PRId64 " is stopped: %s", ci->rec.type, ci->rec.id, a->reason);
 				control_instance_crashed(ci);
 			}
-			control_instance_stop(ci, ci->rec.reason[0] && ci->rec.state == MODEL_INSTANCE_DRAINING ? ci->rec.reason : a->reason);
+			control_instance_stop(ci, ci->rec.reason[0] && ci->rec.state == MODEL_INSTANCE_DRAINING
+							  ? ci->rec.reason
+							  : a->reason);
 		}
 		break;
 	case PLAN_PROMOTE:
@@ -469,7 +480,8 @@ static unsigned control_observed(const struct control_app *ca, struct plan_insta
 	return n;
 }
 
-static const char *const *control_type_list(const struct control_types *t, int64_t release, const char *list[LIMIT_TYPES + 1])
+static const char *const *control_type_list(const struct control_types *t, int64_t release,
+					    const char *list[LIMIT_TYPES + 1])
 {
 	if (!release || t->release != release)
 		return NULL;
@@ -491,20 +503,21 @@ static void control_plan_app(struct control_app *ca)
 	struct model_app app = ca->rec;
 	int64_t now = control_now_ms();
 	struct plan_input in = {
-	    .app = &app,
-	    .formation = ca->formation,
-	    .formation_count = ca->formation_count,
-	    .live_types = control_type_list(&ca->live, app.release, live),
-	    .candidate_types = control_type_list(&ca->candidate, app.candidate, candidate),
-	    .instances = observed,
-	    .instance_count = control_observed(ca, observed, sizeof observed / sizeof *observed),
-	    .backoffs = ca->backoffs ? ca->backoffs : none,
-	    .now_ms = now,
-	    .candidate_since_ms = ca->candidate_since_ms,
-	    .health_ms = c->settings.health_ms,
-	    .drain_ms = c->settings.drain_ms,
-	    .start_budget = CONTROL_PLAN_ACTIONS, /* what CONTROL_STARTS does not allow now comes when a launch has ended */
-	    .node_draining = c->draining,
+		.app = &app,
+		.formation = ca->formation,
+		.formation_count = ca->formation_count,
+		.live_types = control_type_list(&ca->live, app.release, live),
+		.candidate_types = control_type_list(&ca->candidate, app.candidate, candidate),
+		.instances = observed,
+		.instance_count = control_observed(ca, observed, sizeof observed / sizeof *observed),
+		.backoffs = ca->backoffs ? ca->backoffs : none,
+		.now_ms = now,
+		.candidate_since_ms = ca->candidate_since_ms,
+		.health_ms = c->settings.health_ms,
+		.drain_ms = c->settings.drain_ms,
+		.start_budget =
+			CONTROL_PLAN_ACTIONS, /* what CONTROL_STARTS does not allow now comes when a launch has ended */
+		.node_draining = c->draining,
 	};
 
 	if (ca->deleted) {
@@ -517,7 +530,8 @@ static void control_plan_app(struct control_app *ca)
 	plan_app(&in, &out);
 	loop_timer_stop(&ca->timer);
 	if (out.again_ms != INT64_MAX)
-		loop_timer_start(c->loop, &ca->timer, (out.again_ms > now ? out.again_ms - now : 1) * 1000, control_on_timer, ca);
+		loop_timer_start(c->loop, &ca->timer, (out.again_ms > now ? out.again_ms - now : 1) * 1000,
+				 control_on_timer, ca);
 	for (unsigned i = 0; i < out.count; i++)
 		control_do(ca, &actions[i]);
 	control_routes_app(ca, false);
@@ -541,7 +555,8 @@ void control_plan(struct control *c)
 		}
 	}
 	/* Launches have ended: those that waited longest go first. */
-	for (unsigned room = c->starts < CONTROL_STARTS ? CONTROL_STARTS - c->starts : 0; room && (ca = TAILQ_FIRST(&c->starved)); room--) {
+	for (unsigned room = c->starts < CONTROL_STARTS ? CONTROL_STARTS - c->starts : 0;
+	     room && (ca = TAILQ_FIRST(&c->starved)); room--) {
 		TAILQ_REMOVE(&c->starved, ca, starved);
 		ca->is_starved = false;
 		control_touch(ca);
@@ -549,8 +564,10 @@ void control_plan(struct control *c)
 	if (!c->promoted)
 		return;
 	TAILQ_FOREACH(ca, &c->all, link)
-	if (ca->waiter.barrier == UINT64_MAX && !ca->is_touched) {
-		c->promoted--;
-		control_routes_barrier(ca);
+	{
+		if (ca->waiter.barrier == UINT64_MAX && !ca->is_touched) {
+			c->promoted--;
+			control_routes_barrier(ca);
+		}
 	}
 }

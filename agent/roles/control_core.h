@@ -30,22 +30,23 @@
 #include <netinet/in.h>
 #include <sys/queue.h>
 
-#define CONTROL_STARTS 8          /* launches in flight: more only wait for each other in the kernel's locks */
-#define CONTROL_PLAN_ACTIONS 64   /* of one app and round */
-#define CONTROL_PLAN_ROUNDS 8     /* of one app and turn; what is left comes next turn */
-#define CONTROL_JOBS 256          /* sandboxed jobs at the same time */
-#define CONTROL_RETRY_MS 2000     /* an app that did not fit is tried again */
-#define CONTROL_NOFIT_MS 10000    /* a roll-out that does not fit for so long is given up */
-#define CONTROL_TICK_S 10         /* step of the history */
-#define CONTROL_HISTORY 360       /* steps: one hour */
+#define CONTROL_STARTS 8	  /* launches in flight: more only wait for each other in the kernel's locks */
+#define CONTROL_PLAN_ACTIONS 64	  /* of one app and round */
+#define CONTROL_PLAN_ROUNDS 8	  /* of one app and turn; what is left comes next turn */
+#define CONTROL_JOBS 256	  /* sandboxed jobs at the same time */
+#define CONTROL_RETRY_MS 2000	  /* an app that did not fit is tried again */
+#define CONTROL_NOFIT_MS 10000	  /* a roll-out that does not fit for so long is given up */
+#define CONTROL_TICK_S 10	  /* step of the history */
+#define CONTROL_HISTORY 360	  /* steps: one hour */
 #define CONTROL_KEEP_RELEASES 10  /* trees kept per app for rollbacks */
 #define CONTROL_KEEP_INSTANCES 50 /* records of ended instances per app */
-#define CONTROL_OVERCOMMIT 16     /* memory limits may add up to this many times the host's memory: they are caps, not
-				     reservations; what is really free is checked at each start (CONTROL_SPARE) */
-#define CONTROL_SPARE 20          /* one part in so many of the host's memory stays free for what runs already */
-#define CONTROL_LATE_MS 200       /* before a failed roll-out is told: the app's last lines are on their way to its log */
-#define CONTROL_TAIL 10           /* of which so many are shown */
-#define CONTROL_REMOVALS 4096     /* trees waiting to be deleted */
+#define CONTROL_OVERCOMMIT                                                                                             \
+	16		      /* memory limits may add up to this many times the host's memory: they are caps, not     \
+				 reservations; what is really free is checked at each start (CONTROL_SPARE) */
+#define CONTROL_SPARE 20      /* one part in so many of the host's memory stays free for what runs already */
+#define CONTROL_LATE_MS 200   /* before a failed roll-out is told: the app's last lines are on their way to its log */
+#define CONTROL_TAIL 10	      /* of which so many are shown */
+#define CONTROL_REMOVALS 4096 /* trees waiting to be deleted */
 
 struct control;
 struct control_app;
@@ -54,7 +55,7 @@ struct control_app;
 struct control_tenant {
 	struct model_tenant rec;
 	struct plan_capacity used; /* limits of its living instances and of its runs */
-	uint64_t disk;             /* bytes of its stored trees */
+	uint64_t disk;		   /* bytes of its stored trees */
 	unsigned apps;
 };
 
@@ -78,16 +79,16 @@ struct control_waiter {
 	int64_t release; /* 0 = nobody */
 	int64_t build;
 	uint32_t version;
-	uint64_t barrier;  /* 0 until promoted */
-	uint32_t pending;  /* workers that have not confirmed, bit per worker */
-	char error[400];   /* why it failed, until `late` tells */
+	uint64_t barrier; /* 0 until promoted */
+	uint32_t pending; /* workers that have not confirmed, bit per worker */
+	char error[400];  /* why it failed, until `late` tells */
 	struct loop_timer late;
 };
 
 struct control_app {
 	struct control *control; /* borrowed */
 	struct control_tenant *tenant;
-	TAILQ_ENTRY(control_app) link;    /* all, by id */
+	TAILQ_ENTRY(control_app) link;	  /* all, by id */
 	TAILQ_ENTRY(control_app) touched; /* to be planned */
 	TAILQ_ENTRY(control_app) starved; /* wants to start, but CONTROL_STARTS are in flight */
 	bool is_touched, is_starved, deleted;
@@ -97,29 +98,29 @@ struct control_app {
 	char *domains; /* owned: NUL-terminated names one after the other, an empty one at the end; NULL = none */
 	struct control_types live, candidate;
 	int64_t candidate_since_ms;
-	int64_t next_release;       /* of a build that ended while another roll-out was under way; 0 = none */
-	int64_t nofit_since_ms;     /* 0 = all fits */
-	struct plan_backoff *backoffs; /* owned, PLAN_BACKOFFS rows; NULL until the first crash */
-	char why[200];              /* why the candidate's last instance ended */
+	int64_t next_release;		  /* of a build that ended while another roll-out was under way; 0 = none */
+	int64_t nofit_since_ms;		  /* 0 = all fits */
+	struct plan_backoff *backoffs;	  /* owned, PLAN_BACKOFFS rows; NULL until the first crash */
+	char why[200];			  /* why the candidate's last instance ended */
 	char blame[LIMIT_TYPE_NAME + 24]; /* "web.123", whose log says more about a failed roll-out; "" = nobody's */
 	struct control_waiter waiter;
-	uint32_t slot;              /* in the statistics segment */
+	uint32_t slot;		    /* in the statistics segment */
 	enum proxy_app_state shown; /* last told to the proxies */
 	bool host_shown;
-	uint64_t disk;              /* bytes of its stored trees */
-	struct loop_timer timer;    /* plan again */
-	TAILQ_HEAD(, control_instance) instances; /* living ones, oldest first */
+	uint64_t disk;						       /* bytes of its stored trees */
+	struct loop_timer timer;				       /* plan again */
+	TAILQ_HEAD(control_instance_list, control_instance) instances; /* living ones, oldest first */
 	unsigned instance_count;
 
 	/* statistics */
 	struct stats_sum base, last; /* counters when the app got its slot; at the last tick */
-	uint64_t cpu_gone_us;        /* of instances that have ended, since control started */
-	uint64_t cpu_last_us;        /* at the last tick */
-	uint64_t usage_cpu_us;       /* at the last store_usage_add */
+	uint64_t cpu_gone_us;	     /* of instances that have ended, since control started */
+	uint64_t cpu_last_us;	     /* at the last tick */
+	uint64_t usage_cpu_us;	     /* at the last store_usage_add */
 	struct stats_sum usage_sum;
 	uint64_t memory_byte_seconds;
-	float cpu_now, rate_now;     /* of the last tick */
-	float bucket[STATS_BUCKETS]; /* of the last minutes, newer ones weigh more */
+	float cpu_now, rate_now;	 /* of the last tick */
+	float bucket[STATS_BUCKETS];	 /* of the last minutes, newer ones weigh more */
 	struct control_history *history; /* owned; NULL until it had an instance */
 	bool sampled;
 };
@@ -130,24 +131,24 @@ struct control_instance {
 	struct control_app *app; /* borrowed */
 	TAILQ_ENTRY(control_instance) link;
 	TAILQ_ENTRY(control_instance) save;
-	bool is_unsaved;         /* its record goes to the store at the end of the turn */
+	bool is_unsaved; /* its record goes to the store at the end of the turn */
 	struct model_instance rec;
 	struct model_limits limits;
-	uint64_t object;         /* build whose tree it runs */
+	uint64_t object; /* build whose tree it runs */
 	uint32_t version;
-	uint32_t address;        /* host byte order */
+	uint32_t address; /* host byte order */
 	int32_t pid;
 	uint32_t start_us;
-	bool in_flight;          /* launched, not yet reported as running */
-	bool known;              /* the supervisor has it */
+	bool in_flight; /* launched, not yet reported as running */
+	bool known;	/* the supervisor has it */
 	bool healthy, routed, drained;
-	bool crashed;            /* plan_exited() has been told already */
+	bool crashed; /* plan_exited() has been told already */
 	bool stop_sent;
-	uint32_t drain_pending;  /* workers with requests in flight, bit per worker */
-	int64_t since_ms;        /* in its state, monotonic */
+	uint32_t drain_pending; /* workers with requests in flight, bit per worker */
+	int64_t since_ms;	/* in its state, monotonic */
 	int64_t healthy_since_ms;
-	int64_t started_ms;      /* wall */
-	char *health_path;       /* owned; NULL = TCP only */
+	int64_t started_ms;	       /* wall */
+	char *health_path;	       /* owned; NULL = TCP only */
 	struct control_health *health; /* owned; NULL while nothing is checked */
 	uint64_t memory, memory_peak, cpu_us, throttled_us;
 	uint32_t pids, oom_kills;
@@ -155,10 +156,10 @@ struct control_instance {
 
 struct control_worker {
 	struct control *control;
-	struct chan *chan;             /* owned; NULL = not connected */
+	struct chan *chan; /* owned; NULL = not connected */
 	int32_t pid;
 	bool syncing;
-	struct control_app *cursor;    /* next app to be sent; NULL = at the end */
+	struct control_app *cursor; /* next app to be sent; NULL = at the end */
 	struct loop_timer timer;
 };
 
@@ -191,32 +192,32 @@ struct control {
 	struct loop *loop;
 	struct settings settings;
 	uint64_t boot;
-	struct store *store;   /* owned */
-	struct chan *super;    /* owned */
-	struct api *api;       /* owned; NULL in tests */
+	struct store *store; /* owned */
+	struct chan *super;  /* owned */
+	struct api *api;     /* owned; NULL in tests */
 	struct ops ops;
 	struct builds *builds; /* owned */
 	struct gits *gits;     /* owned */
 	struct build_host build_host;
 	struct stats_segment *stats; /* mapped for ever; NULL in tests without */
 	char control_dir[220], log_dir[220], port_suffix[16];
-	uint16_t app_port;     /* MSG_INSTANCE_PORT; tests use another */
-	int64_t started_ms;    /* wall */
+	uint16_t app_port;  /* MSG_INSTANCE_PORT; tests use another */
+	int64_t started_ms; /* wall */
 	bool synced, failed, eligible, draining, turn_armed, ending, dead;
 	int exit_code;
 
 	struct map *tenants, *apps, *instances, *jobs; /* by id */
 	TAILQ_HEAD(control_app_list, control_app) all, touched, starved;
-	unsigned promoted;     /* apps whose waiter wants a barrier */
-	TAILQ_HEAD(, control_instance) unsaved;
+	unsigned promoted; /* apps whose waiter wants a barrier */
+	TAILQ_HEAD(control_unsaved_list, control_instance) unsaved;
 	struct control_worker workers[LIMIT_WORKERS];
-	uint32_t workers_up;   /* bit per connected worker */
-	unsigned starts;       /* launches in flight */
+	uint32_t workers_up; /* bit per connected worker */
+	unsigned starts;     /* launches in flight */
 	unsigned sync_lost, sync_adopted;
 	struct plan_capacity used;
-	uint32_t *slots;       /* owned: LIMIT_APPS bits of taken rows */
+	uint32_t *slots; /* owned: LIMIT_APPS bits of taken rows */
 	uint64_t run, job_next, barrier;
-	uint64_t generation;   /* of the store at the last commit */
+	uint64_t generation;		/* of the store at the last commit */
 	struct control_message *outbox; /* owned */
 	size_t out_count, out_cap;
 	struct msg_remove *removals; /* owned: asked for and not yet confirmed */
@@ -238,15 +239,16 @@ void control_written(struct control *c);
 void control_arm(struct control *c); /* a turn's end is needed */
 /* To the supervisor, after the commit of this turn; descriptors are taken. */
 void control_send(struct control *c, uint16_t type, const void *body, size_t len, int *fds, size_t nfds);
-void control_event(struct control *c, const struct control_app *ca, int64_t instance, const char *kind, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+void control_event(struct control *c, const struct control_app *ca, int64_t instance, const char *kind, const char *fmt,
+		   ...) __attribute__((format(printf, 5, 6)));
 void control_remove(struct control *c, enum msg_remove_kind kind, uint64_t id); /* kept until it is confirmed */
 
 /* control_app.c */
 struct control_tenant *control_tenant_get(struct control *c, int64_t id); /* from the store when unknown; NULL */
 void control_tenant_changed(struct control *c, int64_t id);
 struct control_app *control_app_get(struct control *c, int64_t id); /* NULL when unknown */
-struct control_app *control_app_load(struct control *c, int64_t id); /* makes it, or reads it again; NULL when deleted */
+struct control_app *control_app_load(struct control *c,
+				     int64_t id); /* makes it, or reads it again; NULL when deleted */
 void control_app_deleted(struct control *c, const struct model_app *app);
 void control_app_free(struct control_app *ca); /* only when it has no instance */
 void control_touch(struct control_app *ca);
@@ -254,7 +256,7 @@ void control_plan(struct control *c); /* all touched apps */
 int control_candidate(struct control_app *ca, int64_t release, struct err *e);
 
 /* control_store.c */
-int control_load(struct control *c, struct err *e); /* everything, at start */
+int control_load(struct control *c, struct err *e);    /* everything, at start */
 unsigned control_wanted(const struct control_app *ca); /* instances */
 unsigned control_running(const struct control_app *ca);
 bool control_looping(const struct control_app *ca, const char *type);
@@ -276,8 +278,8 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 void control_on_instance(struct control *c, const struct msg_instance *m);
 /* Its place in the sums of the node and of a tenant (NULL: the node only, for builds). */
 void control_charge(struct control *c, struct control_tenant *t, const struct model_limits *limits, int sign);
-/* Room for one more?  Instances of `replaced` (NULL = none) that are of another release than `release` do not count for the
- * tenant: start-first needs both for a moment, and a tenant at its quota must be able to deploy. */
+/* Room for one more?  Instances of `replaced` (NULL = none) that are of another release than `release` do not count for
+ * the tenant: start-first needs both for a moment, and a tenant at its quota must be able to deploy. */
 int control_fits(struct control *c, struct control_tenant *t, const struct model_limits *limits,
 		 const struct control_app *replaced, int64_t release, struct err *e);
 /* The same for a build: within quota and node by itself, beside what the tenant's apps use. */
@@ -286,7 +288,7 @@ int control_fits_build(struct control *c, struct control_tenant *t, const struct
 /* control_health.c */
 void control_health_start(struct control_instance *ci);
 void control_health_stop(struct control_instance *ci);
-void control_health_now(struct control_instance *ci); /* a proxy could not connect */
+void control_health_now(struct control_instance *ci);		   /* a proxy could not connect */
 const char *control_health_why(const struct control_instance *ci); /* last failure, "" = none */
 
 /* control_routes.c */
@@ -304,11 +306,13 @@ void control_routes_barrier(struct control_app *ca); /* ca->waiter is answered w
 void control_jobs_init(struct control *c); /* fills c->build_host */
 bool control_is_job(uint64_t id);
 void control_on_job(struct control *c, const struct msg_instance *m);
-int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int blob, const int *fds, size_t nfds, struct err *e);
+int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int blob, const int *fds, size_t nfds,
+		      struct err *e);
 void control_job_stop(void *ctx, struct build_job *j, bool forget);
 int control_release(struct control_app *ca, const struct model_release *r, struct err *e); /* candidate, or next */
 void control_rolled(struct control_app *ca, const char *error); /* the waiter's roll-out ended; NULL = live */
-char *control_config(struct control *c, int64_t app, const char *defaults_json, struct err *e); /* merged; owned by the caller */
+char *control_config(struct control *c, int64_t app, const char *defaults_json,
+		     struct err *e); /* merged; owned by the caller */
 
 /* control_ops.c */
 void control_ops_init(struct control *c);
@@ -331,14 +335,18 @@ void control_metrics(struct control *c, struct buf *out);
 /* control_text.c: pure */
 void control_text_bytes(uint64_t n, char out[32]);
 /* Why an instance ended, for its owner: "exited with code 1". asked = reason of a stop, "" when it was not asked. */
-void control_text_exit(const struct msg_instance *m, const char *type, const char *asked, uint64_t grace_ms, char *out, size_t cap);
-/* Lines of a log that belong to source, at most `lines`, each prefixed; the text of [p, p+n) need not begin at a line. */
-void control_text_tail(const char *p, size_t n, const char *source, unsigned lines, const char *prefix, struct buf *out);
-/* Where a process's network namespace listens, from /proc/<pid>/net/tcp and tcp6: adds "127.0.0.1:3000" etc., separated by
+void control_text_exit(const struct msg_instance *m, const char *type, const char *asked, uint64_t grace_ms, char *out,
+		       size_t cap);
+/* Lines of a log that belong to source, at most `lines`, each prefixed; the text of [p, p+n) need not begin at a line.
+ */
+void control_text_tail(const char *p, size_t n, const char *source, unsigned lines, const char *prefix,
+		       struct buf *out);
+/* Where a process's network namespace listens, from /proc/<pid>/net/tcp and tcp6: adds "127.0.0.1:3000" etc., separated
+ * by
  * ", ". text is the file's content. */
 void control_text_listeners(const char *text, bool v6, struct buf *out);
 uint64_t control_text_meminfo(const char *text, const char *key); /* bytes */
-double control_text_pressure(const char *text);                   /* avg10 of the line "some" */
+double control_text_pressure(const char *text);			  /* avg10 of the line "some" */
 
 /* control_proc.c */
 void control_proc_host(struct control_host *h, const char *data_dir);

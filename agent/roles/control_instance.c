@@ -48,10 +48,12 @@ int control_fits(struct control *c, struct control_tenant *t, const struct model
 
 	if (replaced)
 		TAILQ_FOREACH(ci, &replaced->instances, link)
-		if (ci->rec.release != release) {
-			used.memory -= ci->limits.memory;
-			used.pids -= ci->limits.pids;
-			used.instances--;
+		{
+			if (ci->rec.release != release) {
+				used.memory -= ci->limits.memory;
+				used.pids -= ci->limits.pids;
+				used.instances--;
+			}
 		}
 	if (control_fits_beside(c, t, limits, &used, e) < 0)
 		return err_wrap(e, "tenant %s", t->rec.name);
@@ -82,7 +84,8 @@ void control_instance_move(struct control_instance *ci, enum model_instance_stat
 	if (ci->rec.state == to)
 		return;
 	if (instance_state_move(&ci->rec, to, &e) < 0) {
-		LOG_ERROR("instance state", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id, e.text);
+		LOG_ERROR("instance state", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id,
+			  e.text);
 		return;
 	}
 	ci->since_ms = control_now_ms();
@@ -112,12 +115,14 @@ static struct control_instance *control_instance_new(struct control_app *ca, con
 }
 
 /* What an instance needs of its release. */
-static int control_instance_release(struct control_instance *ci, const struct model_release *r, json_t **types, json_t **app, struct err *e)
+static int control_instance_release(struct control_instance *ci, const struct model_release *r, json_t **types,
+				    json_t **app, struct err *e)
 {
 	const char *path = NULL;
 
 	*types = json_read(r->types_json ? r->types_json : "", r->types_json ? strlen(r->types_json) : 0, 1u << 20, e);
-	*app = json_read(r->app_json && r->app_json[0] ? r->app_json : "{}", r->app_json && r->app_json[0] ? strlen(r->app_json) : 2, 1u << 20, e);
+	*app = json_read(r->app_json && r->app_json[0] ? r->app_json : "{}",
+			 r->app_json && r->app_json[0] ? strlen(r->app_json) : 2, 1u << 20, e);
 	if (!*types || !*app)
 		return -EINVAL;
 	ci->object = (uint64_t)r->build;
@@ -140,8 +145,8 @@ static void control_launch_limits(struct msg_launch *m, const struct model_limit
 	m->nofile = l->nofile;
 }
 
-static int control_instance_blob(struct control_instance *ci, const struct model_release *r, const char *command, bool profile,
-				 struct err *e)
+static int control_instance_blob(struct control_instance *ci, const struct model_release *r, const char *command,
+				 bool profile, struct err *e)
 {
 	struct control *c = ci->app->control;
 	OWN_BLOB struct blob blob = {0};
@@ -175,18 +180,18 @@ static void control_instance_free(struct control_instance *ci)
 	free(ci);
 }
 
-static int control_instance_launch(struct control_instance *ci, const struct model_release *r, const char *command, bool profile,
-				   struct err *e)
+static int control_instance_launch(struct control_instance *ci, const struct model_release *r, const char *command,
+				   bool profile, struct err *e)
 {
 	struct control_app *ca = ci->app;
 	struct msg_launch m = {
-	    .instance = (uint64_t)ci->rec.id,
-	    .tenant = (uint64_t)ca->rec.tenant,
-	    .app = (uint64_t)ca->rec.id,
-	    .object = ci->object,
-	    .kind = MSG_KIND_APP,
-	    .slot = ca->tenant->rec.slot,
-	    .egress = MSG_EGRESS_PUBLIC,
+		.instance = (uint64_t)ci->rec.id,
+		.tenant = (uint64_t)ca->rec.tenant,
+		.app = (uint64_t)ca->rec.id,
+		.object = ci->object,
+		.kind = MSG_KIND_APP,
+		.slot = ca->tenant->rec.slot,
+		.egress = MSG_EGRESS_PUBLIC,
 	};
 	int blob = control_instance_blob(ci, r, command, profile, e);
 
@@ -271,15 +276,17 @@ void control_instance_healthy(struct control_instance *ci, bool healthy, const c
 	if (healthy && ci->rec.state == MODEL_INSTANCE_STARTING) {
 		ci->healthy_since_ms = control_now_ms();
 		control_instance_move(ci, MODEL_INSTANCE_RUNNING);
-		control_event(c, ci->app, ci->rec.id, "instance.started", "%s.%" PRId64 " of v%" PRIu32 " runs", ci->rec.type, ci->rec.id,
-			      ci->version);
+		control_event(c, ci->app, ci->rec.id, "instance.started", "%s.%" PRId64 " of v%" PRIu32 " runs",
+			      ci->rec.type, ci->rec.id, ci->version);
 	} else if (healthy) {
-		control_event(c, ci->app, ci->rec.id, "instance.healthy", "%s.%" PRId64 " answers again", ci->rec.type, ci->rec.id);
+		control_event(c, ci->app, ci->rec.id, "instance.healthy", "%s.%" PRId64 " answers again", ci->rec.type,
+			      ci->rec.id);
 	} else {
-		control_event(c, ci->app, ci->rec.id, "instance.unhealthy", "%s.%" PRId64 " no longer answers and will be replaced: %s",
-			      ci->rec.type, ci->rec.id, why);
-		LOG_INFO("instance unhealthy", "tenant=%s app=%s instance=%" PRId64 " reason=\"%s\"", ci->app->rec.tenant_name,
-			 ci->app->rec.name, ci->rec.id, why);
+		control_event(c, ci->app, ci->rec.id, "instance.unhealthy",
+			      "%s.%" PRId64 " no longer answers and will be replaced: %s", ci->rec.type, ci->rec.id,
+			      why);
+		LOG_INFO("instance unhealthy", "tenant=%s app=%s instance=%" PRId64 " reason=\"%s\"",
+			 ci->app->rec.tenant_name, ci->app->rec.name, ci->rec.id, why);
 	}
 	control_touch(ci->app);
 }
@@ -332,10 +339,12 @@ void control_instance_crashed(struct control_instance *ci)
 	if (!ca->backoffs)
 		return;
 	looping = control_looping(ca, ci->rec.type);
-	plan_exited(ca->backoffs, ci->rec.release, ci->rec.type, ci->healthy_since_ms ? now - ci->healthy_since_ms : 0, now);
+	plan_exited(ca->backoffs, ci->rec.release, ci->rec.type, ci->healthy_since_ms ? now - ci->healthy_since_ms : 0,
+		    now);
 	if (!looping && control_looping(ca, ci->rec.type) && ci->rec.release == ca->rec.release)
-		control_event(c, ca, ci->rec.id, "instance.crashloop", "%s ended %u times in a row; it is tried again every %d minutes. Last: %s",
-			      ci->rec.type, PLAN_LOOP_CRASHES, PLAN_LOOP_MS / 60000, ci->rec.reason);
+		control_event(c, ca, ci->rec.id, "instance.crashloop",
+			      "%s ended %u times in a row; it is tried again every %d minutes. Last: %s", ci->rec.type,
+			      PLAN_LOOP_CRASHES, PLAN_LOOP_MS / 60000, ci->rec.reason);
 	control_touch(ca);
 }
 
@@ -350,7 +359,8 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 	struct msg_forget forget = {m->instance};
 	struct err e = {0};
 
-	control_text_exit(m, ci->rec.type, asked ? ci->rec.reason : "", c->settings.grace_ms, ci->rec.reason, sizeof ci->rec.reason);
+	control_text_exit(m, ci->rec.type, asked ? ci->rec.reason : "", c->settings.grace_ms, ci->rec.reason,
+			  sizeof ci->rec.reason);
 	ci->rec.exit_code = m->exit_code;
 	ci->rec.exited_ms = m->exited_ms ? m->exited_ms : clock_wall_ms();
 	ci->rec.state = MODEL_INSTANCE_EXITED; /* allowed from everywhere */
@@ -360,9 +370,11 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 	c->exits_total++;
 	if (m->exit == MSG_EXIT_OOM) {
 		c->oom_total++;
-		control_event(c, ca, ci->rec.id, "instance.oom", "%s.%" PRId64 " %s", ci->rec.type, ci->rec.id, ci->rec.reason);
+		control_event(c, ca, ci->rec.id, "instance.oom", "%s.%" PRId64 " %s", ci->rec.type, ci->rec.id,
+			      ci->rec.reason);
 	} else if (!never_launched && (!asked || m->exit == MSG_EXIT_KILLED)) {
-		control_event(c, ca, ci->rec.id, "instance.exited", "%s.%" PRId64 " %s", ci->rec.type, ci->rec.id, ci->rec.reason);
+		control_event(c, ca, ci->rec.id, "instance.exited", "%s.%" PRId64 " %s", ci->rec.type, ci->rec.id,
+			      ci->rec.reason);
 	}
 	if (!asked && m->exit != MSG_EXIT_LOST) {
 		if (ci->rec.release == ca->rec.candidate) {
@@ -372,9 +384,10 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 		control_instance_crashed(ci);
 	}
 	if (store_instance_update(c->store, &ci->rec, &e) < 0 && e.code != ENOENT)
-		LOG_WARN("instance record", "app=%s instance=%" PRId64 " error=\"%s\"", ca->rec.name, ci->rec.id, e.text);
-	LOG_INFO("instance ended", "tenant=%s app=%s instance=%" PRId64 " type=%s reason=\"%s\"", ca->rec.tenant_name, ca->rec.name,
-		 ci->rec.id, ci->rec.type, ci->rec.reason);
+		LOG_WARN("instance record", "app=%s instance=%" PRId64 " error=\"%s\"", ca->rec.name, ci->rec.id,
+			 e.text);
+	LOG_INFO("instance ended", "tenant=%s app=%s instance=%" PRId64 " type=%s reason=\"%s\"", ca->rec.tenant_name,
+		 ca->rec.name, ci->rec.id, ci->rec.type, ci->rec.reason);
 	control_routes_instance_gone(ci);
 	if (ci->known)
 		control_send(c, MSG_FORGET, &forget, sizeof forget, NULL, 0); /* after the commit of the record */
@@ -394,8 +407,8 @@ static void control_stranger(struct control *c, const struct msg_instance *m)
 	if (m->state == MSG_STATE_EXITED) {
 		control_send(c, MSG_FORGET, &forget, sizeof forget, NULL, 0);
 	} else if (m->state != MSG_STATE_STOPPING) {
-		LOG_INFO("unknown instance, stopping it", "instance=%" PRIu64 " app=%" PRIu64 " kind=%s", m->instance, m->app,
-			 msg_kind_name((enum msg_kind)m->kind));
+		LOG_INFO("unknown instance, stopping it", "instance=%" PRIu64 " app=%" PRIu64 " kind=%s", m->instance,
+			 m->app, msg_kind_name((enum msg_kind)m->kind));
 		control_send(c, MSG_STOP, &stop, sizeof stop, NULL, 0);
 	}
 }

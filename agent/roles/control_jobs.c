@@ -46,7 +46,8 @@ static int control_job_fds(int blob, const int *fds, size_t nfds, int *ret, stru
 	return 0;
 }
 
-int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int blob, const int *fds, size_t nfds, struct err *e)
+int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int blob, const int *fds, size_t nfds,
+		      struct err *e)
 {
 	struct control *c = ctx;
 	struct control_app *ca = control_app_get(c, j->app);
@@ -62,13 +63,17 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	job = calloc(1, sizeof *job);
 	if (!job)
 		return err_set(e, ENOMEM, "out of memory");
-	job->limits = (struct model_limits){.memory = m->memory, .disk = m->disk, .cpu = m->cpu, .pids = m->pids, .nofile = m->nofile};
-	/* Builds and runs execute the tenant's code; git and the store are ours.  A build is bounded by the quota as a whole
-	 * but does not compete with the tenant's running apps: at its quota it can still deploy. */
+	job->limits = (struct model_limits){
+		.memory = m->memory, .disk = m->disk, .cpu = m->cpu, .pids = m->pids, .nofile = m->nofile};
+	/* Builds and runs execute the tenant's code; git and the store are ours.  A build is bounded by the quota as a
+	 * whole but does not compete with the tenant's running apps: at its quota it can still deploy. */
 	if (m->kind == MSG_KIND_BUILD) {
-		job->limits.memory = job->limits.memory < ca->tenant->rec.quota.memory ? job->limits.memory : ca->tenant->rec.quota.memory;
-		job->limits.pids = job->limits.pids < ca->tenant->rec.quota.pids ? job->limits.pids : ca->tenant->rec.quota.pids;
-		job->limits.cpu = job->limits.cpu < ca->tenant->rec.quota.cpu ? job->limits.cpu : ca->tenant->rec.quota.cpu;
+		job->limits.memory = job->limits.memory < ca->tenant->rec.quota.memory ? job->limits.memory
+										       : ca->tenant->rec.quota.memory;
+		job->limits.pids =
+			job->limits.pids < ca->tenant->rec.quota.pids ? job->limits.pids : ca->tenant->rec.quota.pids;
+		job->limits.cpu =
+			job->limits.cpu < ca->tenant->rec.quota.cpu ? job->limits.cpu : ca->tenant->rec.quota.cpu;
 	}
 	if ((m->kind == MSG_KIND_BUILD && control_fits_build(c, ca->tenant, &job->limits, e) < 0) ||
 	    (m->kind == MSG_KIND_RUN && control_fits(c, ca->tenant, &job->limits, NULL, 0, e) < 0)) {
@@ -200,8 +205,8 @@ static int control_formation_default(struct control_app *ca, const struct manife
 	return r;
 }
 
-static int control_roll_out(void *ctx, const struct model_build *b, const struct manifest *m, const char *note, uint32_t *version,
-			    struct err *e)
+static int control_roll_out(void *ctx, const struct model_build *b, const struct manifest *m, const char *note,
+			    uint32_t *version, struct err *e)
 {
 	struct control *c = ctx;
 	struct control_app *ca = control_app_get(c, b->app);
@@ -215,7 +220,8 @@ static int control_roll_out(void *ctx, const struct model_build *b, const struct
 	r.types_json = manifest_types_json(m);
 	r.app_json = manifest_app_json(m);
 	r.config_json = control_config(c, b->app, defaults, e);
-	result = r.config_json && r.types_json && r.app_json ? store_release_add(c->store, &r, e) : err_set(e, ENOMEM, "the release cannot be made");
+	result = r.config_json && r.types_json && r.app_json ? store_release_add(c->store, &r, e)
+							     : err_set(e, ENOMEM, "the release cannot be made");
 	if (result == 0)
 		result = control_formation_default(ca, m, e);
 	if (result == 0) {
@@ -286,12 +292,13 @@ void control_rolled(struct control_app *ca, const char *error)
 	}
 	*w = (struct control_waiter){0};
 	if (!error)
-		build_say(c->builds, build, "       http%s://%s.%s%s is live\n", c->settings.https_count ? "s" : "", ca->rec.name, c->settings.domain_apps,
-			  c->port_suffix);
+		build_say(c->builds, build, "       http%s://%s.%s%s is live\n", c->settings.https_count ? "s" : "",
+			  ca->rec.name, c->settings.domain_apps, c->port_suffix);
 	build_rolled(c->builds, build, error);
 }
 
-/* --- host of agent/build -------------------------------------------------------------------------------------------- */
+/* --- host of agent/build --------------------------------------------------------------------------------------------
+ */
 
 static void control_build_event(void *ctx, int64_t app, const char *kind, const char *text)
 {

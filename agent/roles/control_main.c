@@ -22,7 +22,8 @@ int role_control_main(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_control, msg_rules_control_count, &type, body, &len, fds, &nfds) < 0 ||
+	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_control, msg_rules_control_count, &type, body, &len, fds,
+			    &nfds) < 0 ||
 	    type != MSG_INIT_CONTROL) {
 		LOG_ERROR("start failed", "reason=\"no first message\"");
 		return 1;

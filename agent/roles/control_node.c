@@ -87,23 +87,36 @@ static void metric(struct buf *out, const char *name, const char *type, const ch
 #define APP_LABELS "{tenant=\"%s\",app=\"%s\"}"
 #define INSTANCE_LABELS "{tenant=\"%s\",app=\"%s\",instance=\"%s.%" PRId64 "\"}"
 
-#define EACH_APP(c, ca)                                                                                                \
-	TAILQ_FOREACH(ca, &(c)->all, link)                                                                             \
-	if (!(ca)->deleted)
-#define EACH_INSTANCE(c, ca, ci)                                                                                       \
-	EACH_APP(c, ca)                                                                                                \
-	TAILQ_FOREACH(ci, &(ca)->instances, link)
+/* The next app that is not being deleted, NULL at the end; and the next instance of all of them. */
+static struct control_app *next_app(struct control *c, struct control_app *ca)
+{
+	do
+		ca = ca ? TAILQ_NEXT(ca, link) : TAILQ_FIRST(&c->all);
+	while (ca && ca->deleted);
+	return ca;
+}
+
+static struct control_instance *next_instance(struct control *c, struct control_instance *ci)
+{
+	struct control_app *ca = ci ? ci->app : next_app(c, NULL);
+	struct control_instance *next = ci ? TAILQ_NEXT(ci, link) : ca ? TAILQ_FIRST(&ca->instances) : NULL;
+
+	while (ca && !next) {
+		ca = next_app(c, ca);
+		next = ca ? TAILQ_FIRST(&ca->instances) : NULL;
+	}
+	return next;
+}
 
 static void metrics_instances(struct control *c, struct buf *out)
 {
 	struct control_instance *ci;
-	struct control_app *ca;
 
 #define INSTANCE_METRIC(metric_name, kind, help, fmt, value)                                                           \
 	metric(out, metric_name, kind, help);                                                                          \
-	EACH_INSTANCE(c, ca, ci)                                                                                       \
-	buf_printf(out, metric_name INSTANCE_LABELS " " fmt "\n", ca->rec.tenant_name, ca->rec.name, ci->rec.type,     \
-		   ci->rec.id, value)
+	for (ci = next_instance(c, NULL); ci; ci = next_instance(c, ci))                                               \
+	buf_printf(out, metric_name INSTANCE_LABELS " " fmt "\n", ci->app->rec.tenant_name, ci->app->rec.name,         \
+		   ci->rec.type, ci->rec.id, value)
 	INSTANCE_METRIC("container_memory_working_set_bytes", "gauge", "Memory in use.", "%" PRIu64, ci->memory);
 	INSTANCE_METRIC("container_memory_max_usage_bytes", "gauge", "Highest memory use seen.", "%" PRIu64,
 			ci->memory_peak);
@@ -125,17 +138,16 @@ static void metrics_apps(struct control *c, struct buf *out)
 	struct stats_sum s;
 
 	metric(out, "tulou_app_instances", "gauge", "Running instances of the live release.");
-	EACH_APP(c, ca)
-	buf_printf(out, "tulou_app_instances" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
-		   control_running(ca));
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca))
+		buf_printf(out, "tulou_app_instances" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
+			   control_running(ca));
 	metric(out, "tulou_app_instances_wanted", "gauge", "Instances of the formation.");
-	EACH_APP(c, ca)
-	buf_printf(out, "tulou_app_instances_wanted" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
-		   control_wanted(ca));
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca))
+		buf_printf(out, "tulou_app_instances_wanted" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
+			   control_wanted(ca));
 	metric(out, "tulou_app_requests_total", "counter",
 	       "Requests by class of status; none = the client left first.");
-	EACH_APP(c, ca)
-	{
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
 		control_sum(ca, &s);
 		for (unsigned i = 0; s.requests && i < ARRAY_LEN(classes); i++)
 			buf_printf(out,
@@ -143,8 +155,7 @@ static void metrics_apps(struct control *c, struct buf *out)
 				   ca->rec.tenant_name, ca->rec.name, classes[i], s.status[i]);
 	}
 	metric(out, "tulou_app_request_duration_seconds", "histogram", "From the request's head to the answer's end.");
-	EACH_APP(c, ca)
-	{
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
 		uint64_t sum = 0;
 
 		control_sum(ca, &s);
@@ -168,8 +179,7 @@ static void metrics_apps(struct control *c, struct buf *out)
 			   ca->rec.tenant_name, ca->rec.name, sum);
 	}
 	metric(out, "tulou_app_upstream_errors_total", "counter", "Connections to instances that failed.");
-	EACH_APP(c, ca)
-	{
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
 		control_sum(ca, &s);
 		buf_printf(out, "tulou_app_upstream_errors_total" APP_LABELS " %" PRIu64 "\n", ca->rec.tenant_name,
 			   ca->rec.name, s.upstream_errors);

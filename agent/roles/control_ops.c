@@ -351,7 +351,9 @@ static int ops_node_set(void *ctx, int eligible, int draining, struct err *e)
 		control_event(c, NULL, 0, "node.draining",
 			      draining ? "The node is being drained: all apps are stopped" : "The node serves again");
 		TAILQ_FOREACH(ca, &c->all, link)
-		control_touch(ca);
+		{
+			control_touch(ca);
+		}
 	}
 	control_written(c);
 	return 0;

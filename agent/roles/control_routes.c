@@ -61,7 +61,9 @@ static enum proxy_app_state routes_state(const struct control_app *ca)
 	for (unsigned i = 0; i < ca->formation_count; i++)
 		wanted = wanted || (strcmp(ca->formation[i].type, "web") == 0 && ca->formation[i].count);
 	TAILQ_FOREACH(ci, &ca->instances, link)
-	serves = serves || ci->routed;
+	{
+		serves = serves || ci->routed;
+	}
 	if (serves)
 		return PROXY_APP_SERVING;
 	if (!ca->rec.release || !has_web || !wanted || ca->control->draining)
@@ -167,7 +169,9 @@ void control_workers_sync(struct control *c)
 	struct control_app *ca;
 
 	TAILQ_FOREACH(ca, &c->all, link)
-	ca->shown = routes_state(ca);
+	{
+		ca->shown = routes_state(ca);
+	}
 	for (unsigned i = 0; i < LIMIT_WORKERS; i++)
 		if (c->workers[i].chan)
 			routes_sync_start(&c->workers[i]);
@@ -210,9 +214,11 @@ static void routes_on_msg(void *arg, uint16_t type, const void *body, size_t len
 	switch (type) {
 	case PROXY_BARRIER_DONE:
 		TAILQ_FOREACH(ca, &c->all, link)
-		if (ca->waiter.release && ca->waiter.barrier == m->id) {
-			routes_confirmed(ca, bit);
-			break;
+		{
+			if (ca->waiter.release && ca->waiter.barrier == m->id) {
+				routes_confirmed(ca, bit);
+				break;
+			}
 		}
 		break;
 	case PROXY_DRAINED:
@@ -249,7 +255,9 @@ static void routes_worker_lost(struct control_worker *w)
 	TAILQ_FOREACH(ca, &c->all, link)
 	{
 		TAILQ_FOREACH(ci, &ca->instances, link)
-		routes_drained(ci, bit);
+		{
+			routes_drained(ci, bit);
+		}
 		if (ca->waiter.pending & bit)
 			routes_confirmed(ca, bit);
 	}

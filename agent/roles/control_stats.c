@@ -68,7 +68,9 @@ uint64_t control_app_cpu_us(const struct control_app *ca)
 	uint64_t us = ca->cpu_gone_us;
 
 	TAILQ_FOREACH(ci, &ca->instances, link)
-	us += ci->cpu_us;
+	{
+		us += ci->cpu_us;
+	}
 	return us;
 }
 
@@ -78,7 +80,9 @@ uint64_t control_app_memory(const struct control_app *ca)
 	uint64_t bytes = 0;
 
 	TAILQ_FOREACH(ci, &ca->instances, link)
-	bytes += ci->memory;
+	{
+		bytes += ci->memory;
+	}
 	return bytes;
 }
 
@@ -164,7 +168,9 @@ void control_tick(void *arg)
 	c->host_rate_now = 0;
 	if (c->synced)
 		TAILQ_FOREACH(ca, &c->all, link)
-	stats_app(ca, minute);
+		{
+			stats_app(ca, minute);
+		}
 	if (c->ticks)
 		history_add(&c->history, (double)(c->host.memory - c->host.memory_available), c->host_cpu_now,
 			    c->host_rate_now);

@@ -84,7 +84,7 @@ static int control_load_build(void *arg, const struct model_build *b)
 static int control_load_builds(struct control *c, struct err *e)
 {
 	struct control_builds p = {.control = c};
-	int r;
+	int r = 0;
 
 	do {
 		p.n = 0;
@@ -158,7 +158,9 @@ unsigned control_running(const struct control_app *ca)
 	unsigned n = 0;
 
 	TAILQ_FOREACH(ci, &ca->instances, link)
-	n += ci->rec.state == MODEL_INSTANCE_RUNNING && ci->rec.release == ca->rec.release;
+	{
+		n += ci->rec.state == MODEL_INSTANCE_RUNNING && ci->rec.release == ca->rec.release;
+	}
 	return n;
 }
 
@@ -233,8 +235,10 @@ static bool control_build_needed(struct control *c, const struct model_build *b)
 	if (b->id == ca->live.build || b->id == ca->candidate.build || ca->next_release || ca->rec.candidate)
 		return true;
 	TAILQ_FOREACH(ci, &ca->instances, link)
-	if (ci->object == (uint64_t)b->id)
-		return true;
+	{
+		if (ci->object == (uint64_t)b->id)
+			return true;
+	}
 	return false;
 }
 
