@@ -28,15 +28,20 @@ clean() { # nothing is left
 	[ -z "$(find /sys/fs/cgroup -maxdepth 3 -name "$name*" 2>/dev/null)" ] && ! ip -o link | grep -q ': zt' &&
 		! nft list tables | grep -q tulou_ && [ ! -e "$dir/run/instances" ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]
 }
-settled() { for _ in $(seq 50); do clean && return 0; sleep 0.1; done; find /sys/fs/cgroup -maxdepth 3 -name "$name*" >&2; ip -o link >&2; nft list tables >&2; ls "$dir/run" >&2; cat /proc/sys/net/ipv4/ip_forward "$dir/out" >&2; return 1; }
+settled() {
+	for _ in $(seq 50); do clean && return 0; sleep 0.1; done
+	{ find /sys/fs/cgroup -maxdepth 3 -name "$name*"; ip -o link; nft list tables; ls "$dir/run"; cat /proc/sys/net/ipv4/ip_forward; } | sed 's/^/# left: /'
+	return 1
+}
 
 # The world: one namespace behind `wan`, with a public and a private address and a resolver.
 # TEST-NET-2 (RFC 5737) plays the public.
-unshare -n sleep 300 &
+unshare -n sleep 300 >/dev/null 2>&1 &
 world=$!
 trap 'kill $world 2>/dev/null; rm -rf "$dir"' EXIT
 inside() { nsenter -t $world -n "$@"; }
 ip link set lo up
+echo 0 >/proc/sys/net/ipv4/ip_forward # a new namespace inherits the host's
 for _ in $(seq 50); do [ "$(readlink /proc/$world/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break; sleep 0.05; done
 ip link add wan type veth peer name wan netns $world
 ip addr add 172.31.9.1/30 dev wan && ip link set wan up
@@ -45,19 +50,20 @@ inside sh -c 'ip link set lo up; ip link set wan up; ip addr add 172.31.9.2/30 d
 ip route add default via 172.31.9.2
 echo "nameserver 10.9.9.53" >"$dir/resolv.conf"
 mount --bind "$dir/resolv.conf" /etc/resolv.conf
-inside python3 -c '
+nsenter -t $world -n python3 -c '
 import socket, threading, time
 def serve(port):
     s = socket.create_server(("0.0.0.0", port)); s.settimeout(300)
     while True: s.accept()[0].close()
 for p in (53, 80): threading.Thread(target=serve, args=(p,), daemon=True).start()
-time.sleep(300)' &
+time.sleep(300)' >/dev/null 2>&1 &
+server=$!
 python3 -c '
 import socket
 s = socket.create_server(("0.0.0.0", 9999)); s.settimeout(300)
-while True: s.accept()[0].close()' &
+while True: s.accept()[0].close()' >/dev/null 2>&1 &
 host=$!
-trap 'kill $world $host $(jobs -p) 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'kill $world $server $host 2>/dev/null; rm -rf "$dir"' EXIT
 sleep 0.5
 
 drive check
