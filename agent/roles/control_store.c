@@ -111,7 +111,7 @@ static int control_load_instance(void *arg, const struct model_instance *i)
 int control_load(struct control *c, struct err *e)
 {
 	struct control_page page = {.control = c};
-	int r;
+	int r = 0;
 
 	do {
 		page.n = 0;
