@@ -78,6 +78,8 @@ for want in '=1 exit=code code=0' '=2 exit=code code=7' '=3 exit=signal code=143
 	said "^case$want"
 	ok $? "told: case$want"
 done
+drive churn 200 && settled
+ok $? "200 short ones of every kind leak no descriptor and no child"
 drive net 198.51.100.7 10.9.9.9 10.9.9.53
 ok $? "who reaches whom"
 sed 's/^/# /' "$dir/out"

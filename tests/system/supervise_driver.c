@@ -7,8 +7,9 @@
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX cases                one of each way to end
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX seq N                start N one after the other, 100 ms apart
  *   supervise_driver DIR PROGRAMS CGROUP PREFIX net PUBLIC PRIVATE RESOLVER   who reaches whom (see supervise.sh)
- *   supervise_driver DIR PROGRAMS CGROUP PREFIX check                what --check says
- * Prints what it saw as key=value; exit code 0 when all was as expected. */
+ *   supervise_driver DIR PROGRAMS CGROUP PREFIX churn N              N that end at once, of every kind; nothing may
+ * leak supervise_driver DIR PROGRAMS CGROUP PREFIX check                what --check says Prints what it saw as
+ * key=value; exit code 0 when all was as expected. */
 #include "agent/supervise/supervise.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -36,6 +37,8 @@ struct driver {
 	unsigned wanted, running, exited, failed, logs, samples;
 	const char *mode;
 	bool http, stopping, cases, net;
+	uint64_t told[DRIVER_MAX + 1]; /* exits, in order */
+	unsigned told_count, forgotten;
 	char **hosts; /* net: PUBLIC PRIVATE RESOLVER */
 	int64_t started_us, done_us;
 	void (*sequence)(void *arg); /* starts the next one */
@@ -141,6 +144,7 @@ static void on_all_stopped(void *arg)
 }
 
 static void finish_net(void);
+static void churn(void *arg);
 
 static void stop_all(void *arg)
 {
@@ -173,8 +177,8 @@ static void on_instance(void *arg, const struct msg_instance *m)
 	if (m->state == MSG_STATE_EXITED) {
 		driver.exited++;
 		if (m->exit == MSG_EXIT_LAUNCH || (!driver.stopping && !driver.cases)) {
-			driver.failed += !driver.net;
-			if (!driver.cases && !driver.net)
+			driver.failed += !driver.net && driver.sequence != churn;
+			if (!driver.cases && !driver.net && driver.sequence != churn)
 				printf("instance=%" PRIu64 " exit=%s code=%d text=\"%s\"\n", m->instance,
 				       exits[m->exit], m->exit_code, m->text);
 		}
@@ -183,6 +187,11 @@ static void on_instance(void *arg, const struct msg_instance *m)
 			       exits[m->exit], m->exit_code, m->text, m->memory_peak >> 20);
 	}
 	driver.seen[m->instance] = *m;
+	if (driver.sequence == churn) {
+		if (m->state == MSG_STATE_EXITED)
+			driver.told[driver.told_count++] = m->instance;
+		return;
+	}
 	if (driver.net) {
 		if (m->instance == 1 && m->state == MSG_STATE_RUNNING)
 			loop_timer_start(driver.loop, &driver.timer, 0, driver.sequence, NULL);
@@ -367,6 +376,58 @@ static void finish_net(void)
 	}
 }
 
+static unsigned open_descriptors(void)
+{
+	OWN_DIR DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	return n;
+}
+
+static unsigned zombies(void)
+{
+	OWN_FREE char *text = NULL;
+	unsigned n = 0;
+
+	if (fd_read_file(AT_FDCWD, "/proc/thread-self/children", 1 << 20, &text, NULL) == 0)
+		for (const char *p = text; *p; p++)
+			n += *p == ' ';
+	return n;
+}
+
+/* Keeps 32 short ones going; each is forgotten as soon as it is told. */
+static void churn(void *arg)
+{
+	static unsigned next = 1, before;
+
+	(void)arg;
+	if (!before)
+		before = open_descriptors();
+	for (; next <= driver.wanted && next - 1 - driver.exited < 32; next++) {
+		static const enum msg_kind kinds[] = {MSG_KIND_APP, MSG_KIND_GIT, MSG_KIND_BUILD, MSG_KIND_STORE,
+						      MSG_KIND_RUN};
+		struct msg_launch m = order(next);
+		m.kind = kinds[next % ARRAY_LEN(kinds)];
+		if (m.kind == MSG_KIND_STORE)
+			m.object = next + 1000000;
+		launch(&m, (const char *const[]){next % 3 ? "/bin/true" : "/does/not/exist", NULL});
+	}
+	for (; driver.forgotten < driver.told_count; driver.forgotten++)
+		supervise_forget(driver.s, driver.told[driver.forgotten]);
+	if (driver.exited < driver.wanted) {
+		loop_timer_start(driver.loop, &driver.timer, 2000, churn, NULL);
+		return;
+	}
+	unsigned after = open_descriptors();
+	printf("churned=%u all_ms=%" PRId64 " descriptors_before=%u after=%u children=%u living=%zu\n", driver.exited,
+	       (clock_mono_us() - driver.started_us) / 1000, before, after, zombies(), supervise_living(driver.s));
+	if (after > before + 4)
+		driver.rc = 1;
+	stop_all(NULL);
+}
+
 static void on_check(void *arg, enum supervise_verdict v, const char *what, const char *text)
 {
 	(void)arg;
@@ -419,7 +480,10 @@ int main(int argc, char **argv)
 	driver.started_us = clock_mono_us();
 	if (strcmp(driver.mode, "cases") == 0)
 		start_cases();
-	else if (strcmp(driver.mode, "net") == 0 && argc > 8) {
+	else if (strcmp(driver.mode, "churn") == 0) {
+		driver.sequence = churn;
+		churn(NULL);
+	} else if (strcmp(driver.mode, "net") == 0 && argc > 8) {
 		driver.net = true;
 		driver.hosts = argv + 6;
 		driver.wanted = 1;
