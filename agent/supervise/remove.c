@@ -25,7 +25,7 @@ struct removal {
 };
 
 struct supervise_removal {
-	TAILQ_HEAD(, removal) queue; /* the first one is at work when child != 0 */
+	TAILQ_HEAD(removal_list, removal) queue; /* the first one is at work when child != 0 */
 	size_t count;
 	pid_t child;
 	int child_fd; /* owned pidfd */

@@ -83,8 +83,10 @@ static bool keep_link(void *arg, const char *name)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->living, link)
-	if (strcmp(in->rec.link, name) == 0)
-		return true;
+	{
+		if (strcmp(in->rec.link, name) == 0)
+			return true;
+	}
 	return false;
 }
 
@@ -96,8 +98,10 @@ static bool keep_stack(void *arg, const char *name)
 	if (strcmp(name, s->stack_name) == 0)
 		return true;
 	TAILQ_FOREACH(in, &s->living, link)
-	if (strcmp(in->rec.stack, name) == 0)
-		return true;
+	{
+		if (strcmp(in->rec.stack, name) == 0)
+			return true;
+	}
 	return false;
 }
 
@@ -107,8 +111,10 @@ static bool storing(void *arg, uint64_t object)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->living, link)
-	if (in->rec.m.kind == MSG_KIND_STORE && in->rec.m.object == object)
-		return true;
+	{
+		if (in->rec.m.kind == MSG_KIND_STORE && in->rec.m.object == object)
+			return true;
+	}
 	return false;
 }
 
@@ -224,7 +230,9 @@ int supervise_teardown(struct supervise *s, struct err *e)
 	int r, first = 0;
 
 	TAILQ_FOREACH(in, &s->exited, link)
-	record_remove(s->instances_dir, in->rec.m.instance);
+	{
+		record_remove(s->instances_dir, in->rec.m.instance);
+	}
 	cgroup_each(s->cgroup, sweep_group, s);
 	r = cgroup_destroy(s->cgroup);
 	if (r < 0)
@@ -426,9 +434,13 @@ void supervise_sync(struct supervise *s)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->exited, link)
-	instance_tell(in);
+	{
+		instance_tell(in);
+	}
 	TAILQ_FOREACH(in, &s->living, link)
-	instance_tell(in);
+	{
+		instance_tell(in);
+	}
 }
 
 void supervise_reopen_logs(struct supervise *s)
@@ -436,7 +448,9 @@ void supervise_reopen_logs(struct supervise *s)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &s->living, link)
-	instance_log_open(in);
+	{
+		instance_log_open(in);
+	}
 }
 
 int supervise_remove(struct supervise *s, const struct msg_remove *m)
