@@ -118,9 +118,9 @@ int fd_replace_file(int dir, const char *path, const void *p, size_t n, mode_t m
 int fd_open_beneath(int dir, const char *path, int flags, mode_t mode, bool nolinks)
 {
 	struct open_how how = {
-	    .flags = (uint64_t)(flags | O_CLOEXEC),
-	    .mode = mode,
-	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (nolinks ? RESOLVE_NO_SYMLINKS : 0),
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.mode = mode,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (nolinks ? RESOLVE_NO_SYMLINKS : 0),
 	};
 	int fd;
 
@@ -334,7 +334,7 @@ ssize_t fd_recv(int sock, void *p, size_t cap, int *fds, size_t *nfds)
 		char space[CMSG_SPACE(sizeof(int) * FD_PASS_MAX)];
 	} control;
 	struct msghdr msg = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
 	size_t n = 0;
 	ssize_t r;
 
