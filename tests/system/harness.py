@@ -59,7 +59,7 @@ def proc_status(pid):
 
 
 class Node:
-    def __init__(self, name="t", extra=""):
+    def __init__(self, name="t", extra="", control="control.test"):
         tag = "%04x" % random.randrange(65536)
         self.name = f"{name}-{tag}"
         self.dir = tempfile.mkdtemp(prefix=f"tulou-test-{name}-", dir="/var/tmp")
@@ -70,7 +70,7 @@ class Node:
         self.prefix = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(4))
         self.pool = f"10.{random.randrange(100, 250)}.0.0/16"
         self.port = free_port()
-        self.control = "control.test"
+        self.control = control
         self.settings = self.dir + "/tulou.yaml"
         with open(self.settings, "w") as f:
             f.write(f"""node: {{ name: {self.name}, data: {self.data}, runtime: {self.runtime}, cgroup: {self.cgroup} }}

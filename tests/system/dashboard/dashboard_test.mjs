@@ -63,7 +63,7 @@ after(() => browser?.close());
 test('the page comes with a strict policy and its files with their types', async () => {
 	const r = await page.goto(`${URL_}/`);
 	const policy = r.headers()['content-security-policy'] ?? '';
-	assert.match(policy, /default-src 'self'/);
+	assert.match(policy, /default-src '(self|none)'/);
 	assert.doesNotMatch(policy, /unsafe/);
 	assert.equal(r.headers()['x-content-type-options'], 'nosniff');
 	assert.match((await page.request.get(`${URL_}/favicon.svg`)).headers()['content-type'], /^image\/svg\+xml/);
@@ -172,7 +172,7 @@ test('a hidden page asks nothing', async () => {
 test('the app page shows instances, plots and a live log', async () => {
 	await page.goto(`${URL_}/`);
 	await page.getByLabel('Find an app or tenant').fill(app);
-	await page.getByRole('link', { name: app, exact: true }).click();
+	await page.getByRole('link', { name: app, exact: true }).first().click();
 	await page.waitForURL(`${URL_}/apps/${app}`);
 	await page.locator('h1', { hasText: app }).waitFor();
 	await card('Instances').locator('tbody tr').first().waitFor();
