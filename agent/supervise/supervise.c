@@ -80,7 +80,7 @@ static void sweep_group(void *arg, uint64_t id)
 static bool keep_link(void *arg, const char *name)
 {
 	struct supervise *s = arg;
-	struct instance *in;
+	const struct instance *in = NULL;
 
 	TAILQ_FOREACH(in, &s->living, link)
 	{
@@ -93,7 +93,7 @@ static bool keep_link(void *arg, const char *name)
 static bool keep_stack(void *arg, const char *name)
 {
 	struct supervise *s = arg;
-	struct instance *in;
+	const struct instance *in = NULL;
 
 	if (strcmp(name, s->stack_name) == 0)
 		return true;
@@ -108,7 +108,7 @@ static bool keep_stack(void *arg, const char *name)
 static bool storing(void *arg, uint64_t object)
 {
 	struct supervise *s = arg;
-	struct instance *in;
+	const struct instance *in = NULL;
 
 	TAILQ_FOREACH(in, &s->living, link)
 	{
@@ -196,7 +196,7 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 
 static void drop_list(struct instance_list *list)
 {
-	struct instance *in;
+	struct instance *in = NULL;
 
 	while ((in = TAILQ_FIRST(list))) {
 		TAILQ_REMOVE(list, in, link);
@@ -225,7 +225,7 @@ void supervise_leave(struct supervise *s)
 
 int supervise_teardown(struct supervise *s, struct err *e)
 {
-	struct instance *in;
+	struct instance *in = NULL;
 	char path[160];
 	int r, first = 0;
 
@@ -360,7 +360,7 @@ void supervise_launch(struct supervise *s, const struct msg_launch *m, int blob,
 
 void supervise_turn(struct supervise *s)
 {
-	struct instance *in;
+	struct instance *in = NULL;
 
 	/* A launch that fails at once comes back here: the outer call goes on with the queue. */
 	if (s->turning || s->stopping)
@@ -431,7 +431,7 @@ void supervise_forget(struct supervise *s, uint64_t instance)
 
 void supervise_sync(struct supervise *s)
 {
-	struct instance *in;
+	struct instance *in = NULL;
 
 	TAILQ_FOREACH(in, &s->exited, link)
 	{
@@ -445,7 +445,7 @@ void supervise_sync(struct supervise *s)
 
 void supervise_reopen_logs(struct supervise *s)
 {
-	struct instance *in;
+	struct instance *in = NULL;
 
 	TAILQ_FOREACH(in, &s->living, link)
 	{
@@ -455,7 +455,7 @@ void supervise_reopen_logs(struct supervise *s)
 
 int supervise_remove(struct supervise *s, const struct msg_remove *m)
 {
-	struct instance *in;
+	struct instance *in = NULL;
 	int r;
 
 	if ((m->kind != MSG_REMOVE_RELEASE && m->kind != MSG_REMOVE_REPO) || m->id == 0 || m->id > INT64_MAX)
