@@ -13,18 +13,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char tuloud_usage[] = "usage: tuloud [-c FILE] [--check]\n"
-				   "\n"
-				   "Runs the Tulou node in the foreground; logs go to standard error.\n"
-				   "\n"
-				   "  -c, --config FILE  settings (tulou.yaml(5)); without it the embedded defaults apply:\n"
-				   "                     data in /var/lib/tulou, http://tulou.localhost:8080\n"
-				   "      --check        check settings and host, say what is missing, change nothing\n"
-				   "      --version      print the version\n"
-				   "  -h, --help         print this text\n"
-				   "\n"
-				   "SIGTERM stops node and apps, SIGQUIT leaves the apps running for the next start, SIGHUP re-reads the\n"
-				   "settings, SIGUSR2 upgrades in place.  Set it all up with: make run\n";
+static const char tuloud_usage[] =
+	"usage: tuloud [-c FILE] [--check]\n"
+	"\n"
+	"Runs the Tulou node in the foreground; logs go to standard error.\n"
+	"\n"
+	"  -c, --config FILE  settings (tulou.yaml(5)); without it the embedded defaults apply:\n"
+	"                     data in /var/lib/tulou, http://tulou.localhost:8080\n"
+	"      --check        check settings and host, say what is missing, change nothing\n"
+	"      --version      print the version\n"
+	"  -h, --help         print this text\n"
+	"\n"
+	"SIGTERM stops node and apps, SIGQUIT leaves the apps running for the next start, SIGHUP re-reads the\n"
+	"settings, SIGUSR2 upgrades in place.  Set it all up with: make run\n";
 
 static void tuloud_on_check(void *arg, enum supervise_verdict v, const char *what, const char *text)
 {
@@ -50,9 +51,12 @@ int main(int argc, char **argv)
 {
 	enum { OPT_CHECK = 256, OPT_ROLE, OPT_VERSION };
 	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, OPT_CHECK},
-	    {"role", required_argument, NULL, OPT_ROLE}, {"version", no_argument, NULL, OPT_VERSION},
-	    {"help", no_argument, NULL, 'h'},	      {NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, OPT_CHECK},
+		{"role", required_argument, NULL, OPT_ROLE},
+		{"version", no_argument, NULL, OPT_VERSION},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	const char *path = NULL;
 	static char program[4096];
@@ -110,8 +114,9 @@ int main(int argc, char **argv)
 	if (check)
 		return tuloud_check(&settings, program);
 	if (geteuid() != 0) {
-		fprintf(stderr, "tuloud: must be started by root: it makes namespaces, cgroups and mounts; everything that\n"
-				"listens to the network or reads tenants' data runs as other users.\n");
+		fprintf(stderr,
+			"tuloud: must be started by root: it makes namespaces, cgroups and mounts; everything that\n"
+			"listens to the network or reads tenants' data runs as other users.\n");
 		return 1;
 	}
 	return supervisor_run(&settings, path, program, argv);

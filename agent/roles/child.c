@@ -17,9 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILD_PAUSE_US 20000      /* before the first restart */
+#define CHILD_PAUSE_US 20000 /* before the first restart */
 #define CHILD_PAUSE_MAX_US 1000000
-#define CHILD_STABLE_US 10000000  /* having run so long forgives earlier failures */
+#define CHILD_STABLE_US 10000000 /* having run so long forgives earlier failures */
 
 static void child_on_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
 {
@@ -36,16 +36,19 @@ static void child_on_gone(void *arg, const char *reason)
 
 	/* A role that broke the protocol is not trusted any further; its exit is seen through the pidfd. */
 	if (!c->ending && c->pidfd >= 0) {
-		LOG_WARN("channel lost", "role=%s index=%u pid=%d reason=\"%s\"", role_name(c->role), c->index, (int)c->pid, reason);
+		LOG_WARN("channel lost", "role=%s index=%u pid=%d reason=\"%s\"", role_name(c->role), c->index,
+			 (int)c->pid, reason);
 		sys_pidfd_kill(c->pidfd, SIGKILL);
 	}
 }
 
 static const struct chan_ops child_chan_ops = {child_on_msg, child_on_gone};
 
-void child_init(struct child *c, struct loop *l, enum role_id role, unsigned index, const struct child_ops *ops, void *arg)
+void child_init(struct child *c, struct loop *l, enum role_id role, unsigned index, const struct child_ops *ops,
+		void *arg)
 {
-	*c = (struct child){.role = role, .index = index, .pidfd = -1, .loop = l, .ops = ops, .arg = arg, .ending = true};
+	*c = (struct child){
+		.role = role, .index = index, .pidfd = -1, .loop = l, .ops = ops, .arg = arg, .ending = true};
 }
 
 bool child_idle(const struct child *c)
@@ -146,9 +149,12 @@ void child_start(struct child *c)
 		c->pid = 0;
 		goto fail;
 	}
-	c->chan = chan_new(c->loop, ours, c->role == ROLE_CONTROL ? msg_rules_supervisor_from_control : msg_rules_supervisor_from_other,
-			   c->role == ROLE_CONTROL ? msg_rules_supervisor_from_control_count : msg_rules_supervisor_from_other_count,
-			   &child_chan_ops, c);
+	c->chan =
+		chan_new(c->loop, ours,
+			 c->role == ROLE_CONTROL ? msg_rules_supervisor_from_control : msg_rules_supervisor_from_other,
+			 c->role == ROLE_CONTROL ? msg_rules_supervisor_from_control_count
+						 : msg_rules_supervisor_from_other_count,
+			 &child_chan_ops, c);
 	if (!c->chan) {
 		sys_pidfd_kill(c->pidfd, SIGKILL); /* its exit starts the pause */
 		return;
@@ -157,7 +163,8 @@ void child_start(struct child *c)
 	c->ops->on_start(c->arg, c);
 	return;
 fail:
-	LOG_ERROR("cannot start a process", "role=%s index=%u error=\"%s\"", role_name(c->role), c->index, strerror(errno));
+	LOG_ERROR("cannot start a process", "role=%s index=%u error=\"%s\"", role_name(c->role), c->index,
+		  strerror(errno));
 	child_pause(c);
 }
 

@@ -13,17 +13,17 @@
  *     +---- process ends ----+  (after child_end: no restart) */
 struct child {
 	enum role_id role;
-	unsigned index;           /* proxy worker */
-	pid_t pid;                /* 0 while not running */
-	int pidfd;                /* owned; -1 while not running */
-	struct chan *chan;        /* owned; NULL while not running */
+	unsigned index;	   /* proxy worker */
+	pid_t pid;	   /* 0 while not running */
+	int pidfd;	   /* owned; -1 while not running */
+	struct chan *chan; /* owned; NULL while not running */
 	struct loop_io exit_io;
 	struct loop_timer restart;
-	unsigned failures;        /* in a row */
-	int64_t started_us;       /* monotonic */
-	bool ending;              /* do not start it again */
-	bool ready;               /* MSG_READY came */
-	struct loop *loop;        /* borrowed */
+	unsigned failures;  /* in a row */
+	int64_t started_us; /* monotonic */
+	bool ending;	    /* do not start it again */
+	bool ready;	    /* MSG_READY came */
+	struct loop *loop;  /* borrowed */
 	const struct child_ops *ops;
 	void *arg;
 };
@@ -37,7 +37,8 @@ struct child_ops {
 	void (*on_exit)(void *arg, struct child *c, int status);
 };
 
-void child_init(struct child *c, struct loop *l, enum role_id role, unsigned index, const struct child_ops *ops, void *arg);
+void child_init(struct child *c, struct loop *l, enum role_id role, unsigned index, const struct child_ops *ops,
+		void *arg);
 /* Starts the process; a failure is logged and tried again after the pause. */
 void child_start(struct child *c);
 /* Asks it to end (signo) and does not start it again; harmless when it does not run. */

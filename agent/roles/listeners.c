@@ -76,11 +76,13 @@ void listeners_offer(struct listeners *l, const struct settings *s, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &intlen) == 0 && listening &&
 	    getsockname(fd, (struct sockaddr *)&own, &len) == 0) {
-		if (l->http_count < LIMIT_LISTEN && listeners_wants(&own, s->http, s->http_count, l->http, l->http_count)) {
+		if (l->http_count < LIMIT_LISTEN &&
+		    listeners_wants(&own, s->http, s->http_count, l->http, l->http_count)) {
 			l->http[l->http_count++] = fd;
 			return;
 		}
-		if (l->https_count < LIMIT_LISTEN && listeners_wants(&own, s->https, s->https_count, l->https, l->https_count)) {
+		if (l->https_count < LIMIT_LISTEN &&
+		    listeners_wants(&own, s->https, s->https_count, l->https, l->https_count)) {
 			l->https[l->https_count++] = fd;
 			return;
 		}
@@ -103,8 +105,8 @@ static int listeners_make(const struct settings_address *a, struct err *e)
 	return TAKE_FD(fd);
 }
 
-static int listeners_open_kind(const struct settings_address *wanted, unsigned n, int *have, unsigned *count, const char *key,
-			       struct err *e)
+static int listeners_open_kind(const struct settings_address *wanted, unsigned n, int *have, unsigned *count,
+			       const char *key, struct err *e)
 {
 	for (unsigned i = 0; i < n; i++) {
 		int fd;
@@ -112,12 +114,14 @@ static int listeners_open_kind(const struct settings_address *wanted, unsigned n
 			continue;
 		fd = listeners_make(&wanted[i], e);
 		if (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT) {
-			LOG_WARN("address left out", "address=%s reason=\"this host does not have it\"", wanted[i].text);
+			LOG_WARN("address left out", "address=%s reason=\"this host does not have it\"",
+				 wanted[i].text);
 			continue;
 		}
 		if (fd == -EADDRINUSE)
-			return err_field(e, EADDRINUSE, key, "%s: %s is in use by another program; stop it, or choose another port",
-					 key, wanted[i].text);
+			return err_field(e, EADDRINUSE, key,
+					 "%s: %s is in use by another program; stop it, or choose another port", key,
+					 wanted[i].text);
 		if (fd < 0)
 			return fd;
 		have[(*count)++] = fd;
@@ -145,10 +149,11 @@ int listeners_open_api(struct listeners *l, const struct settings *s, unsigned g
 	if (fd < 0)
 		return err_errno(e, "cannot make the API's socket");
 	if ((size_t)snprintf(a.sun_path, sizeof a.sun_path, "%s.new", path) >= sizeof a.sun_path)
-		return err_field(e, ENAMETOOLONG, "node.runtime", "node.runtime: %s is too long for a socket's path", s->runtime);
+		return err_field(e, ENAMETOOLONG, "node.runtime", "node.runtime: %s is too long for a socket's path",
+				 s->runtime);
 	unlink(a.sun_path);
-	if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || chown(a.sun_path, 0, gid) < 0 || chmod(a.sun_path, 0660) < 0 ||
-	    listen(fd, LISTENERS_BACKLOG) < 0 || rename(a.sun_path, path) < 0)
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || chown(a.sun_path, 0, gid) < 0 ||
+	    chmod(a.sun_path, 0660) < 0 || listen(fd, LISTENERS_BACKLOG) < 0 || rename(a.sun_path, path) < 0)
 		return err_errno(e, "cannot make the API's socket %s", path);
 	unlink(link);
 	if (symlink("gate/control.sock", link) < 0)

@@ -8,22 +8,23 @@
 #include "config/settings.h"
 
 struct listeners {
-	int http[LIMIT_LISTEN];  /* owned; as many as could be had, in front */
+	int http[LIMIT_LISTEN]; /* owned; as many as could be had, in front */
 	unsigned http_count;
 	int https[LIMIT_LISTEN];
 	unsigned https_count;
 	int api; /* owned: unix socket <runtime>/gate/control.sock */
 };
 
-/* Offers a descriptor from an earlier supervisor's worker or from systemd (sd_listen_fds(3)): taken when it is a listening
- * socket of one of the settings' addresses that is still missing, closed otherwise. */
+/* Offers a descriptor from an earlier supervisor's worker or from systemd (sd_listen_fds(3)): taken when it is a
+ * listening socket of one of the settings' addresses that is still missing, closed otherwise. */
 void listeners_offer(struct listeners *l, const struct settings *s, int fd);
 
 /* Makes what is missing.  An address that this host does not have (EADDRNOTAVAIL, EAFNOSUPPORT) is left out with a
  * warning as long as one remains; any other failure, such as a port in use, is an error that names the address. */
 int listeners_open(struct listeners *l, const struct settings *s, struct err *e);
 
-/* The API's socket in <runtime>/gate, replaced atomically, connectable by group gid; gate is a descriptor of that directory. */
+/* The API's socket in <runtime>/gate, replaced atomically, connectable by group gid; gate is a descriptor of that
+ * directory. */
 int listeners_open_api(struct listeners *l, const struct settings *s, unsigned gid, struct err *e);
 
 void listeners_init(struct listeners *l);

@@ -3,7 +3,8 @@
  * One stream per pipe; one file pair (current, previous) per app, shared by its streams.  A line is split at
  * LIMIT_LOG_LINE bytes and carries time and source.  Every stream has a token bucket of lines; what is over is read and
  * counted, so that an app that prints without end neither blocks nor fills the disk, and its owner sees how much was
- * dropped.  When the supervisor goes away the logger reads on: the apps must not notice.  The next supervisor ends it. */
+ * dropped.  When the supervisor goes away the logger reads on: the apps must not notice.  The next supervisor ends it.
+ */
 #include "agent/roles/messages.h"
 #include "agent/roles/role.h"
 #include "base/chan.h"
@@ -28,22 +29,22 @@
 #define LOGGER_READS 4 /* reads per stream and turn, so that one loud app does not hold up the others */
 
 struct logger_file {
-	uint64_t app;    /* 0: access log */
-	int dir, fd;     /* owned; fd -1 until the first line */
-	uint64_t bytes;  /* in `current` */
+	uint64_t app;	/* 0: access log */
+	int dir, fd;	/* owned; fd -1 until the first line */
+	uint64_t bytes; /* in `current` */
 	unsigned streams;
 };
 
 struct logger_stream {
-	struct logger *logger;    /* borrowed */
+	struct logger *logger;	  /* borrowed */
 	struct logger_file *file; /* borrowed from logger->files */
 	struct loop_io io;
-	int fd;                   /* owned pipe */
+	int fd; /* owned pipe */
 	char source[LIMIT_TYPE_NAME + 24];
-	char *part;               /* owned: a line without its end yet, NULL when none */
+	char *part; /* owned: a line without its end yet, NULL when none */
 	size_t part_len;
 	double tokens;
-	int64_t filled_us;        /* when tokens were last added */
+	int64_t filled_us; /* when tokens were last added */
 	uint64_t dropped;
 };
 
@@ -51,7 +52,7 @@ struct logger {
 	struct loop *loop;
 	struct chan *chan;
 	struct msg_init_logger limits;
-	int dir;           /* owned: <data>/logs */
+	int dir;	   /* owned: <data>/logs */
 	struct map *files; /* app id -> logger_file */
 };
 
@@ -152,8 +153,8 @@ static void logger_line(struct logger_stream *st, const char *text, size_t n)
 		return;
 	}
 	if (st->dropped) {
-		int k = snprintf(note, sizeof note, "[tulou] dropped %" PRIu64 " lines: more than %u lines a second", st->dropped,
-				 st->logger->limits.line_rate);
+		int k = snprintf(note, sizeof note, "[tulou] dropped %" PRIu64 " lines: more than %u lines a second",
+				 st->dropped, st->logger->limits.line_rate);
 		st->dropped = 0;
 		logger_put(st, note, (size_t)k);
 	}
@@ -260,7 +261,8 @@ static void logger_open(struct logger *lg, const struct msg_log_open *m, int *fd
 		free(st);
 		return;
 	}
-	*st = (struct logger_stream){.logger = lg, .file = f, .fd = *fd, .tokens = lg->limits.line_burst, .filled_us = clock_mono_us()};
+	*st = (struct logger_stream){
+		.logger = lg, .file = f, .fd = *fd, .tokens = lg->limits.line_burst, .filled_us = clock_mono_us()};
 	memcpy(st->source, m->source, sizeof st->source);
 	f->streams++;
 	if (loop_io_start(lg->loop, &st->io, st->fd, EV_READ, logger_on_readable, st) < 0) {
@@ -316,7 +318,8 @@ int role_logger_main(void)
 	struct err e = {0};
 
 	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor */
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_logger, msg_rules_logger_count, &type, body, &len, fds, &nfds) < 0 ||
+	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_logger, msg_rules_logger_count, &type, body, &len, fds, &nfds) <
+		    0 ||
 	    type != MSG_INIT_LOGGER) {
 		LOG_ERROR("start failed", "reason=\"no first message\"");
 		return 1;
@@ -329,7 +332,9 @@ int role_logger_main(void)
 	}
 	lg.loop = loop_new();
 	lg.files = map_new();
-	lg.chan = lg.loop && lg.files ? chan_new(lg.loop, ROLE_CHANNEL_FD, msg_rules_logger, msg_rules_logger_count, &ops, &lg) : NULL;
+	lg.chan = lg.loop && lg.files
+			  ? chan_new(lg.loop, ROLE_CHANNEL_FD, msg_rules_logger, msg_rules_logger_count, &ops, &lg)
+			  : NULL;
 	if (!lg.chan || loop_signal_start(lg.loop, &term, SIGTERM, logger_on_signal, &lg) < 0) {
 		LOG_ERROR("start failed", "reason=\"out of memory or descriptors\"");
 		return 1;

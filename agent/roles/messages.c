@@ -14,41 +14,41 @@ static_assert(sizeof(struct msg_usage) * MSG_USAGE_MAX <= CHAN_BODY_MAX, "fits o
 /* Control never names a path, a user id or a command line to the supervisor: only numbers, and a blob that the
  * supervisor hands on unread. */
 const struct chan_rule msg_rules_supervisor_from_control[] = {
-    {MSG_READY, "ready", 0, MSG_READY_FDS * sizeof(int32_t), 0, 0},
-    {MSG_LAUNCH, "launch", EXACT(struct msg_launch), 1, 9},
-    {MSG_STOP, "stop", EXACT(struct msg_stop), 0, 0},
-    {MSG_FORGET, "forget", EXACT(struct msg_forget), 0, 0},
-    {MSG_SYNC, "sync", EMPTY, 0, 0},
-    {MSG_REMOVE, "remove", EXACT(struct msg_remove), 0, 0},
+	{MSG_READY, "ready", 0, MSG_READY_FDS * sizeof(int32_t), 0, 0},
+	{MSG_LAUNCH, "launch", EXACT(struct msg_launch), 1, 9},
+	{MSG_STOP, "stop", EXACT(struct msg_stop), 0, 0},
+	{MSG_FORGET, "forget", EXACT(struct msg_forget), 0, 0},
+	{MSG_SYNC, "sync", EMPTY, 0, 0},
+	{MSG_REMOVE, "remove", EXACT(struct msg_remove), 0, 0},
 };
 const size_t msg_rules_supervisor_from_control_count = ARRAY_LEN(msg_rules_supervisor_from_control);
 
 const struct chan_rule msg_rules_supervisor_from_other[] = {
-    {MSG_READY, "ready", 0, MSG_READY_FDS * sizeof(int32_t), 0, 0},
+	{MSG_READY, "ready", 0, MSG_READY_FDS * sizeof(int32_t), 0, 0},
 };
 const size_t msg_rules_supervisor_from_other_count = ARRAY_LEN(msg_rules_supervisor_from_other);
 
 const struct chan_rule msg_rules_control[] = {
-    {MSG_INIT_CONTROL, "init", EXACT(struct msg_init_control), 2, 2},
-    {MSG_PEER_PROXY, "peer", EXACT(struct msg_peer), 1, 1},
-    {MSG_INSTANCE, "instance", EXACT(struct msg_instance), 0, 0},
-    {MSG_SYNC_DONE, "sync-done", EMPTY, 0, 0},
-    {MSG_USAGE, "usage", sizeof(struct msg_usage), sizeof(struct msg_usage) * MSG_USAGE_MAX, 0, 0},
-    {MSG_REMOVED, "removed", EXACT(struct msg_remove), 0, 0},
+	{MSG_INIT_CONTROL, "init", EXACT(struct msg_init_control), 2, 2},
+	{MSG_PEER_PROXY, "peer", EXACT(struct msg_peer), 1, 1},
+	{MSG_INSTANCE, "instance", EXACT(struct msg_instance), 0, 0},
+	{MSG_SYNC_DONE, "sync-done", EMPTY, 0, 0},
+	{MSG_USAGE, "usage", sizeof(struct msg_usage), sizeof(struct msg_usage) * MSG_USAGE_MAX, 0, 0},
+	{MSG_REMOVED, "removed", EXACT(struct msg_remove), 0, 0},
 };
 const size_t msg_rules_control_count = ARRAY_LEN(msg_rules_control);
 
 const struct chan_rule msg_rules_proxy[] = {
-    {MSG_INIT_PROXY, "init", EXACT(struct msg_init_proxy), 2, 2 + LIMIT_LISTEN},
-    {MSG_PEER_CONTROL, "peer", EMPTY, 1, 1},
-    {MSG_DRAIN, "drain", EXACT(struct msg_drain), 0, 0},
+	{MSG_INIT_PROXY, "init", EXACT(struct msg_init_proxy), 2, 2 + LIMIT_LISTEN},
+	{MSG_PEER_CONTROL, "peer", EMPTY, 1, 1},
+	{MSG_DRAIN, "drain", EXACT(struct msg_drain), 0, 0},
 };
 const size_t msg_rules_proxy_count = ARRAY_LEN(msg_rules_proxy);
 
 const struct chan_rule msg_rules_logger[] = {
-    {MSG_INIT_LOGGER, "init", EXACT(struct msg_init_logger), 1, 1},
-    {MSG_LOG_OPEN, "log-open", EXACT(struct msg_log_open), 1, 1},
-    {MSG_LOG_DROP, "log-drop", EXACT(struct msg_log_drop), 0, 0},
+	{MSG_INIT_LOGGER, "init", EXACT(struct msg_init_logger), 1, 1},
+	{MSG_LOG_OPEN, "log-open", EXACT(struct msg_log_open), 1, 1},
+	{MSG_LOG_DROP, "log-drop", EXACT(struct msg_log_drop), 0, 0},
 };
 const size_t msg_rules_logger_count = ARRAY_LEN(msg_rules_logger);
 

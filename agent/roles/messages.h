@@ -14,52 +14,61 @@
 enum msg_type {
 	/* supervisor -> any role */
 	MSG_INIT_CONTROL = 1, /* struct msg_init_control; fds: API listener, stats memfd */
-	MSG_INIT_PROXY,       /* struct msg_init_proxy; fds: stats memfd, access-log pipe (write end), listeners... */
+	MSG_INIT_PROXY,	      /* struct msg_init_proxy; fds: stats memfd, access-log pipe (write end), listeners... */
 	MSG_INIT_LOGGER,      /* struct msg_init_logger; fds: log directory (O_DIRECTORY) */
 	MSG_PEER_CONTROL,     /* to a proxy: empty; fds: channel to control (replaces an older one) */
-	MSG_PEER_PROXY,       /* to control: struct msg_peer; fds: channel to that worker */
-	MSG_DRAIN,            /* to a proxy: stop accepting, finish, exit: struct msg_drain */
-	MSG_READY,            /* role -> supervisor: initialised, privileges dropped; int32_t[]: numbers of the descriptors
-				 that a later supervisor may take back with pidfd_getfd (proxy: stats, log, listeners) */
+	MSG_PEER_PROXY,	      /* to control: struct msg_peer; fds: channel to that worker */
+	MSG_DRAIN,	      /* to a proxy: stop accepting, finish, exit: struct msg_drain */
+	MSG_READY, /* role -> supervisor: initialised, privileges dropped; int32_t[]: numbers of the descriptors
+		      that a later supervisor may take back with pidfd_getfd (proxy: stats, log, listeners) */
 
 	/* control -> supervisor */
-	MSG_LAUNCH = 32,      /* struct msg_launch; fds: blob memfd, then stdio as `stdio_count` says */
-	MSG_STOP,             /* struct msg_stop */
-	MSG_FORGET,           /* struct msg_forget: control has recorded the exit */
-	MSG_SYNC,             /* empty: send MSG_INSTANCE for all, then MSG_SYNC_DONE */
-	MSG_REMOVE,           /* struct msg_remove: delete a stored tree */
+	MSG_LAUNCH = 32, /* struct msg_launch; fds: blob memfd, then stdio as `stdio_count` says */
+	MSG_STOP,	 /* struct msg_stop */
+	MSG_FORGET,	 /* struct msg_forget: control has recorded the exit */
+	MSG_SYNC,	 /* empty: send MSG_INSTANCE for all, then MSG_SYNC_DONE */
+	MSG_REMOVE,	 /* struct msg_remove: delete a stored tree */
 
 	/* supervisor -> control */
-	MSG_INSTANCE = 64,    /* struct msg_instance */
-	MSG_SYNC_DONE,        /* empty */
-	MSG_USAGE,            /* array of struct msg_usage, 1..MSG_USAGE_MAX */
-	MSG_REMOVED,          /* struct msg_remove, echoed when done */
+	MSG_INSTANCE = 64, /* struct msg_instance */
+	MSG_SYNC_DONE,	   /* empty */
+	MSG_USAGE,	   /* array of struct msg_usage, 1..MSG_USAGE_MAX */
+	MSG_REMOVED,	   /* struct msg_remove, echoed when done */
 
 	/* supervisor -> logger */
-	MSG_LOG_OPEN = 96,    /* struct msg_log_open; fds: pipe (read end) */
-	MSG_LOG_DROP,         /* struct msg_log_drop: delete an app's logs */
+	MSG_LOG_OPEN = 96, /* struct msg_log_open; fds: pipe (read end) */
+	MSG_LOG_DROP,	   /* struct msg_log_drop: delete an app's logs */
 };
 
 #define MSG_READY_FDS (2 + LIMIT_LISTEN)
 
 struct msg_init_control {
 	struct settings settings;
-	uint64_t boot;        /* number of this supervisor's run: changes when the supervisor was restarted */
+	uint64_t boot; /* number of this supervisor's run: changes when the supervisor was restarted */
 };
 
 struct msg_init_proxy {
-	uint32_t worker;      /* 0..workers-1; row of the stats segment */
+	uint32_t worker;		  /* 0..workers-1; row of the stats segment */
 	uint32_t http_count, https_count; /* listeners among the descriptors, in this order */
 	char control_path[100]; /* unix socket of the API, relative to the proxy's root directory: "/control.sock" */
 	char control_host[LIMIT_HOST + 1];
 	char node_name[LIMIT_HOST + 1];
-	char user[32];          /* to become */
-	char root_dir[120];     /* <runtime>/gate: its root directory */
+	char user[32];	    /* to become */
+	char root_dir[120]; /* <runtime>/gate: its root directory */
 };
 
-struct msg_init_logger { uint32_t line_rate, line_burst; uint64_t file_bytes; char user[32]; };
-struct msg_peer { uint32_t worker; int32_t pid; };
-struct msg_drain { uint32_t deadline_ms; };
+struct msg_init_logger {
+	uint32_t line_rate, line_burst;
+	uint64_t file_bytes;
+	char user[32];
+};
+struct msg_peer {
+	uint32_t worker;
+	int32_t pid;
+};
+struct msg_drain {
+	uint32_t deadline_ms;
+};
 
 /* What runs in a sandbox: enum msg_kind of config/kind.h. */
 const char *msg_kind_name(enum msg_kind k);
@@ -67,16 +76,16 @@ const char *msg_kind_name(enum msg_kind k);
 enum msg_egress { MSG_EGRESS_NONE, MSG_EGRESS_PUBLIC, MSG_EGRESS_COUNT };
 
 struct msg_launch {
-	uint64_t instance;    /* chosen by control, unique for ever: jobs use ids with bit 62 set */
+	uint64_t instance;	      /* chosen by control, unique for ever: jobs use ids with bit 62 set */
 	uint64_t tenant, app, object; /* object: build id whose tree is mounted (APP, RUN) or written (STORE) */
-	uint32_t kind;        /* enum msg_kind */
-	uint32_t slot;        /* tenant's uid range */
-	uint32_t egress;      /* enum msg_egress */
+	uint32_t kind;		      /* enum msg_kind */
+	uint32_t slot;		      /* tenant's uid range */
+	uint32_t egress;	      /* enum msg_egress */
 	uint32_t stdio_count; /* 0 (APP: output goes to the logger), or 1..8: descriptors that become 0,1,2,3... */
 	uint64_t memory, disk;
 	uint32_t cpu, pids, nofile;
-	uint32_t deadline_ms; /* 0 = none; killed then with reason MSG_EXIT_DEADLINE */
-	char name[LIMIT_APP_NAME + 1];  /* host name inside, and for logs */
+	uint32_t deadline_ms;	       /* 0 = none; killed then with reason MSG_EXIT_DEADLINE */
+	char name[LIMIT_APP_NAME + 1]; /* host name inside, and for logs */
 	char type[LIMIT_TYPE_NAME + 1];
 	char tenant_name[LIMIT_TENANT_NAME + 1]; /* cgroup level; parse_name()d again by the supervisor */
 };
@@ -90,34 +99,48 @@ struct msg_launch {
 /* $PORT of an instance that has an address: each address belongs to one instance, so all use the same port. */
 #define MSG_INSTANCE_PORT 8080
 
-struct msg_stop { uint64_t instance; uint32_t grace_ms; /* 0 = kill at once */ uint32_t pad; };
-struct msg_forget { uint64_t instance; };
+struct msg_stop {
+	uint64_t instance;
+	uint32_t grace_ms; /* 0 = kill at once */
+	uint32_t pad;
+};
+struct msg_forget {
+	uint64_t instance;
+};
 
 enum msg_remove_kind { MSG_REMOVE_RELEASE, MSG_REMOVE_REPO, MSG_REMOVE_LOGS, MSG_REMOVE_KIND_COUNT };
-struct msg_remove { uint32_t kind; uint32_t pad; uint64_t id; /* build id, or app id */ };
+struct msg_remove {
+	uint32_t kind;
+	uint32_t pad;
+	uint64_t id; /* build id, or app id */
+};
 
 enum msg_state { MSG_STATE_STARTING, MSG_STATE_RUNNING, MSG_STATE_STOPPING, MSG_STATE_EXITED, MSG_STATE_COUNT };
 enum msg_exit {
-	MSG_EXIT_NONE, MSG_EXIT_CODE, MSG_EXIT_SIGNAL, MSG_EXIT_OOM, MSG_EXIT_DEADLINE,
-	MSG_EXIT_STOPPED,  /* as asked, within the grace */
-	MSG_EXIT_KILLED,   /* as asked, had to be killed after the grace */
-	MSG_EXIT_LAUNCH,   /* never reached exec: text says which step failed */
-	MSG_EXIT_LOST,     /* ended while no supervisor ran and left no status */
+	MSG_EXIT_NONE,
+	MSG_EXIT_CODE,
+	MSG_EXIT_SIGNAL,
+	MSG_EXIT_OOM,
+	MSG_EXIT_DEADLINE,
+	MSG_EXIT_STOPPED, /* as asked, within the grace */
+	MSG_EXIT_KILLED,  /* as asked, had to be killed after the grace */
+	MSG_EXIT_LAUNCH,  /* never reached exec: text says which step failed */
+	MSG_EXIT_LOST,	  /* ended while no supervisor ran and left no status */
 	MSG_EXIT_COUNT,
 };
 
 struct msg_instance {
 	uint64_t instance, tenant, app, object;
-	uint32_t kind, state, exit;   /* enum msg_kind, msg_state, msg_exit */
-	int32_t exit_code;            /* 0..255, or 128 + signal */
-	int32_t pid;                  /* host pid of its PID 1 */
-	uint32_t address;             /* IPv4, host byte order; 0 = none */
+	uint32_t kind, state, exit; /* enum msg_kind, msg_state, msg_exit */
+	int32_t exit_code;	    /* 0..255, or 128 + signal */
+	int32_t pid;		    /* host pid of its PID 1 */
+	uint32_t address;	    /* IPv4, host byte order; 0 = none */
 	uint32_t slot;
-	uint32_t start_us;            /* message received to exec of the app */
+	uint32_t start_us;	       /* message received to exec of the app */
 	int64_t started_ms, exited_ms; /* wall */
 	uint64_t memory_limit, memory_peak, cpu_us;
 	char type[LIMIT_TYPE_NAME + 1];
-	char text[200];               /* launch failures: the step and why */
+	char text[200]; /* launch failures: the step and why */
 };
 
 #define MSG_USAGE_MAX 128
@@ -127,10 +150,12 @@ struct msg_usage {
 };
 
 struct msg_log_open {
-	uint64_t app, instance;       /* app 0: the access log of the proxies, written raw */
+	uint64_t app, instance;		   /* app 0: the access log of the proxies, written raw */
 	char source[LIMIT_TYPE_NAME + 24]; /* "web.123": begins each line */
 };
-struct msg_log_drop { uint64_t app; };
+struct msg_log_drop {
+	uint64_t app;
+};
 
 /* Permit tables, one per receiver: what may come in on the channel to that peer. */
 extern const struct chan_rule msg_rules_supervisor_from_control[];

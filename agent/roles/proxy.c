@@ -1,7 +1,7 @@
 /* The proxy role: one worker of the front door.  Layer agent, proxy process.
  *
- * It owns no file: listening sockets, statistics and the log's pipe come with the first message, routes over the channel
- * to control.  When the supervisor or control goes away it serves on with what it has; SIGTERM (from the next
+ * It owns no file: listening sockets, statistics and the log's pipe come with the first message, routes over the
+ * channel to control.  When the supervisor or control goes away it serves on with what it has; SIGTERM (from the next
  * supervisor) or MSG_DRAIN makes it finish what it has and end. */
 #include "web/proxy/proxy.h"
 
@@ -22,7 +22,7 @@
 
 struct proxy_role {
 	struct loop *loop;
-	struct chan *chan;   /* to the supervisor; NULL after it went away */
+	struct chan *chan; /* to the supervisor; NULL after it went away */
 	struct proxy *proxy;
 	bool draining;
 	struct loop_signal term;
@@ -69,7 +69,8 @@ static void proxy_role_on_gone(void *arg, const char *reason)
 	pr->chan = NULL;
 }
 
-static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *init, const int *fds, size_t nfds, struct err *e)
+static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *init, const int *fds, size_t nfds,
+			    struct err *e)
 {
 	static const struct chan_ops ops = {proxy_role_on_msg, proxy_role_on_gone};
 	struct proxy_config config = {.worker = init->worker, .log_fd = fds[1]};
@@ -116,7 +117,8 @@ int role_proxy_main(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which drains us */
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_proxy, msg_rules_proxy_count, &type, body, &len, fds, &nfds) < 0 ||
+	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_proxy, msg_rules_proxy_count, &type, body, &len, fds, &nfds) <
+		    0 ||
 	    type != MSG_INIT_PROXY) {
 		LOG_ERROR("start failed", "reason=\"no first message\"");
 		return 1;

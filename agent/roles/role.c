@@ -18,18 +18,70 @@
 
 /* What every one of our loops needs: memory, time, epoll, sockets that exist already, its own end. */
 static const int role_calls_common[] = {
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(close), SCMP_SYS(recvmsg),
-    SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
-    SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_create1), SCMP_SYS(poll), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(mmap),
-    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex),
-    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(getrandom), SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(getpid), SCMP_SYS(gettid),
-    SCMP_SYS(tgkill), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
-    SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(socketpair), SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(timerfd_create),
-    SCMP_SYS(timerfd_settime), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(getsockname),
-    SCMP_SYS(getpeername), SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(getrusage), SCMP_SYS(uname),
-    SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(rseq), SCMP_SYS(set_robust_list),
-    SCMP_SYS(ioctl), SCMP_SYS(splice), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(sysinfo),
+	SCMP_SYS(read),
+	SCMP_SYS(write),
+	SCMP_SYS(readv),
+	SCMP_SYS(writev),
+	SCMP_SYS(close),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(recvfrom),
+	SCMP_SYS(sendto),
+	SCMP_SYS(epoll_wait),
+	SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_ctl),
+	SCMP_SYS(epoll_create1),
+	SCMP_SYS(poll),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(dup),
+	SCMP_SYS(mmap),
+	SCMP_SYS(munmap),
+	SCMP_SYS(mremap),
+	SCMP_SYS(mprotect),
+	SCMP_SYS(madvise),
+	SCMP_SYS(brk),
+	SCMP_SYS(futex),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(gettimeofday),
+	SCMP_SYS(getrandom),
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sigaltstack),
+	SCMP_SYS(getpid),
+	SCMP_SYS(gettid),
+	SCMP_SYS(tgkill),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(fstat),
+	SCMP_SYS(lseek),
+	SCMP_SYS(socketpair),
+	SCMP_SYS(pipe2),
+	SCMP_SYS(eventfd2),
+	SCMP_SYS(timerfd_create),
+	SCMP_SYS(timerfd_settime),
+	SCMP_SYS(getsockopt),
+	SCMP_SYS(setsockopt),
+	SCMP_SYS(shutdown),
+	SCMP_SYS(getsockname),
+	SCMP_SYS(getpeername),
+	SCMP_SYS(prlimit64),
+	SCMP_SYS(getrlimit),
+	SCMP_SYS(getrusage),
+	SCMP_SYS(uname),
+	SCMP_SYS(getuid),
+	SCMP_SYS(geteuid),
+	SCMP_SYS(getgid),
+	SCMP_SYS(getegid),
+	SCMP_SYS(rseq),
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(ioctl),
+	SCMP_SYS(splice),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(sysinfo),
 };
 
 /* The proxy opens no file: it accepts, and connects to instances and to control. */
@@ -37,27 +89,44 @@ static const int role_calls_proxy[] = {SCMP_SYS(accept4), SCMP_SYS(socket), SCMP
 
 /* Files below one directory. */
 static const int role_calls_files[] = {
-    SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(openat2), SCMP_SYS(newfstatat), SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(statx),
-    SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(rename), SCMP_SYS(unlinkat), SCMP_SYS(unlink), SCMP_SYS(mkdirat),
-    SCMP_SYS(mkdir), SCMP_SYS(rmdir), SCMP_SYS(getdents64), SCMP_SYS(fchmod), SCMP_SYS(ftruncate), SCMP_SYS(fsync),
-    SCMP_SYS(fdatasync), SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(access), SCMP_SYS(faccessat2),
-    SCMP_SYS(faccessat), SCMP_SYS(fstatfs), SCMP_SYS(statfs), SCMP_SYS(umask), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
-    SCMP_SYS(getcwd), SCMP_SYS(fadvise64), SCMP_SYS(fallocate), SCMP_SYS(sendfile), SCMP_SYS(flock), SCMP_SYS(utimensat),
-    SCMP_SYS(fchown), SCMP_SYS(chmod), SCMP_SYS(fchmodat),
+	SCMP_SYS(openat),     SCMP_SYS(open),	   SCMP_SYS(openat2),	SCMP_SYS(newfstatat), SCMP_SYS(stat),
+	SCMP_SYS(lstat),      SCMP_SYS(statx),	   SCMP_SYS(renameat),	SCMP_SYS(renameat2),  SCMP_SYS(rename),
+	SCMP_SYS(unlinkat),   SCMP_SYS(unlink),	   SCMP_SYS(mkdirat),	SCMP_SYS(mkdir),      SCMP_SYS(rmdir),
+	SCMP_SYS(getdents64), SCMP_SYS(fchmod),	   SCMP_SYS(ftruncate), SCMP_SYS(fsync),      SCMP_SYS(fdatasync),
+	SCMP_SYS(pread64),    SCMP_SYS(pwrite64),  SCMP_SYS(access),	SCMP_SYS(faccessat2), SCMP_SYS(faccessat),
+	SCMP_SYS(fstatfs),    SCMP_SYS(statfs),	   SCMP_SYS(umask),	SCMP_SYS(readlink),   SCMP_SYS(readlinkat),
+	SCMP_SYS(getcwd),     SCMP_SYS(fadvise64), SCMP_SYS(fallocate), SCMP_SYS(sendfile),   SCMP_SYS(flock),
+	SCMP_SYS(utimensat),  SCMP_SYS(fchown),	   SCMP_SYS(chmod),	SCMP_SYS(fchmodat),
 };
 
 /* Control also answers HTTP, follows files, makes sealed memory for launches and checks instances' health. */
 static const int role_calls_control[] = {
-    SCMP_SYS(accept4), SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch),
-    SCMP_SYS(inotify_rm_watch), SCMP_SYS(memfd_create), SCMP_SYS(sched_getaffinity), SCMP_SYS(times), SCMP_SYS(dup2),
-    SCMP_SYS(dup3), SCMP_SYS(accept), SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(ppoll), SCMP_SYS(getppid),
+	SCMP_SYS(accept4),
+	SCMP_SYS(socket),
+	SCMP_SYS(connect),
+	SCMP_SYS(inotify_init1),
+	SCMP_SYS(inotify_add_watch),
+	SCMP_SYS(inotify_rm_watch),
+	SCMP_SYS(memfd_create),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(times),
+	SCMP_SYS(dup2),
+	SCMP_SYS(dup3),
+	SCMP_SYS(accept),
+	SCMP_SYS(select),
+	SCMP_SYS(pselect6),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(getppid),
 };
 
 struct role_calls {
 	const int *list;
 	size_t count;
 };
-#define CALLS(a) {a, ARRAY_LEN(a)}
+#define CALLS(a)                                                                                                       \
+	{                                                                                                              \
+		a, ARRAY_LEN(a)                                                                                        \
+	}
 
 static const struct role {
 	const char *name;
@@ -65,9 +134,18 @@ static const struct role {
 	struct role_calls calls[3];
 	int (*main)(void);
 } role_table[ROLE_COUNT] = {
-    [ROLE_CONTROL] = {"control", offsetof(struct settings, user), {CALLS(role_calls_common), CALLS(role_calls_files), CALLS(role_calls_control)}, role_control_main},
-    [ROLE_LOGGER] = {"logger", offsetof(struct settings, user_log), {CALLS(role_calls_common), CALLS(role_calls_files)}, role_logger_main},
-    [ROLE_PROXY] = {"proxy", offsetof(struct settings, user_proxy), {CALLS(role_calls_common), CALLS(role_calls_proxy)}, role_proxy_main},
+	[ROLE_CONTROL] = {"control",
+			  offsetof(struct settings, user),
+			  {CALLS(role_calls_common), CALLS(role_calls_files), CALLS(role_calls_control)},
+			  role_control_main},
+	[ROLE_LOGGER] = {"logger",
+			 offsetof(struct settings, user_log),
+			 {CALLS(role_calls_common), CALLS(role_calls_files)},
+			 role_logger_main},
+	[ROLE_PROXY] = {"proxy",
+			offsetof(struct settings, user_proxy),
+			{CALLS(role_calls_common), CALLS(role_calls_proxy)},
+			role_proxy_main},
 };
 
 const char *role_name(enum role_id r)
@@ -107,7 +185,8 @@ static int role_filter(const struct role *role, struct err *e)
 	if (r == 0)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);
-	return r < 0 ? err_set(e, -r, "cannot load the system-call filter of role %s: %s", role->name, strerror(-r)) : 0;
+	return r < 0 ? err_set(e, -r, "cannot load the system-call filter of role %s: %s", role->name, strerror(-r))
+		     : 0;
 }
 
 static int role_drop_capabilities(struct err *e)
@@ -119,8 +198,8 @@ static int role_drop_capabilities(struct err *e)
 		if (cap_get_bound(c) == 1 && cap_drop_bound(c) < 0)
 			r = err_errno(e, "cannot drop capability %d", (int)c);
 	if (r == 0 && prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
-						   SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
-						   SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
+						       SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+						       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
 		r = err_errno(e, "cannot lock the securebits");
 	return r;
 }
@@ -134,7 +213,8 @@ int role_confine(enum role_id id, const char *user, const char *root_dir, struct
 	int r;
 
 	if (!pw)
-		return err_set(e, ENOENT, "user %s does not exist: run deploy/bootstrap, or useradd --system %s", user, user);
+		return err_set(e, ENOENT, "user %s does not exist: run deploy/bootstrap, or useradd --system %s", user,
+			       user);
 	if (pw->pw_uid == 0)
 		return err_set(e, EPERM, "user %s is root: a role may not run as root", user);
 	if (root_dir && (chroot(root_dir) < 0 || chdir("/") < 0))

@@ -29,7 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SUPERVISOR_END_US 3000000   /* our own processes get this long to end before they are killed */
+#define SUPERVISOR_END_US 3000000 /* our own processes get this long to end before they are killed */
 
 /*   starting -> serving --SIGTERM--> stopping (apps) -> ending (own processes) -> gone
  *                  |----SIGQUIT----------------------------^
@@ -40,17 +40,17 @@ struct supervisor {
 	struct loop *loop;
 	struct settings settings;
 	const char *settings_path; /* borrowed, NULL = embedded defaults */
-	const char *program;       /* borrowed */
-	char **argv;               /* borrowed */
+	const char *program;	   /* borrowed */
+	char **argv;		   /* borrowed */
 	enum supervisor_phase phase;
-	bool teardown;             /* the apps were stopped too */
-	bool again;                /* execute the program again */
+	bool teardown; /* the apps were stopped too */
+	bool again;    /* execute the program again */
 	struct supervise *supervise;
 	struct listeners listeners;
 	int lock, roles_dir, stats, access[2], logs_dir; /* owned */
 	uint64_t boot;
 	struct child control, logger, workers[LIMIT_WORKERS];
-	unsigned worker_base;      /* rows of the stats segment that this run's workers write */
+	unsigned worker_base; /* rows of the stats segment that this run's workers write */
 	struct takeover_process old[TAKEOVER_MAX];
 	struct loop_io old_io[TAKEOVER_MAX];
 	unsigned old_count;
@@ -109,7 +109,8 @@ static void supervisor_init_proxy(struct supervisor *s, struct child *c)
 
 static void supervisor_init_logger(struct supervisor *s, struct child *c)
 {
-	struct msg_init_logger init = {.line_rate = LIMIT_LOG_RATE, .line_burst = LIMIT_LOG_BURST, .file_bytes = LIMIT_LOG_FILE};
+	struct msg_init_logger init = {
+		.line_rate = LIMIT_LOG_RATE, .line_burst = LIMIT_LOG_BURST, .file_bytes = LIMIT_LOG_FILE};
 	struct msg_log_open access = {.source = "access"};
 
 	memcpy(init.user, s->settings.user_log, sizeof init.user);
@@ -184,7 +185,8 @@ static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const
 		} else {
 			int r = supervise_remove(s->supervise, m);
 			if (r < 0)
-				LOG_WARN("tree not removed", "kind=%u id=%" PRIu64 " error=\"%s\"", m->kind, m->id, strerror(-r));
+				LOG_WARN("tree not removed", "kind=%u id=%" PRIu64 " error=\"%s\"", m->kind, m->id,
+					 strerror(-r));
 		}
 		break;
 	}
@@ -193,7 +195,8 @@ static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const
 	}
 }
 
-static void supervisor_on_child_msg(void *arg, struct child *c, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
+static void supervisor_on_child_msg(void *arg, struct child *c, uint16_t type, const void *body, size_t len, int *fds,
+				    size_t nfds)
 {
 	struct supervisor *s = arg;
 
@@ -217,7 +220,8 @@ static void supervisor_on_child_exit(void *arg, struct child *c, int status)
 	supervisor_try_leave(s);
 }
 
-static const struct child_ops supervisor_child_ops = {supervisor_on_child_start, supervisor_on_child_msg, supervisor_on_child_exit};
+static const struct child_ops supervisor_child_ops = {supervisor_on_child_start, supervisor_on_child_msg,
+						      supervisor_on_child_exit};
 
 static void supervisor_on_instance(void *arg, const struct msg_instance *m)
 {
@@ -350,7 +354,10 @@ static int supervisor_user(const char *name, struct passwd *ret, struct err *e)
 	struct passwd *pw = getpwnam(name);
 
 	if (!pw)
-		return err_set(e, ENOENT, "user %s does not exist: run deploy/bootstrap run, or useradd --system --no-create-home %s", name, name);
+		return err_set(
+			e, ENOENT,
+			"user %s does not exist: run deploy/bootstrap run, or useradd --system --no-create-home %s",
+			name, name);
 	*ret = *pw;
 	return 0;
 }
@@ -372,10 +379,12 @@ static int supervisor_dirs(struct supervisor *s, struct err *e)
 	char path[256], link[256];
 	int r;
 
-	if ((r = supervisor_user(s->settings.user, &control, e)) < 0 || (r = supervisor_user(s->settings.user_log, &log, e)) < 0)
+	if ((r = supervisor_user(s->settings.user, &control, e)) < 0 ||
+	    (r = supervisor_user(s->settings.user_log, &log, e)) < 0)
 		return r;
 	snprintf(path, sizeof path, "%s/control", s->settings.data);
-	if ((r = supervisor_dir(s->settings.data, 0755, 0, 0, e)) < 0 || (r = supervisor_dir(path, 0700, control.pw_uid, control.pw_gid, e)) < 0)
+	if ((r = supervisor_dir(s->settings.data, 0755, 0, 0, e)) < 0 ||
+	    (r = supervisor_dir(path, 0700, control.pw_uid, control.pw_gid, e)) < 0)
 		return r;
 	snprintf(path, sizeof path, "%s/logs", s->settings.data);
 	if ((r = supervisor_dir(path, 02750, log.pw_uid, control.pw_gid, e)) < 0)
@@ -408,8 +417,11 @@ static int supervisor_lock(struct supervisor *s, struct err *e)
 	if (s->lock < 0)
 		return err_errno(e, "cannot open %s", path);
 	if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, EBUSY, "another node runs with runtime directory %s: stop it, or set node.runtime, node.data, node.cgroup, "
-					 "network.pool and network.link_prefix to others", s->settings.runtime);
+		return err_set(e, EBUSY,
+			       "another node runs with runtime directory %s: stop it, or set node.runtime, node.data, "
+			       "node.cgroup, "
+			       "network.pool and network.link_prefix to others",
+			       s->settings.runtime);
 	return 0;
 }
 
@@ -483,7 +495,8 @@ static void supervisor_raise_limits(void)
 static int supervisor_start(struct supervisor *s, struct err *e)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2};
-	const struct supervise_ops ops = {supervisor_on_instance, supervisor_on_usage, supervisor_on_log_open, supervisor_on_removed, s};
+	const struct supervise_ops ops = {supervisor_on_instance, supervisor_on_usage, supervisor_on_log_open,
+					  supervisor_on_removed, s};
 	OWN_FREE char *dir = strdup(s->program);
 	struct passwd proxy = {0};
 	int r;
@@ -493,7 +506,8 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 	if (!dir || !(s->loop = loop_new()))
 		return err_set(e, ENOMEM, "out of memory or descriptors");
 	*strrchr(dir, '/') = 0;
-	if ((r = supervisor_lock(s, e)) < 0 || (r = supervisor_dirs(s, e)) < 0 || (r = supervisor_user(s->settings.user_proxy, &proxy, e)) < 0)
+	if ((r = supervisor_lock(s, e)) < 0 || (r = supervisor_dirs(s, e)) < 0 ||
+	    (r = supervisor_user(s->settings.user_proxy, &proxy, e)) < 0)
 		return r;
 	if ((r = supervisor_take_over(s, e)) < 0 || (r = listeners_open(&s->listeners, &s->settings, e)) < 0 ||
 	    (r = listeners_open_api(&s->listeners, &s->settings, proxy.pw_gid, e)) < 0)
@@ -552,7 +566,8 @@ int supervisor_run(const struct settings *settings, const char *settings_path, c
 	s->boot = (uint64_t)clock_wall_ms();
 	listeners_init(&s->listeners);
 	if (supervisor_start(s, &e) < 0) {
-		LOG_ERROR("start failed", "%s%s%serror=\"%s\"", e.field[0] ? "field=" : "", e.field, e.field[0] ? " " : "", e.text);
+		LOG_ERROR("start failed", "%s%s%serror=\"%s\"", e.field[0] ? "field=" : "", e.field,
+			  e.field[0] ? " " : "", e.text);
 		child_end(&s->logger, SIGKILL);
 		return 1;
 	}
@@ -560,7 +575,8 @@ int supervisor_run(const struct settings *settings, const char *settings_path, c
 		 s->settings.http_count ? s->settings.http[0].text : "-", s->settings.proxy_workers, s->settings.data);
 	loop_run(s->loop);
 	if (s->again) {
-		/* Every descriptor is CLOEXEC; control ends with its channel, workers and logger serve on until replaced. */
+		/* Every descriptor is CLOEXEC; control ends with its channel, workers and logger serve on until
+		 * replaced. */
 		supervise_leave(s->supervise);
 		execv(s->program, s->argv);
 		LOG_ERROR("cannot execute again", "program=%s error=\"%s\"", s->program, strerror(errno));

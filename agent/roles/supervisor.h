@@ -1,7 +1,8 @@
 /* The supervisor: the only process that is root.  Layer agent, supervisor process.
  *
  * It owns the listening sockets, our other processes and (through agent/supervise) the instances, and carries typed
- * messages between them.  It parses no byte that comes from the network, a tenant, or a file that a tenant can write. */
+ * messages between them.  It parses no byte that comes from the network, a tenant, or a file that a tenant can write.
+ */
 #ifndef TULOU_AGENT_ROLES_SUPERVISOR_H
 #define TULOU_AGENT_ROLES_SUPERVISOR_H
 

@@ -13,7 +13,7 @@ struct takeover_record {
 	uint32_t magic;
 	uint32_t role, index;
 	int32_t pid;
-	uint64_t start_time;  /* field 22 of /proc/<pid>/stat: tells a reused pid */
+	uint64_t start_time; /* field 22 of /proc/<pid>/stat: tells a reused pid */
 	uint32_t fd_count;
 	int32_t fds[MSG_READY_FDS]; /* numbers inside that process */
 };
