@@ -107,8 +107,8 @@ static const struct chan_rule *chan_permit(const struct chan_rule *rules, size_t
 	return *named;
 }
 
-int chan_recv_first(int fd, const struct chan_rule *rules, size_t nrules, uint16_t *type, void *body, size_t *len, int *fds,
-		    size_t *nfds)
+int chan_recv_first(int fd, const struct chan_rule *rules, size_t nrules, uint16_t *type, void *body, size_t *len,
+		    int *fds, size_t *nfds)
 {
 	static union chan_message in;
 	const struct chan_rule *named;
@@ -145,7 +145,8 @@ static void chan_read_one(struct chan *c, bool *more)
 	}
 	if (!chan_permit(c->rules, c->nrules, &in, (size_t)n, nfds, &named)) {
 		snprintf(reason, sizeof reason, "message refused: type %u (%s), %zd bytes, %zu descriptors",
-			 n < (ssize_t)sizeof in.head ? 0u : in.head.type, named ? named->name : "not permitted", n, nfds);
+			 n < (ssize_t)sizeof in.head ? 0u : in.head.type, named ? named->name : "not permitted", n,
+			 nfds);
 		for (size_t i = 0; i < nfds; i++)
 			close(fds[i]);
 		chan_lost(c, reason);
@@ -178,7 +179,7 @@ struct chan *chan_new(struct loop *l, int fd, const struct chan_rule *rules, siz
 	if (!c)
 		return NULL;
 	*c = (struct chan){
-	    .loop = l, .fd = fd, .rules = rules, .nrules = nrules, .ops = ops, .arg = arg, .tail = &c->head};
+		.loop = l, .fd = fd, .rules = rules, .nrules = nrules, .ops = ops, .arg = arg, .tail = &c->head};
 	if (fd_nonblock(fd) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
 	    loop_io_start(l, &c->io, fd, EV_READ, chan_on_io, c) < 0) {
 		free(c);

@@ -8,7 +8,7 @@
  * Functions return 0 (or a count) on success and a negative errno on failure, and fill *e then and only then.
  * Every function below accepts e == NULL and then only computes its return value. */
 struct err {
-	int code;       /* positive errno, 0 = no error */
+	int code;	/* positive errno, 0 = no error */
 	char field[64]; /* the input field or setting that is at fault, "" when there is none */
 	char text[384]; /* one sentence for a person, no trailing newline */
 };

@@ -88,7 +88,8 @@ int json_get_str(json_t *obj, const char *key, bool required, size_t max, const 
 	if (!json_is_string(v))
 		return err_field(e, EINVAL, key, "%s: expected a string", key);
 	if (json_string_length(v) > max)
-		return err_field(e, ERANGE, key, "%s: %zu bytes are over the limit of %zu", key, json_string_length(v), max);
+		return err_field(e, ERANGE, key, "%s: %zu bytes are over the limit of %zu", key, json_string_length(v),
+				 max);
 	if (!utf8_valid(json_string_value(v), json_string_length(v)))
 		return err_field(e, EINVAL, key, "%s: must be UTF-8 text without NUL", key);
 	*ret = json_string_value(v);
@@ -122,7 +123,8 @@ int json_get_bool(json_t *obj, const char *key, bool required, bool *ret, struct
 	return 0;
 }
 
-int json_get_bytes(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret, struct err *e)
+int json_get_bytes(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret,
+		   struct err *e)
 {
 	json_t *v = json_object_get(obj, key);
 

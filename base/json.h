@@ -17,12 +17,14 @@ json_t *json_read(const char *text, size_t n, size_t max, struct err *e);
 int json_only(json_t *obj, const char *const *keys, struct err *e);
 
 /* Getters.  A missing key is 0 with *ret untouched, unless required, then -EINVAL.  Wrong type or out of range is
- * -EINVAL / -ERANGE naming key and limits.  Strings are borrowed from obj, valid UTF-8 without NUL, at most max bytes. */
+ * -EINVAL / -ERANGE naming key and limits.  Strings are borrowed from obj, valid UTF-8 without NUL, at most max bytes.
+ */
 int json_get_str(json_t *obj, const char *key, bool required, size_t max, const char **ret, struct err *e);
 int json_get_u64(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret, struct err *e);
 int json_get_bool(json_t *obj, const char *key, bool required, bool *ret, struct err *e);
 /* Bytes: a number, or a string like "256MiB" (parse_bytes). */
-int json_get_bytes(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret, struct err *e);
+int json_get_bytes(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret,
+		   struct err *e);
 /* An object or array member, borrowed; *ret NULL when missing. */
 int json_get_obj(json_t *obj, const char *key, bool required, json_t **ret, struct err *e);
 int json_get_arr(json_t *obj, const char *key, bool required, json_t **ret, struct err *e);

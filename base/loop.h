@@ -24,13 +24,13 @@ struct event_base *loop_base(struct loop *l);
 /* Embedded in its owner; zero-filled = unregistered. */
 struct loop_io {
 	struct event ev;
-	struct loop *loop; /* borrowed; NULL while unregistered */
+	struct loop *loop;		   /* borrowed; NULL while unregistered */
 	void (*fn)(void *arg, short what); /* what: EV_READ | EV_WRITE | EV_CLOSED */
 	void *arg;
 };
 
-/* Watches fd (borrowed) for `what` (EV_READ, EV_WRITE, with EV_ET for edge-triggered, EV_CLOSED to be told that the peer ended its
- * direction) until loop_io_stop().  May be called again to change `what`.  0 or negative errno. */
+/* Watches fd (borrowed) for `what` (EV_READ, EV_WRITE, with EV_ET for edge-triggered, EV_CLOSED to be told that the
+ * peer ended its direction) until loop_io_stop().  May be called again to change `what`.  0 or negative errno. */
 int loop_io_start(struct loop *l, struct loop_io *io, int fd, short what, void (*fn)(void *arg, short what), void *arg);
 void loop_io_stop(struct loop_io *io);
 

@@ -22,7 +22,8 @@ int map_put(struct map *m, const void *key, size_t n, void *value);
 /* Removes and returns the value, NULL when there was none. */
 void *map_del(struct map *m, const void *key, size_t n);
 
-/* Walks all entries: start with *pos = 0; NULL at the end.  Deleting the entry just returned is allowed, adding is not. */
+/* Walks all entries: start with *pos = 0; NULL at the end.  Deleting the entry just returned is allowed, adding is not.
+ */
 void *map_next(const struct map *m, size_t *pos);
 
 /* SipHash-1-3 of p[0..n) under the 16-byte key. */

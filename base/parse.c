@@ -18,10 +18,12 @@ int parse_u64(const char *s, size_t n, uint64_t min, uint64_t max, const char *f
 		if (s[i] < '0' || s[i] > '9')
 			return err_field(e, EINVAL, field, "%s: expected a whole number", field);
 		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
-			return err_field(e, ERANGE, field, "%s: must be between %" PRIu64 " and %" PRIu64, field, min, max);
+			return err_field(e, ERANGE, field, "%s: must be between %" PRIu64 " and %" PRIu64, field, min,
+					 max);
 	}
 	if (v < min || v > max)
-		return err_field(e, ERANGE, field, "%s: %" PRIu64 " is outside %" PRIu64 "..%" PRIu64, field, v, min, max);
+		return err_field(e, ERANGE, field, "%s: %" PRIu64 " is outside %" PRIu64 "..%" PRIu64, field, v, min,
+				 max);
 	*ret = v;
 	return 0;
 }
@@ -47,7 +49,8 @@ static int parse_with_unit(const char *s, const struct parse_unit *units, size_t
 	if (r < 0)
 		return r;
 	if (__builtin_mul_overflow(v, factor, &v) || v < min || v > max)
-		return err_field(e, ERANGE, field, "%s: \"%.32s\" is outside %" PRIu64 "..%" PRIu64, field, s, min, max);
+		return err_field(e, ERANGE, field, "%s: \"%.32s\" is outside %" PRIu64 "..%" PRIu64, field, s, min,
+				 max);
 	*ret = v;
 	return 0;
 }
@@ -55,8 +58,8 @@ static int parse_with_unit(const char *s, const struct parse_unit *units, size_t
 int parse_bytes(const char *s, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e)
 {
 	static const struct parse_unit units[] = {
-	    {"", 1},	      {"K", 1ull << 10}, {"KiB", 1ull << 10}, {"M", 1ull << 20}, {"MiB", 1ull << 20},
-	    {"G", 1ull << 30}, {"GiB", 1ull << 30}, {"T", 1ull << 40}, {"TiB", 1ull << 40},
+		{"", 1},	   {"K", 1ull << 10},	{"KiB", 1ull << 10}, {"M", 1ull << 20},	  {"MiB", 1ull << 20},
+		{"G", 1ull << 30}, {"GiB", 1ull << 30}, {"T", 1ull << 40},   {"TiB", 1ull << 40},
 	};
 	return parse_with_unit(s, units, sizeof units / sizeof *units, min, max, field, ret, e);
 }
@@ -64,7 +67,7 @@ int parse_bytes(const char *s, uint64_t min, uint64_t max, const char *field, ui
 int parse_duration_ms(const char *s, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e)
 {
 	static const struct parse_unit units[] = {
-	    {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
+		{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
 	};
 	return parse_with_unit(s, units, sizeof units / sizeof *units, min, max, field, ret, e);
 }
@@ -82,9 +85,10 @@ int parse_name(const char *s, size_t max, const char *field, struct err *e)
 	size_t n = parse_label(s);
 
 	if (n == 0 || n > max || s[n] != 0)
-		return err_field(e, EINVAL, field,
-				 "%s: must be 1 to %zu characters of a-z, 0-9 and '-', not beginning or ending with '-'", field,
-				 max);
+		return err_field(
+			e, EINVAL, field,
+			"%s: must be 1 to %zu characters of a-z, 0-9 and '-', not beginning or ending with '-'", field,
+			max);
 	return 0;
 }
 
@@ -105,7 +109,8 @@ int parse_hostname(const char *s, bool wildcard, const char *field, struct err *
 				break;
 			p += n + 1;
 		}
-	return err_field(e, EINVAL, field, "%s: \"%.64s\" is not a host name (lower case, at most 253 characters)", field, s);
+	return err_field(e, EINVAL, field, "%s: \"%.64s\" is not a host name (lower case, at most 253 characters)",
+			 field, s);
 }
 
 int parse_sockaddr(const char *s, const char *field, struct sockaddr_storage *ret, unsigned *len, struct err *e)

@@ -13,7 +13,8 @@ size_t utf8_next(const char *s, size_t n);
 bool utf8_valid(const char *s, size_t n);
 
 /* Copies s[0..n) to out[0..cap), always NUL-terminated when cap > 0, writing controls (C0, C1, DEL), bidirectional
- * overrides and bytes that are not UTF-8 as \xNN.  Returns the bytes written, without the NUL; cuts at whole characters. */
+ * overrides and bytes that are not UTF-8 as \xNN.  Returns the bytes written, without the NUL; cuts at whole
+ * characters. */
 size_t utf8_escape(char *out, size_t cap, const char *s, size_t n);
 
 #endif

@@ -7,139 +7,140 @@
  * cgroup names. */
 #define LIMIT_APP_NAME 40
 #define LIMIT_TENANT_NAME 32
-#define LIMIT_TYPE_NAME 16   /* process type, "web" */
-#define LIMIT_HOST 253       /* RFC 1035 */
+#define LIMIT_TYPE_NAME 16 /* process type, "web" */
+#define LIMIT_HOST 253	   /* RFC 1035 */
 #define LIMIT_TOKEN_NAME 64
-#define LIMIT_COMMAND 4096   /* one Procfile line */
-#define LIMIT_TYPES 16       /* process types of one release */
+#define LIMIT_COMMAND 4096 /* one Procfile line */
+#define LIMIT_TYPES 16	   /* process types of one release */
 #define LIMIT_CONFIG_VARS 256
 #define LIMIT_CONFIG_KEY 128
 #define LIMIT_CONFIG_VALUE 32768
 #define LIMIT_CONFIG_TOTAL 65536 /* all config vars of an app: they are copied into every instance's stack */
-#define LIMIT_DOMAINS 64     /* per app */
+#define LIMIT_DOMAINS 64	 /* per app */
 #define LIMIT_INSTANCES_PER_TYPE 100
 
 /* The node. */
-#define LIMIT_TENANTS 16000     /* uid ranges of 65,536 that fit between 2^30 and 2^31 */
-#define LIMIT_APPS 20000        /* slots of the proxies' statistics segment */
-#define LIMIT_INSTANCES 8000    /* 3 descriptors each in the supervisor, under a 65,536 limit */
-#define LIMIT_LISTEN 8          /* addresses per kind */
-#define LIMIT_WORKERS 16        /* proxy workers */
+#define LIMIT_TENANTS 16000  /* uid ranges of 65,536 that fit between 2^30 and 2^31 */
+#define LIMIT_APPS 20000     /* slots of the proxies' statistics segment */
+#define LIMIT_INSTANCES 8000 /* 3 descriptors each in the supervisor, under a 65,536 limit */
+#define LIMIT_LISTEN 8	     /* addresses per kind */
+#define LIMIT_WORKERS 16     /* proxy workers */
 #define LIMIT_UID_RANGE 65536u
 #define LIMIT_UID_BASE 0x40000000u /* clear of subuid (100,000..) and of systemd's dynamic ranges (0x70000000..) */
 
 /* Quotas: smallest and largest that can be asked for. */
-#define LIMIT_MEMORY_MIN (8ull << 20)  /* below it not even a shell starts reliably */
+#define LIMIT_MEMORY_MIN (8ull << 20) /* below it not even a shell starts reliably */
 #define LIMIT_MEMORY_MAX (1ull << 42)
-#define LIMIT_CPU_MIN 10u              /* thousandths of one CPU; the kernel's quota floor is 1 ms per 100 ms */
+#define LIMIT_CPU_MIN 10u /* thousandths of one CPU; the kernel's quota floor is 1 ms per 100 ms */
 #define LIMIT_CPU_MAX 1024000u
 #define LIMIT_PIDS_MIN 4u
 #define LIMIT_PIDS_MAX 32768u
 #define LIMIT_TENANT_PIDS_MAX 1048576u /* of a tenant together; a quarter of the kernel's largest pid_max */
 #define LIMIT_NOFILE_MIN 16u
-#define LIMIT_NOFILE_MAX 1048576u      /* the kernel's default fs.nr_open */
+#define LIMIT_NOFILE_MAX 1048576u /* the kernel's default fs.nr_open */
 #define LIMIT_DISK_MIN (1ull << 20)
 #define LIMIT_DISK_MAX (1ull << 42)
 
 /* Records of the store. */
-#define LIMIT_TOKENS 100         /* per tenant, and of the node: a list that a person can still read */
-#define LIMIT_EVENTS 100000      /* of the node; about 20 MiB */
+#define LIMIT_TOKENS 100    /* per tenant, and of the node: a list that a person can still read */
+#define LIMIT_EVENTS 100000 /* of the node; about 20 MiB */
 #define LIMIT_EVENTS_APP 1000
-#define LIMIT_USAGE_HOURS 1488   /* 62 days per app: a month that can still be billed in the next one */
+#define LIMIT_USAGE_HOURS 1488 /* 62 days per app: a month that can still be billed in the next one */
 #define LIMIT_IDEM_HOURS 24
-#define LIMIT_IDEM_TOKEN 1000    /* remembered answers per token */
+#define LIMIT_IDEM_TOKEN 1000 /* remembered answers per token */
 
 /* Input. */
-#define LIMIT_JSON_BODY (256u << 10)     /* a body of the API that is not an upload */
+#define LIMIT_JSON_BODY (256u << 10)	  /* a body of the API that is not an upload */
 #define LIMIT_SOURCE_BYTES (512ull << 20) /* packed source: a push's pack or a tarball */
-#define LIMIT_TREE_BYTES (2ull << 30)    /* unpacked source or release */
-#define LIMIT_TREE_ENTRIES 200000u       /* files of a release; a large node_modules is 60,000 */
+#define LIMIT_TREE_BYTES (2ull << 30)	  /* unpacked source or release */
+#define LIMIT_TREE_ENTRIES 200000u	  /* files of a release; a large node_modules is 60,000 */
 #define LIMIT_TREE_DEPTH 64u
 #define LIMIT_PATH_BYTES 1024u
 #define LIMIT_MANIFEST_BYTES (256u << 10) /* Procfile, app.json, tulou.yaml and release.yml of a build together */
-#define LIMIT_BUILD_LOG (4u << 20)       /* bytes kept; the middle of a longer log is dropped */
-#define LIMIT_BLOB (192u << 10)          /* argv, environment and file texts of one launch */
-#define LIMIT_REPO_BYTES (2ull << 30)    /* one app's bare repository */
+#define LIMIT_BUILD_LOG (4u << 20)	  /* bytes kept; the middle of a longer log is dropped */
+#define LIMIT_BLOB (192u << 10)		  /* argv, environment and file texts of one launch */
+#define LIMIT_REPO_BYTES (2ull << 30)	  /* one app's bare repository */
 
 /* One sandbox. */
-#define LIMIT_SANDBOX_INODES_MIN 64u    /* the private file system's own folders and devices take about 30 */
-#define LIMIT_SANDBOX_NOFILE_MIN 16u    /* standard descriptors, a listener, an event queue and a few connections */
-#define LIMIT_SANDBOX_STDIO 8u          /* descriptors handed to a job: 0..7, below those of the launch (UNPACK is 8) */
-#define LIMIT_SANDBOX_ARGS 4096u        /* strings in argv and environment together, with the 256 config vars far below */
-#define LIMIT_SANDBOX_FILTER 32768u     /* bytes of a seccomp filter: 4,096 instructions, the kernel's limit */
-#define LIMIT_SANDBOX_LINGER_MS 3000u   /* what else runs may finish this long after the main program was stopped */
+#define LIMIT_SANDBOX_INODES_MIN 64u  /* the private file system's own folders and devices take about 30 */
+#define LIMIT_SANDBOX_NOFILE_MIN 16u  /* standard descriptors, a listener, an event queue and a few connections */
+#define LIMIT_SANDBOX_STDIO 8u	      /* descriptors handed to a job: 0..7, below those of the launch (UNPACK is 8) */
+#define LIMIT_SANDBOX_ARGS 4096u      /* strings in argv and environment together, with the 256 config vars far below */
+#define LIMIT_SANDBOX_FILTER 32768u   /* bytes of a seccomp filter: 4,096 instructions, the kernel's limit */
+#define LIMIT_SANDBOX_LINGER_MS 3000u /* what else runs may finish this long after the main program was stopped */
 
 /* Output of apps. */
-#define LIMIT_LOG_LINE 16384u      /* bytes; a longer line is split */
+#define LIMIT_LOG_LINE 16384u	    /* bytes; a longer line is split */
 #define LIMIT_LOG_FILE (4ull << 20) /* per app, twice: current and previous */
-#define LIMIT_LOG_RATE 1000u       /* lines per second and instance, in the long run */
+#define LIMIT_LOG_RATE 1000u	    /* lines per second and instance, in the long run */
 #define LIMIT_LOG_BURST 5000u
 
 /* Work of the supervisor. */
-#define LIMIT_LAUNCHES 4u        /* sandboxes being built at a time: more only wait for each other's kernel locks */
+#define LIMIT_LAUNCHES 4u	 /* sandboxes being built at a time: more only wait for each other's kernel locks */
 #define LIMIT_LAUNCH_QUEUE 2048u /* launches waiting: 2 descriptors each, under a limit of 20,000 */
-#define LIMIT_REMOVALS 4096u     /* trees waiting to be removed, one at a time */
-#define LIMIT_USAGE_TURN 64u     /* instances sampled in one turn: about 4 ms */
-#define LIMIT_USAGE_MS 5000u     /* each instance is sampled this often */
+#define LIMIT_REMOVALS 4096u	 /* trees waiting to be removed, one at a time */
+#define LIMIT_USAGE_TURN 64u	 /* instances sampled in one turn: about 4 ms */
+#define LIMIT_USAGE_MS 5000u	 /* each instance is sampled this often */
 
 /* Waits, in milliseconds. */
-#define LIMIT_LAUNCH_MS 10000u     /* request to exec; normally 5 */
-#define LIMIT_HEALTH_MS 60000u     /* a new instance becomes healthy within this */
-#define LIMIT_DRAIN_MS 30000u      /* requests in flight when an instance leaves */
+#define LIMIT_LAUNCH_MS 10000u	   /* request to exec; normally 5 */
+#define LIMIT_HEALTH_MS 60000u	   /* a new instance becomes healthy within this */
+#define LIMIT_DRAIN_MS 30000u	   /* requests in flight when an instance leaves */
 #define LIMIT_STOP_GRACE_MS 10000u /* SIGTERM to SIGKILL */
-#define LIMIT_BUILD_MS 900000u     /* one build */
+#define LIMIT_BUILD_MS 900000u	   /* one build */
 
 /* The API. */
-#define LIMIT_API_CONNECTIONS 2048     /* on its unix socket; only our own proxies reach it */
-#define LIMIT_API_MEMORY (64u << 10)   /* head and buffer of one connection */
-#define LIMIT_API_URL 4096             /* path and query; ours are below 300 */
-#define LIMIT_API_QUERY 16             /* parameters */
-#define LIMIT_API_IDLE_MS 60000u       /* a connection on which nothing moves */
-#define LIMIT_API_BODY_MS 30000u       /* a JSON body has arrived; against slow clients */
-#define LIMIT_API_DRAIN (64u << 10)    /* a refused body up to this is read, so that the connection lives on */
+#define LIMIT_API_CONNECTIONS 2048	/* on its unix socket; only our own proxies reach it */
+#define LIMIT_API_MEMORY (64u << 10)	/* head and buffer of one connection */
+#define LIMIT_API_URL 4096		/* path and query; ours are below 300 */
+#define LIMIT_API_QUERY 16		/* parameters */
+#define LIMIT_API_IDLE_MS 60000u	/* a connection on which nothing moves */
+#define LIMIT_API_BODY_MS 30000u	/* a JSON body has arrived; against slow clients */
+#define LIMIT_API_DRAIN (64u << 10)	/* a refused body up to this is read, so that the connection lives on */
 #define LIMIT_API_DISCARD (64ull << 20) /* read and forgotten behind a failed upload, so that its answer is seen */
 #define LIMIT_API_IDEM_KEY 128
-#define LIMIT_API_PAGE 200             /* items of one page */
-#define LIMIT_API_STREAMS 512          /* followers, long polls, uploads and git exchanges of the node together */
-#define LIMIT_API_STREAMS_TENANT 32    /* of one tenant; a browser page holds two */
-#define LIMIT_API_QUEUE (1u << 20)     /* output of a build or git waiting for its reader */
-#define LIMIT_API_HEARTBEAT_MS 15000   /* a comment on silent event streams, below the idle limits of proxies */
-#define LIMIT_API_LOG_POLL_MS 200      /* followers of logs look at their file */
-#define LIMIT_API_LOG_LINES 10000      /* past lines of one answer */
-#define LIMIT_API_WAIT_MS 60000        /* long poll */
-#define LIMIT_API_NOFILE 65536         /* descriptors of a process of an app */
-#define LIMIT_API_QUOTA_PIDS 4194304   /* of a tenant: the kernel's largest pid_max */
-#define LIMIT_API_TOKENS 200           /* of one tenant, and of the node */
-#define LIMIT_API_USAGE 10000          /* rows of one answer */
-#define LIMIT_API_STATE_MS 1000        /* figures in the node's state may be this old while nothing changed */
-#define LIMIT_API_STATE_WAKE_MS 100    /* many changes in a row wake the pollers once per this */
+#define LIMIT_API_PAGE 200		  /* items of one page */
+#define LIMIT_API_STREAMS 512		  /* followers, long polls, uploads and git exchanges of the node together */
+#define LIMIT_API_STREAMS_TENANT 32	  /* of one tenant; a browser page holds two */
+#define LIMIT_API_QUEUE (1u << 20)	  /* output of a build or git waiting for its reader */
+#define LIMIT_API_HEARTBEAT_MS 15000	  /* a comment on silent event streams, below the idle limits of proxies */
+#define LIMIT_API_LOG_POLL_MS 200	  /* followers of logs look at their file */
+#define LIMIT_API_LOG_LINES 10000	  /* past lines of one answer */
+#define LIMIT_API_WAIT_MS 60000		  /* long poll */
+#define LIMIT_API_NOFILE 65536		  /* descriptors of a process of an app */
+#define LIMIT_API_QUOTA_PIDS 4194304	  /* of a tenant: the kernel's largest pid_max */
+#define LIMIT_API_TOKENS 200		  /* of one tenant, and of the node */
+#define LIMIT_API_USAGE 10000		  /* rows of one answer */
+#define LIMIT_API_STATE_MS 1000		  /* figures in the node's state may be this old while nothing changed */
+#define LIMIT_API_STATE_WAKE_MS 100	  /* many changes in a row wake the pollers once per this */
 #define LIMIT_API_STATE_BYTES (32u << 20) /* state of LIMIT_APPS apps of 1.5 KiB */
 #define LIMIT_API_METRICS_BYTES (64u << 20)
-#define LIMIT_API_WORK 1000            /* items of one fleet request */
-#define LIMIT_API_FAILURES 20          /* wrong tokens from one address within the next ... */
-#define LIMIT_API_FAILURES_MS 60000    /* ... before only known tokens are looked at */
-#define LIMIT_API_ADDRESSES 4096       /* addresses remembered for it */
-#define LIMIT_API_SESSION_MS 43200000  /* a login of the dashboard: 12 h */
+#define LIMIT_API_WORK 1000	      /* items of one fleet request */
+#define LIMIT_API_FAILURES 20	      /* wrong tokens from one address within the next ... */
+#define LIMIT_API_FAILURES_MS 60000   /* ... before only known tokens are looked at */
+#define LIMIT_API_ADDRESSES 4096      /* addresses remembered for it */
+#define LIMIT_API_SESSION_MS 43200000 /* a login of the dashboard: 12 h */
 
 /* The front door.  Waits in milliseconds. */
-#define LIMIT_PROXY_HEAD_MS 10000u       /* first byte of a request to the end of its head */
-#define LIMIT_PROXY_KEEPALIVE_MS 75000u  /* between two requests of a client; longer than browsers and balancers wait */
-#define LIMIT_PROXY_CONNECT_MS 5000u     /* to an instance: on the same host, so only a stopped app is that slow */
-#define LIMIT_PROXY_RESPONSE_MS 60000u   /* no byte from an app, while we wait for it */
-#define LIMIT_PROXY_CONTROL_MS 600000u   /* the same for the API: long polls and followed logs */
-#define LIMIT_PROXY_TUNNEL_MS 600000u    /* a WebSocket without a byte either way */
-#define LIMIT_PROXY_WINDOW_MS 20000u     /* a client that we wait for moves LIMIT_PROXY_WINDOW_BYTES within this */
-#define LIMIT_PROXY_WINDOW_BYTES 4096u   /* 200 bytes/s: below any modem, above what starves us */
-#define LIMIT_PROXY_LINGER_MS 2000u      /* after an early answer the rest of the request is thrown away so long */
+#define LIMIT_PROXY_HEAD_MS 10000u	/* first byte of a request to the end of its head */
+#define LIMIT_PROXY_KEEPALIVE_MS 75000u /* between two requests of a client; longer than browsers and balancers wait   \
+					 */
+#define LIMIT_PROXY_CONNECT_MS 5000u	/* to an instance: on the same host, so only a stopped app is that slow */
+#define LIMIT_PROXY_RESPONSE_MS 60000u	/* no byte from an app, while we wait for it */
+#define LIMIT_PROXY_CONTROL_MS 600000u	/* the same for the API: long polls and followed logs */
+#define LIMIT_PROXY_TUNNEL_MS 600000u	/* a WebSocket without a byte either way */
+#define LIMIT_PROXY_WINDOW_MS 20000u	/* a client that we wait for moves LIMIT_PROXY_WINDOW_BYTES within this */
+#define LIMIT_PROXY_WINDOW_BYTES 4096u	/* 200 bytes/s: below any modem, above what starves us */
+#define LIMIT_PROXY_LINGER_MS 2000u	/* after an early answer the rest of the request is thrown away so long */
 #define LIMIT_PROXY_LINGER_BYTES (1u << 20)
 #define LIMIT_PROXY_IDLE_UPSTREAM_MS 30000u /* a kept connection to an instance */
 #define LIMIT_PROXY_IDLE_PER_INSTANCE 64u
-#define LIMIT_PROXY_PARKED_APP 256u      /* requests of one app that wait for an instance, per worker */
-#define LIMIT_PROXY_PARKED_WORKER 2048u  /* of all apps: each holds a buffer of which one page is touched */
-#define LIMIT_PROXY_WAIT_MS 120000u      /* longest wait that control may ask for */
-#define LIMIT_PROXY_RESERVE 64u          /* descriptors kept free for channels, listeners, the log */
-#define LIMIT_PROXY_ATTEMPTS 3u          /* instances tried for one request */
-#define LIMIT_PROXY_PER_ADDRESS 1024u    /* connections of one address that is not this host, per worker */
+#define LIMIT_PROXY_PARKED_APP 256u	    /* requests of one app that wait for an instance, per worker */
+#define LIMIT_PROXY_PARKED_WORKER 2048u	    /* of all apps: each holds a buffer of which one page is touched */
+#define LIMIT_PROXY_WAIT_MS 120000u	    /* longest wait that control may ask for */
+#define LIMIT_PROXY_RESERVE 64u		    /* descriptors kept free for channels, listeners, the log */
+#define LIMIT_PROXY_ATTEMPTS 3u		    /* instances tried for one request */
+#define LIMIT_PROXY_PER_ADDRESS 1024u	    /* connections of one address that is not this host, per worker */
 #define LIMIT_PROXY_HOSTS (LIMIT_APPS * 4u) /* rows of the host table */
 
 #endif

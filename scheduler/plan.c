@@ -335,7 +335,8 @@ static void plan_leftover(const struct plan_input *in, struct plan_output *out, 
 	bool needed = plan_wanted(in, in->live_types, "web") > 0 && !live_serves;
 
 	if (!(p->routed && needed))
-		plan_retire(in, out, p, p->release > in->app->release ? "its roll-out failed" : "another release took its place");
+		plan_retire(in, out, p,
+			    p->release > in->app->release ? "its roll-out failed" : "another release took its place");
 }
 
 void plan_app(const struct plan_input *in, struct plan_output *out)

@@ -16,7 +16,8 @@ int main(void)
 	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nsmall\n";
 	const char *port = getenv("PORT");
 	int one = 1, l = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), ep = epoll_create1(0);
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((unsigned short)strtol(port ? port : "8080", NULL, 10))};
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((unsigned short)strtol(port ? port : "8080", NULL, 10))};
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = l}, ev[64];
 
 	signal(SIGPIPE, SIG_IGN);

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void inside(struct http_str s, const char *buf, int len)
 {
-	if (s.n && (s.p < buf || s.p + s.n > buf + len || memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n) || memchr(s.p, 0, s.n)))
+	if (s.n && (s.p < buf || s.p + s.n > buf + len || memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n) ||
+		    memchr(s.p, 0, s.n)))
 		abort();
 }
 

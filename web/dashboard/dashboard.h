@@ -6,9 +6,9 @@
 #include <stddef.h>
 
 struct dashboard_file {
-	const char *path;          /* "/index.html", "/assets/index-4f2a91c0.js": compared exactly */
-	const char *type;          /* value of Content-Type */
-	const char *etag;          /* quoted, from the content's digest */
+	const char *path;	   /* "/index.html", "/assets/index-4f2a91c0.js": compared exactly */
+	const char *type;	   /* value of Content-Type */
+	const char *etag;	   /* quoted, from the content's digest */
 	const unsigned char *data; /* static, never freed */
 	size_t len;
 	const unsigned char *gzip; /* the same file compressed; NULL when that does not make it smaller */
