@@ -122,16 +122,17 @@
 #define LIMIT_API_SESSION_MS 43200000 /* a login of the dashboard: 12 h */
 
 /* The front door.  Waits in milliseconds. */
-#define LIMIT_PROXY_HEAD_MS 10000u	/* first byte of a request to the end of its head */
-#define LIMIT_PROXY_KEEPALIVE_MS 75000u /* between two requests of a client; longer than browsers and balancers wait   \
-					 */
-#define LIMIT_PROXY_CONNECT_MS 5000u	/* to an instance: on the same host, so only a stopped app is that slow */
-#define LIMIT_PROXY_RESPONSE_MS 60000u	/* no byte from an app, while we wait for it */
-#define LIMIT_PROXY_CONTROL_MS 600000u	/* the same for the API: long polls and followed logs */
-#define LIMIT_PROXY_TUNNEL_MS 600000u	/* a WebSocket without a byte either way */
-#define LIMIT_PROXY_WINDOW_MS 20000u	/* a client that we wait for moves LIMIT_PROXY_WINDOW_BYTES within this */
-#define LIMIT_PROXY_WINDOW_BYTES 4096u	/* 200 bytes/s: below any modem, above what starves us */
-#define LIMIT_PROXY_LINGER_MS 2000u	/* after an early answer the rest of the request is thrown away so long */
+#define LIMIT_PROXY_HEAD_MS 10000u /* first byte of a request to the end of its head */
+#define LIMIT_PROXY_KEEPALIVE_MS                                                                                       \
+	75000u			       /* between two requests of a client; longer than browsers and balancers wait    \
+					*/
+#define LIMIT_PROXY_CONNECT_MS 5000u   /* to an instance: on the same host, so only a stopped app is that slow */
+#define LIMIT_PROXY_RESPONSE_MS 60000u /* no byte from an app, while we wait for it */
+#define LIMIT_PROXY_CONTROL_MS 600000u /* the same for the API: long polls and followed logs */
+#define LIMIT_PROXY_TUNNEL_MS 600000u  /* a WebSocket without a byte either way */
+#define LIMIT_PROXY_WINDOW_MS 20000u   /* a client that we wait for moves LIMIT_PROXY_WINDOW_BYTES within this */
+#define LIMIT_PROXY_WINDOW_BYTES 4096u /* 200 bytes/s: below any modem, above what starves us */
+#define LIMIT_PROXY_LINGER_MS 2000u    /* after an early answer the rest of the request is thrown away so long */
 #define LIMIT_PROXY_LINGER_BYTES (1u << 20)
 #define LIMIT_PROXY_IDLE_UPSTREAM_MS 30000u /* a kept connection to an instance */
 #define LIMIT_PROXY_IDLE_PER_INSTANCE 64u
