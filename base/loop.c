@@ -34,7 +34,6 @@ struct loop *loop_new(void)
 
 	if (l && cfg) {
 		event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
-		event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 		l->base = event_base_new_with_config(cfg);
 	}
 	if (cfg)

@@ -19,6 +19,8 @@
 #include <unistd.h>
 
 #define PROXY_ROLE_DRAIN_MS 30000 /* for SIGTERM: an upgrade lets downloads and uploads finish */
+#define PROXY_ROLE_ROUTES_US                                                                                           \
+	15000000 /* control that tells no routes for so long is broken: say so, 503 beats silence */
 
 struct proxy_role {
 	struct loop *loop;
@@ -26,7 +28,39 @@ struct proxy_role {
 	struct proxy *proxy;
 	bool draining;
 	struct loop_signal term;
+	struct loop_timer patience;
+	int fds[FD_PASS_MAX]; /* statistics, log, listeners: numbers that a later supervisor may take back */
+	size_t nfds;
+	unsigned http_count;
+	bool listening;
 };
+
+/* Routes first, then clients: until then an older worker serves, or connects wait in the listening sockets' queues. */
+static void proxy_role_listen(void *arg)
+{
+	struct proxy_role *pr = arg;
+	int32_t numbers[FD_PASS_MAX];
+
+	if (pr->listening || pr->draining)
+		return;
+	pr->listening = true;
+	loop_timer_stop(&pr->patience);
+	for (size_t i = 2; i < pr->nfds; i++) {
+		int r = proxy_listen(pr->proxy, pr->fds[i], i - 2 >= pr->http_count);
+		if (r < 0)
+			LOG_ERROR("listener refused", "listener=%zu error=\"%s\"", i - 2, strerror(-r));
+	}
+	for (size_t i = 0; i < pr->nfds; i++)
+		numbers[i] = pr->fds[i];
+	if (pr->chan)
+		chan_send(pr->chan, MSG_READY, numbers, pr->nfds * sizeof *numbers, NULL, 0);
+}
+
+static void proxy_role_on_impatient(void *arg)
+{
+	LOG_WARN("no routes from control, accepting without", "wait_s=%d", PROXY_ROLE_ROUTES_US / 1000000);
+	proxy_role_listen(arg);
+}
 
 static void proxy_role_on_drained(void *arg)
 {
@@ -73,11 +107,14 @@ static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *
 			    struct err *e)
 {
 	static const struct chan_ops ops = {proxy_role_on_msg, proxy_role_on_gone};
-	struct proxy_config config = {.worker = init->worker, .log_fd = fds[1]};
+	struct proxy_config config = {
+		.worker = init->worker, .log_fd = fds[1], .on_synced = proxy_role_listen, .arg = pr};
 	struct stats_segment *stats = stats_map(fds[0], 1);
-	int32_t numbers[MSG_READY_FDS];
 	int r;
 
+	memcpy(pr->fds, fds, nfds * sizeof *fds);
+	pr->nfds = nfds;
+	pr->http_count = init->http_count;
 	memcpy(config.control_host, init->control_host, sizeof config.control_host);
 	memcpy(config.control_path, init->control_path, sizeof config.control_path);
 	memcpy(config.node_name, init->node_name, sizeof config.node_name);
@@ -97,12 +134,7 @@ static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *
 	pr->chan = chan_new(pr->loop, ROLE_CHANNEL_FD, msg_rules_proxy, msg_rules_proxy_count, &ops, pr);
 	if (!pr->chan || loop_signal_start(pr->loop, &pr->term, SIGTERM, proxy_role_on_signal, pr) < 0)
 		return err_set(e, ENOMEM, "out of memory");
-	for (size_t i = 2; i < nfds; i++)
-		if ((r = proxy_listen(pr->proxy, fds[i], i - 2 >= init->http_count)) < 0)
-			return err_set(e, -r, "cannot accept on listener %zu: %s", i - 2, strerror(-r));
-	for (size_t i = 0; i < nfds; i++)
-		numbers[i] = fds[i];
-	chan_send(pr->chan, MSG_READY, numbers, nfds * sizeof *numbers, NULL, 0);
+	loop_timer_start(pr->loop, &pr->patience, PROXY_ROLE_ROUTES_US, proxy_role_on_impatient, pr);
 	return 0;
 }
 

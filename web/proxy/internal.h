@@ -260,6 +260,8 @@ struct proxy {
 	struct stats_segment *stats;
 	struct stats_worker *worker;
 	unsigned index;
+	void (*on_synced)(void *arg); /* NULL once it was called */
+	void *arg;
 	char node_name[LIMIT_HOST + 1];
 	int64_t now_us;	     /* of this turn, 0 = not read yet */
 	int64_t wall_off_us; /* wall time minus monotonic */

@@ -255,6 +255,8 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 	p->loop = l;
 	p->stats = stats;
 	p->index = cfg->worker;
+	p->on_synced = cfg->on_synced;
+	p->arg = cfg->arg;
 	p->worker = &stats->worker[cfg->worker];
 	p->log_fd = -1;
 	memcpy(p->node_name, cfg->node_name, sizeof p->node_name);

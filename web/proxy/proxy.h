@@ -27,6 +27,10 @@ struct proxy_config {
 	char control_path[100];		   /* unix socket of the API, in the process's root directory */
 	char node_name[LIMIT_HOST + 1];	   /* shown on our own pages */
 	int log_fd; /* pipe for the access log, owned from now on, made non-blocking; -1 = none */
+	/* Called once, when control has told all routes for the first time: a worker that accepts earlier answers 404
+	 * for apps that exist.  NULL = none. */
+	void (*on_synced)(void *arg);
+	void *arg;
 };
 
 /* A worker without listeners and routes.  stats is borrowed for its life.  NULL with e set.

@@ -102,8 +102,8 @@ struct instance *routes_pick(struct proxy *p, struct app *a, const uint64_t *tri
 	struct instance *best = NULL;
 	bool best_failed = false;
 
-	/* Begin at another one each time, so that equals take turns. */
-	if (a->instance_count > 1 && ++a->next >= a->instance_count)
+	/* Begin at another one each time, so that equals take turns.  The list may have become shorter since. */
+	if (++a->next >= a->instance_count)
 		a->next = 0;
 	for (unsigned k = 0; k < a->instance_count; k++) {
 		unsigned at = a->next + k;
@@ -376,6 +376,11 @@ void routes_message(struct proxy *p, uint16_t type, const void *body)
 		if (p->syncing)
 			routes_sweep(p);
 		p->syncing = false;
+		if (p->on_synced) {
+			void (*fn)(void *arg) = p->on_synced;
+			p->on_synced = NULL;
+			fn(p->arg);
+		}
 		break;
 	case PROXY_APP:
 		routes_app(p, body);
