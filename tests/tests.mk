@@ -21,6 +21,7 @@ test: ## install what tests need, build, run every suite; the last line counts t
 		cli='python3 tests/system/cli.py $(O)/tulou' \
 		buildpacks='tests/system/test_buildpacks.sh' \
 		proxy='tests/proxy/run $(O)' \
+		supervise='tests/system/supervise.sh $(O)' \
 		system='python3 tests/system/run.py --build $(O)'
 
 test-system: all ## the system tests only (ONLY=pattern)
