@@ -390,7 +390,8 @@ static void build_made(struct build *b)
 		return;
 	}
 	if (manifest_parse(b->manifest_in.data ? b->manifest_in.data : "", b->manifest_in.len, &b->manifest, &e) < 0) {
-		build_fail(b, "%s%s%s", e.field, e.field[0] && !strstr(e.text, e.field) ? ": " : "", e.text);
+		bool named = !e.field[0] || strstr(e.text, e.field);
+		build_fail(b, "%s%s%s", named ? "" : e.field, named ? "" : ": ", e.text);
 		return;
 	}
 	snprintf(b->rec.buildpack, sizeof b->rec.buildpack, "%s", b->manifest.buildpack);

@@ -18,6 +18,24 @@ fail() {
 }
 indent() { sed -u 's/^/       /'; }
 
+# words COMMAND...: runs it with its output indented.  What it leaves running may hold the output open, and is not waited for.
+words() {
+	local status=0 out reader left=20
+	exec {out}> >(indent)
+	reader=$!
+	"$@" >&"$out" 2>&1 {out}>&- || status=$?
+	exec {out}>&-
+	while kill -0 "$reader" 2>/dev/null; do
+		if [ $((left -= 1)) -lt 0 ]; then
+			warn "A process was left running in the background: it ends with the build."
+			kill "$reader" 2>/dev/null || true
+			break
+		fi
+		sleep 0.05
+	done
+	return "$status"
+}
+
 # Programs want a home they can write to; the sandbox may have none.
 if [ ! -w "${HOME:-/nonexistent}" ]; then
 	HOME=${TMPDIR:-/tmp}/home

@@ -56,6 +56,24 @@ def test_the_api_away_is_said_so(worker):
     assert get(worker, "tulou.test")[0] == 503
 
 
+def test_a_silent_stream_ends_with_its_client(worker):
+    import socket, struct
+    def stream(c, _):
+        c.head()
+        c.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        c.rest()
+    api, app = App(stream, worker.control), App(stream)
+    worker.app("a", app)
+    for host, there, reset in (("tulou.test", api, False), ("tulou.test", api, True), ("a.test", app, True)):
+        c = client(worker, f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert c.head()[0] == "HTTP/1.1 200 OK"
+        if reset:
+            c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+        until("the other side's connection is closed", lambda: there.connections[-1].s.fileno() < 0)
+    until("nothing is left", lambda: worker.figures("worker")["connections"] == 0)
+
+
 def test_big_bodies_stream_to_the_api(worker):
     size = 48 << 20
 

@@ -83,12 +83,22 @@ def test_broken_build(node):
     check("good" in node.get("broken")[1], node.get("broken"))
 
 
+def test_background_of_a_build(node):
+    """a process that a build's script leaves behind holds up nothing and ends with the build"""
+    node.app("left", node.acme)
+    node.deploy_ok("left", node.acme, {"package.json": '{"name":"x","scripts":{"build":"sleep 86417 & echo built","start":"node s.js"}}',
+                                       "s.js": "require('http').createServer((q,r)=>r.end('ok')).listen(process.env.PORT)"}, timeout=30)
+    wait_for("its end", lambda: run("pgrep", "-fx", "sleep 86417").returncode == 1, 5)
+
+
 def test_no_buildpack(node):
     """source that nothing recognises is refused with the next step"""
     node.app("what", node.acme)
     result, log = node.deploy("what", node.acme, {"README.txt": "nothing here"})
     equal(result["result"], "failed", "result")
     check("Procfile" in log + result["error"], log + str(result))
+    result, log = node.deploy("what", node.acme, {**server(), "app.json": '{"formation":{"web":{"quantity":-1}}}'})
+    equal(result.get("error"), "app.json.formation.web.quantity: expected a whole number", "error")
 
 
 def test_tarball(node):

@@ -66,6 +66,16 @@ void conn_event(struct conn *c, short what)
 		c->can_write = true;
 }
 
+bool conn_left(struct conn *c)
+{
+	char byte;
+	ssize_t r = recv(c->fd, &byte, 1, MSG_PEEK);
+
+	if (r == 0)
+		c->closing = true;
+	return r < 0 && errno != EAGAIN && errno != EINTR;
+}
+
 ssize_t conn_read(struct conn *c, void *p, size_t n)
 {
 	ssize_t r = recv(c->fd, p, n, 0);

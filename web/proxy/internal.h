@@ -69,6 +69,8 @@ void pbuf_put(struct proxy *p, struct pbuf **b);
 int conn_open(struct proxy *p, struct conn *c, int fd, void (*fn)(void *arg, short what), void *arg);
 void conn_close(struct proxy *p, struct conn *c);
 void conn_event(struct conn *c, short what);
+/* Looks without reading: true when the peer reset the connection; that it ended its direction is noted in `closing`. */
+bool conn_left(struct conn *c);
 /* Reads once.  > 0 bytes, 0 end of stream, -EAGAIN, or another negative errno. */
 ssize_t conn_read(struct conn *c, void *p, size_t n);
 /* Writes what the socket takes and keeps the rest in c->out (which must be empty before).  0 or negative errno. */

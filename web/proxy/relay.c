@@ -561,6 +561,11 @@ bool relay_run(struct client *c)
 		client_finish(c);
 		return true;
 	}
+	/* Who ended its direction may still read, but not the streams of the API, which may be silent for minutes. */
+	if (c->conn.closing && c->responding && c->req.done && c->app && c->app->control) {
+		client_close(c);
+		return false;
+	}
 	relay_window(c);
 	return false;
 }
