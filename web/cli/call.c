@@ -1,5 +1,6 @@
 /* Requests to the API.  Layer web, program tulou. */
 #include "web/cli/call.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/own.h"
 #include "web/cli/account.h"
@@ -19,7 +20,10 @@ static CURL *curl; /* kept between requests: so is its connection */
 struct transfer {
 	const struct cli_request *r;
 	struct cli_answer *ret;
-	bool stopped; /* on_data had enough */
+	bool stopped;	  /* on_data had enough */
+	bool idle;	  /* given up: idle_s passed without a byte */
+	curl_off_t moved; /* bytes seen so far, both ways */
+	int64_t moved_us; /* when the last of them was seen */
 };
 
 void cli_answer_done(struct cli_answer *a)
@@ -58,8 +62,10 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 				   "the one in use."
 				 : "\nThere is no token: `tulou login URL --token TOKEN`, or set TULOU_TOKEN.";
 	case 403:
-		return "\nThe token's role is too weak for that; an admin of the tenant makes others with `tulou "
-		       "tokens create`.";
+		/* A quota answers 403 too, and no other token would help. */
+		return strstr(detail, "role") ? "\nThe token's role is too weak for that; an admin of the tenant makes "
+						"others with `tulou tokens create`."
+					      : "";
 	case 404:
 		return strstr(detail, "no app") ? "\n`tulou apps` lists the apps that this token may see." : "";
 	case 429:
@@ -111,11 +117,17 @@ static int on_progress(void *arg, curl_off_t dl_total, curl_off_t dl, curl_off_t
 {
 	struct transfer *t = arg;
 
+	int64_t now = clock_mono_us();
+
 	(void)dl_total;
-	(void)dl;
 	if (t->r->on_upload && ul_total > 0)
 		t->r->on_upload(t->r->arg, (uint64_t)ul, (uint64_t)ul_total);
-	return 0;
+	if (dl + ul != t->moved) {
+		t->moved = dl + ul;
+		t->moved_us = now;
+	}
+	t->idle = now - t->moved_us >= (t->r->idle_s ? t->r->idle_s : (long)ANSWER_S) * INT64_C(1000000);
+	return t->idle;
 }
 
 static size_t on_read(char *p, size_t size, size_t n, void *arg)
@@ -149,9 +161,6 @@ static void set_common(struct cli *c, const struct cli_request *r, struct transf
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, head);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "tulou/" TULOU_VERSION);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
-	/* A silent connection ends, a slow one does not. */
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, r->idle_s ? r->idle_s : (long)ANSWER_S);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
@@ -159,7 +168,9 @@ static void set_common(struct cli *c, const struct cli_request *r, struct transf
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
 	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, r->on_upload ? 0L : 1L);
+	/* A silent connection ends, a slow one does not: on_progress counts, as curl's lowest speed, 1 byte a second,
+	 * is more than a heartbeat makes. */
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	/* Names below localhost are this host's, whatever proxy the environment names. */
 	if (strstr(c->base, ".localhost") || strstr(c->base, "//localhost") || strstr(c->base, "//127.0.0.1"))
 		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
@@ -168,7 +179,7 @@ static void set_common(struct cli *c, const struct cli_request *r, struct transf
 int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *ret)
 {
 	OWN_FREE char *text = r->body ? json_dumps(r->body, JSON_COMPACT) : NULL;
-	struct transfer t = {.r = r, .ret = ret};
+	struct transfer t = {.r = r, .ret = ret, .moved_us = clock_mono_us()};
 	struct curl_slist *head = NULL;
 	char url[4096], line[1200], error[CURL_ERROR_SIZE] = "";
 	struct err e = {0};
@@ -214,7 +225,9 @@ int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *r
 			return CLI_UNREACHABLE;
 		return cli_fail(CLI_UNREACHABLE, "%s %s: %s%s", c->base,
 				started ? "broke off the answer" : "does not answer",
-				error[0] ? error : curl_easy_strerror(rc),
+				t.idle	   ? "nothing came for too long"
+				: error[0] ? error
+					   : curl_easy_strerror(rc),
 				started || c->url || getenv("TULOU_URL")
 					? ""
 					: "\nAnother node: --url URL, TULOU_URL, or `tulou login URL`.");
