@@ -87,7 +87,8 @@ static int deploy_open(struct cli *c, const char *path, struct cli_packed *packe
 		if (cli_pack(path, packed, &e))
 			return cli_fail(CLI_FAILED, "%s", e.text);
 		if (!c->json)
-			fprintf(stderr, "Packed %u files, %s%s\n", packed->files, cli_bytes(size, (double)packed->size),
+			fprintf(stderr, "Packed %u file%s, %s%s\n", packed->files, packed->files == 1 ? "" : "s",
+				cli_bytes(size, (double)packed->size),
 				packed->skipped ? "; left out what is neither file, folder nor link" : "");
 		return CLI_OK;
 	}
