@@ -45,7 +45,7 @@
 				 reservations; what is really free is checked at each start (CONTROL_SPARE) */
 #define CONTROL_SPARE 20      /* one part in so many of the host's memory stays free for what runs already */
 #define CONTROL_LATE_MS 200   /* before a failed roll-out is told: the app's last lines are on their way to its log */
-#define CONTROL_TAIL 10	      /* of which so many are shown */
+#define CONTROL_TAIL 24	      /* of which so many are shown: a stack trace begins with the error itself */
 #define CONTROL_REMOVALS 4096 /* trees waiting to be deleted */
 
 struct control;
