@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (settings_load(path, &settings, &e) < 0) {
-		fprintf(stderr, "tuloud: %s: %s\n", path ? path : "defaults", e.text);
+		fprintf(stderr, "tuloud: %s\n", e.text);
 		return 1;
 	}
 	n = readlink("/proc/self/exe", program, sizeof program - 1);
