@@ -183,7 +183,9 @@ void build_fail(struct build *b, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	build_line(b, "\n !     %s\n !", text);
+	/* Often the reason is the log's last line already. */
+	if (strcmp(b->log.last + strspn(b->log.last, " !"), text) != 0)
+		build_line(b, "\n !     %s\n !", text);
 	build_end(b, text);
 }
 
