@@ -40,6 +40,13 @@
 #define LIMIT_NOFILE_MAX 1048576u /* the kernel's default fs.nr_open */
 #define LIMIT_DISK_MIN (1ull << 20)
 #define LIMIT_DISK_MAX (1ull << 42)
+#define LIMIT_INODES_MIN 64u /* of a writable layer: its own folders take about 10 */
+#define LIMIT_INODES_MAX 16777216u
+#define LIMIT_WEIGHT_MAX 10000u	    /* cgroups(7): cpu.weight and io.weight */
+#define LIMIT_LOG_RATE_MAX 1000000u /* lines a second */
+#define LIMIT_EGRESS_RULES 32	    /* destinations of one policy: they are copied into every launch */
+#define LIMIT_PLANS 100		    /* a list that a person can still read */
+#define LIMIT_PLAN_NAME 32
 
 /* Records of the store. */
 #define LIMIT_TOKENS 100    /* per tenant, and of the node: a list that a person can still read */

@@ -39,15 +39,6 @@ struct setting {
 };
 
 #define AT(field) offsetof(struct settings, field)
-#define SETTING_LIMITS(name, where)                                                                                    \
-	{name ".memory", SETTING_BYTES, AT(where.memory), 0, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},                      \
-		{name ".disk", SETTING_BYTES, AT(where.disk), 0, LIMIT_DISK_MIN, LIMIT_DISK_MAX},                      \
-		{name ".cpu", SETTING_U32, AT(where.cpu), 0, LIMIT_CPU_MIN, LIMIT_CPU_MAX},                            \
-		{name ".pids", SETTING_U32, AT(where.pids), 0, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},                        \
-	{                                                                                                              \
-		name ".nofile", SETTING_U32, AT(where.nofile), 0, LIMIT_NOFILE_MIN, LIMIT_NOFILE_MAX                   \
-	}
-
 static const struct setting settings_table[] = {
 	{"node.name", SETTING_HOST, AT(node_name), 0, 0, 0},
 	{"node.data", SETTING_PATH, AT(data), 0, 0, sizeof((struct settings *)0)->data - 1},
@@ -65,8 +56,6 @@ static const struct setting settings_table[] = {
 	{"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
 	{"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
 	{"proxy.workers", SETTING_WORKERS, AT(proxy_workers), 0, 1, LIMIT_WORKERS},
-	SETTING_LIMITS("app", app),
-	SETTING_LIMITS("build", build),
 	{"build.concurrent", SETTING_U32, AT(build_concurrent), 0, 1, 64},
 	{"build.time", SETTING_TIME, AT(build_time_ms), 0, 10000, 4 * 3600000},
 	{"health.timeout", SETTING_TIME, AT(health_ms), 0, 1000, 600000},
@@ -74,9 +63,30 @@ static const struct setting settings_table[] = {
 	{"health.grace", SETTING_TIME, AT(grace_ms), 0, 100, 600000},
 };
 
+/* Sections whose keys are those of the limits of one sandbox. */
+static const struct {
+	const char *name;
+	size_t offset;
+} settings_limits[] = {{"app", AT(app)}, {"build", AT(build)}};
+
 const char *settings_key(unsigned i)
 {
-	return i < ARRAY_LEN(settings_table) ? settings_table[i].key : NULL;
+	static char text[ARRAY_LEN(settings_limits) * 32][32];
+	unsigned n = ARRAY_LEN(settings_table);
+
+	if (i < n)
+		return settings_table[i].key;
+	for (size_t s = 0; s < ARRAY_LEN(settings_limits); s++) {
+		const struct quota_key *k;
+		for (unsigned j = 0; (k = quota_key(j)); j++) {
+			if (!quota_has(k, QUOTA_OF_LIMITS) || n++ != i)
+				continue;
+			snprintf(text[i - ARRAY_LEN(settings_table)], sizeof text[0], "%s.%s", settings_limits[s].name,
+				 k->name);
+			return text[i - ARRAY_LEN(settings_table)];
+		}
+	}
+	return NULL;
 }
 
 /* One proxy worker per CPU that we may run on. */
@@ -137,8 +147,8 @@ void settings_default(struct settings *s)
 		.pool_prefix = 16,
 		.link_prefix = "tl",
 		.proxy_workers = settings_workers(),
-		.app = {.memory = 256ull << 20, .disk = 64ull << 20, .cpu = 1000, .pids = 256, .nofile = 4096},
-		.build = {.memory = 1ull << 30, .disk = 1ull << 30, .cpu = 2000, .pids = 1024, .nofile = 4096},
+		.app = quota_app_default,
+		.build = quota_build_default,
 		.build_concurrent = 2,
 		.build_time_ms = LIMIT_BUILD_MS,
 		.health_ms = LIMIT_HEALTH_MS,
@@ -292,6 +302,40 @@ static int settings_value(json_t *value, const struct setting *row, struct setti
 	return 0;
 }
 
+/* A number of a section of limits, NULL when there is no such section or key. */
+static const struct quota_key *settings_limit(const char *section, const char *key, size_t *offset)
+{
+	const struct quota_key *k = quota_key_find(key);
+
+	for (size_t i = 0; i < ARRAY_LEN(settings_limits); i++) {
+		if (strcmp(section, settings_limits[i].name) != 0)
+			continue;
+		*offset = settings_limits[i].offset;
+		return k && quota_has(k, QUOTA_OF_LIMITS) && strcmp(k->name, key) == 0 ? k : NULL;
+	}
+	return NULL;
+}
+
+static int settings_limit_value(json_t *value, const char *section, const struct quota_key *k, void *limits,
+				struct err *e)
+{
+	const char *v = json_string_value(value);
+	uint64_t number = 0;
+	char field[48];
+	int r;
+
+	snprintf(field, sizeof field, "%s.%s", section, k->name);
+	if (!v)
+		return err_field(e, EINVAL, field, "%s: expected one value", field);
+	if (k->unit == QUOTA_BYTES || k->unit == QUOTA_RATE)
+		r = parse_bytes(v, k->min, k->max[QUOTA_OF_LIMITS], field, &number, e);
+	else
+		r = parse_u64(v, strlen(v), k->min, k->max[QUOTA_OF_LIMITS], field, &number, e);
+	if (r == 0)
+		quota_set(k, QUOTA_OF_LIMITS, limits, number);
+	return r;
+}
+
 /* What single values cannot say. */
 static int settings_check(const struct settings *s, struct err *e)
 {
@@ -316,6 +360,8 @@ static const struct setting *settings_find(const char *section, const char *key,
 	size_t n = strlen(section);
 
 	*section_known = false;
+	for (size_t i = 0; i < ARRAY_LEN(settings_limits); i++)
+		*section_known |= strcmp(section, settings_limits[i].name) == 0;
 	for (size_t i = 0; i < ARRAY_LEN(settings_table); i++) {
 		const char *k = settings_table[i].key;
 		if (strncmp(k, section, n) != 0 || k[n] != '.')
@@ -356,7 +402,11 @@ static int settings_apply(json_t *root, struct settings *s, struct err *e)
 		json_object_foreach(body, key, value)
 		{
 			const struct setting *row = settings_find(section, key, &known);
-			int r = row ? settings_value(value, row, s, e) : settings_unknown(section, key, e);
+			size_t offset = 0;
+			const struct quota_key *k = row ? NULL : settings_limit(section, key, &offset);
+			int r = row ? settings_value(value, row, s, e)
+				: k ? settings_limit_value(value, section, k, (char *)s + offset, e)
+				    : settings_unknown(section, key, e);
 			if (r < 0)
 				return r;
 		}

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "config/limits.h"
+#include "config/quota.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,15 +15,6 @@ struct settings_address {
 	struct sockaddr_storage addr;
 	unsigned len;  /* of addr */
 	char text[64]; /* as written */
-};
-
-/* What one sandbox may use, unless a quota says otherwise. */
-struct settings_limits {
-	uint64_t memory; /* bytes */
-	uint64_t disk; /* bytes of the private writable layer (held in memory until project quotas or btrfs serve it) */
-	uint32_t cpu;  /* thousandths of one CPU */
-	uint32_t pids;
-	uint32_t nofile; /* open descriptors per process */
 };
 
 /* All of it is plain data without pointers, so it is copied and passed whole. */
@@ -50,10 +42,10 @@ struct settings {
 
 	unsigned proxy_workers; /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
 
-	struct settings_limits app;   /* app.{memory,disk,cpu,pids,nofile}: 256MiB, 64MiB, 1000, 256, 4096 */
-	struct settings_limits build; /* build.{…}: 1GiB, 1GiB, 2000, 1024, 4096 */
-	unsigned build_concurrent;    /* build.concurrent: 2 */
-	uint64_t build_time_ms;	      /* build.time: 15m */
+	struct quota_limits app;   /* app.NAME for each name of quota_key(): quota_app_default; CPU in thousandths */
+	struct quota_limits build; /* build.NAME: quota_build_default */
+	unsigned build_concurrent; /* build.concurrent: 2 */
+	uint64_t build_time_ms;	   /* build.time: 15m */
 
 	/* health.{timeout,drain,grace} in ms: 60s, 30s, 10s */
 	uint64_t health_ms, drain_ms, grace_ms;

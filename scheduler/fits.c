@@ -44,7 +44,7 @@ static int fits_count(uint32_t one, uint32_t used, uint32_t total, const char *f
 	return err_field(e, EDQUOT, field, "%s %u, %u in use, %u needed", what, total, used, one);
 }
 
-int plan_fits(const struct model_limits *one, const struct plan_capacity *used, const struct model_quota *quota,
+int plan_fits(const struct quota_limits *one, const struct plan_capacity *used, const struct quota *quota,
 	      const struct plan_capacity *node_used, const struct plan_capacity *node_total, struct err *e)
 {
 	int r = fits_memory(one->memory, used->memory, quota->memory, "quota.memory", "memory quota", e);

@@ -98,7 +98,7 @@ struct plan_capacity {
 	uint32_t cpu, pids, instances;
 };
 struct err;
-int plan_fits(const struct model_limits *one, const struct plan_capacity *used, const struct model_quota *quota,
+int plan_fits(const struct quota_limits *one, const struct plan_capacity *used, const struct quota *quota,
 	      const struct plan_capacity *node_used, const struct plan_capacity *node_total, struct err *e);
 
 #endif

@@ -68,6 +68,34 @@ int db_group_end(struct store *s, int r, struct err *e);
 /* Notes that a fleet controller could see a difference. */
 void db_touch(struct store *s);
 
+/* The numbers of config/quota.h as columns, in the table's order, with a prefix of the columns' names ("" or "l_"). The
+ * lists below are written out because statements are cached by their literal; a test compares them with the table. */
+#define DB_LIMITS(p)                                                                                                   \
+	p "memory, " p "swap, " p "cpu, " p "cpu_burst, " p "cpu_weight, " p "pids, " p "nofile, " p "disk, " p        \
+	  "inodes, " p "io_weight, " p "io_read, " p "io_write, " p "net_in, " p "net_out, " p "log_rate"
+#define DB_LIMITS_COUNT 15
+#define DB_LIMITS_SET(p)                                                                                               \
+	p "memory = ?, " p "swap = ?, " p "cpu = ?, " p "cpu_burst = ?, " p "cpu_weight = ?, " p "pids = ?, " p        \
+	  "nofile = ?, " p "disk = ?, " p "inodes = ?, " p "io_weight = ?, " p "io_read = ?, " p "io_write = ?, " p    \
+	  "net_in = ?, " p "net_out = ?, " p "log_rate = ?"
+#define DB_QUOTA(p)                                                                                                    \
+	p "memory, " p "swap, " p "cpu, " p "cpu_burst, " p "cpu_weight, " p "pids, " p "disk, " p "inodes, " p        \
+	  "io_weight, " p "io_read, " p "io_write, " p "net_in, " p "net_out, " p "log_rate, " p "apps, " p            \
+	  "instances"
+#define DB_QUOTA_COUNT 16
+#define DB_QUOTA_SET(p)                                                                                                \
+	p "memory = ?, " p "swap = ?, " p "cpu = ?, " p "cpu_burst = ?, " p "cpu_weight = ?, " p "pids = ?, " p        \
+	  "disk = ?, " p "inodes = ?, " p "io_weight = ?, " p "io_read = ?, " p "io_write = ?, " p "net_in = ?, " p    \
+	  "net_out = ?, " p "log_rate = ?, " p "apps = ?, " p "instances = ?"
+/* "?, ?, …" for either. */
+#define DB_MARKS_15 "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+#define DB_MARKS_16 DB_MARKS_15 ", ?"
+/* Reads them from a row's columns from `column` on; fills args and returns how many. */
+void db_numbers_read(struct db_query *q, int column, enum quota_of of, void *ret);
+size_t db_numbers_args(enum quota_of of, const void *p, struct db_arg *args);
+/* A column with a policy; what cannot be read is "none". */
+void db_egress(struct db_query *q, int column, struct quota_egress *ret);
+
 /* Brings the schema up to date (schema.c). */
 int db_migrate(struct store *s, struct err *e);
 int db_schema_version(void);

@@ -4,6 +4,7 @@
 #define TULOU_STORE_MODEL_H
 
 #include "config/limits.h"
+#include "config/quota.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,20 +23,29 @@ enum model_role {
 const char *model_role_name(enum model_role r);
 enum model_role model_role_parse(const char *s);
 
-struct model_quota {
-	uint64_t memory; /* bytes, all running instances of the tenant together; a build may use as much beside them */
-	uint32_t cpu;	 /* thousandths of a CPU, all together */
-	uint32_t pids;	 /* all together */
-	uint32_t apps;
-	uint32_t instances;
-	uint64_t disk; /* bytes: releases, repositories, caches */
+/* A named set of limits that an operator defines.  A tenant on a plan has its quota; an app without limits of its own
+ * follows the limits. */
+struct model_plan {
+	int64_t id;
+	char name[LIMIT_PLAN_NAME + 1];
+	struct quota quota;
+	struct quota_limits limits;
+	uint32_t profile; /* enum quota_profile */
+	bool private_layers;
+	struct quota_egress egress;
+	int64_t created_ms;
 };
 
 struct model_tenant {
 	int64_t id;
 	char name[LIMIT_TENANT_NAME + 1];
 	uint32_t slot; /* index of its uid range: ids uid_base + slot * 65536 ...; unique among living tenants */
-	struct model_quota quota;
+	int64_t plan;  /* 0 = none: quota, profile and egress are its own */
+	char plan_name[LIMIT_PLAN_NAME + 1];
+	struct quota quota;
+	uint32_t profile;    /* enum quota_profile: no app of it is less strict */
+	bool private_layers; /* its instances share no file of the stack with other tenants */
+	struct quota_egress egress;
 	int64_t created_ms;
 };
 
@@ -48,21 +58,18 @@ struct model_token {
 	int64_t created_ms, used_ms;
 };
 
-/* Limits of one instance of an app. */
-struct model_limits {
-	uint64_t memory, disk;
-	uint32_t cpu, pids, nofile;
-};
-
 struct model_app {
 	int64_t id, tenant;
 	char name[LIMIT_APP_NAME + 1];
 	char tenant_name[LIMIT_TENANT_NAME + 1]; /* filled by the store for convenience */
 	int64_t release;			 /* live release, 0 before the first deploy */
 	int64_t candidate;			 /* release being rolled out, 0 when none */
-	struct model_limits limits;
-	char health_path[256]; /* "" = TCP connect */
-	bool paused;	       /* operator or owner stopped it: formation is kept, nothing runs */
+	struct quota_limits limits;
+	bool limits_own;	    /* set for this app; else they follow the tenant's plan */
+	uint32_t profile;	    /* enum quota_profile: the stricter of this and the tenant's holds */
+	struct quota_egress egress; /* within the tenant's */
+	char health_path[256];	    /* "" = TCP connect */
+	bool paused;		    /* operator or owner stopped it: formation is kept, nothing runs */
 	int64_t created_ms;
 };
 

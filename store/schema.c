@@ -76,9 +76,57 @@ static const char schema_1[] =
 	"CREATE INDEX idem_created ON idem (created_ms);"
 	"CREATE INDEX idem_token ON idem (token, created_ms);";
 
+/* Plans; every number of config/quota.h for tenants and apps; profiles and egress policies.  Rows that exist keep what
+ * they had: their new rates are those that were compiled in. */
+static const char schema_2[] =
+	"ALTER TABLE tenant ADD COLUMN swap INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN cpu_burst INTEGER NOT NULL DEFAULT 4000;"
+	"ALTER TABLE tenant ADD COLUMN cpu_weight INTEGER NOT NULL DEFAULT 100;"
+	"ALTER TABLE tenant ADD COLUMN inodes INTEGER NOT NULL DEFAULT 4194304;"
+	"ALTER TABLE tenant ADD COLUMN io_weight INTEGER NOT NULL DEFAULT 100;"
+	"ALTER TABLE tenant ADD COLUMN io_read INTEGER NOT NULL DEFAULT 268435456;"
+	"ALTER TABLE tenant ADD COLUMN io_write INTEGER NOT NULL DEFAULT 268435456;"
+	"ALTER TABLE tenant ADD COLUMN net_in INTEGER NOT NULL DEFAULT 268435456;"
+	"ALTER TABLE tenant ADD COLUMN net_out INTEGER NOT NULL DEFAULT 268435456;"
+	"ALTER TABLE tenant ADD COLUMN log_rate INTEGER NOT NULL DEFAULT 10000;"
+	"ALTER TABLE tenant ADD COLUMN plan INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN profile INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN private_layers INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE tenant ADD COLUMN egress TEXT NOT NULL DEFAULT 'public';"
+	"CREATE INDEX tenant_plan ON tenant (plan);"
+
+	"ALTER TABLE app ADD COLUMN swap INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE app ADD COLUMN cpu_burst INTEGER NOT NULL DEFAULT 1000;"
+	"ALTER TABLE app ADD COLUMN cpu_weight INTEGER NOT NULL DEFAULT 100;"
+	"ALTER TABLE app ADD COLUMN inodes INTEGER NOT NULL DEFAULT 16384;"
+	"ALTER TABLE app ADD COLUMN io_weight INTEGER NOT NULL DEFAULT 100;"
+	"ALTER TABLE app ADD COLUMN io_read INTEGER NOT NULL DEFAULT 67108864;"
+	"ALTER TABLE app ADD COLUMN io_write INTEGER NOT NULL DEFAULT 67108864;"
+	"ALTER TABLE app ADD COLUMN net_in INTEGER NOT NULL DEFAULT 67108864;"
+	"ALTER TABLE app ADD COLUMN net_out INTEGER NOT NULL DEFAULT 67108864;"
+	"ALTER TABLE app ADD COLUMN log_rate INTEGER NOT NULL DEFAULT 1000;"
+	"ALTER TABLE app ADD COLUMN limits_own INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE app ADD COLUMN profile INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE app ADD COLUMN egress TEXT NOT NULL DEFAULT 'public';"
+
+	/* The quota's numbers have the prefix q_, those of one instance l_. */
+	"CREATE TABLE plan (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+	" q_memory INTEGER NOT NULL, q_swap INTEGER NOT NULL, q_cpu INTEGER NOT NULL, q_cpu_burst INTEGER NOT NULL,"
+	" q_cpu_weight INTEGER NOT NULL, q_pids INTEGER NOT NULL, q_disk INTEGER NOT NULL, q_inodes INTEGER NOT NULL,"
+	" q_io_weight INTEGER NOT NULL, q_io_read INTEGER NOT NULL, q_io_write INTEGER NOT NULL,"
+	" q_net_in INTEGER NOT NULL, q_net_out INTEGER NOT NULL, q_log_rate INTEGER NOT NULL, q_apps INTEGER NOT NULL,"
+	" q_instances INTEGER NOT NULL,"
+	" l_memory INTEGER NOT NULL, l_swap INTEGER NOT NULL, l_cpu INTEGER NOT NULL, l_cpu_burst INTEGER NOT NULL,"
+	" l_cpu_weight INTEGER NOT NULL, l_pids INTEGER NOT NULL, l_nofile INTEGER NOT NULL, l_disk INTEGER NOT NULL,"
+	" l_inodes INTEGER NOT NULL, l_io_weight INTEGER NOT NULL, l_io_read INTEGER NOT NULL,"
+	" l_io_write INTEGER NOT NULL, l_net_in INTEGER NOT NULL, l_net_out INTEGER NOT NULL,"
+	" l_log_rate INTEGER NOT NULL,"
+	" profile INTEGER NOT NULL, private_layers INTEGER NOT NULL, egress TEXT NOT NULL,"
+	" created_ms INTEGER NOT NULL);";
+
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1};
+static const char *const schema_steps[] = {schema_1, schema_2};
 
 int db_schema_version(void)
 {

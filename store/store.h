@@ -35,15 +35,15 @@ typedef int store_event_fn(void *arg, const struct model_event *ev);
 typedef int store_pair_fn(void *arg, const char *key, const char *value);
 
 /* Tenants. quota == NULL: defaults. add fills t->id, slot, created_ms. */
-int store_tenant_add(struct store *s, const char *name, const struct model_quota *quota, struct model_tenant *ret,
+int store_tenant_add(struct store *s, const char *name, const struct quota *quota, struct model_tenant *ret,
 		     struct err *e);
 int store_tenant_get(struct store *s, int64_t id, struct model_tenant *ret, struct err *e);
 int store_tenant_find(struct store *s, const char *name, struct model_tenant *ret, struct err *e);
 int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tenant_fn *fn, void *arg, struct err *e);
-int store_tenant_quota(struct store *s, int64_t id, const struct model_quota *quota, struct err *e);
+int store_tenant_quota(struct store *s, int64_t id, const struct quota *quota, struct err *e);
 /* -EBUSY while it has apps.  Deletes its tokens. */
 int store_tenant_del(struct store *s, int64_t id, struct err *e);
-void store_quota_default(struct model_quota *ret);
+void store_quota_default(struct quota *ret);
 
 /* Tokens: secret is "tul_" + 43 characters (256 random bits, base64url), returned once and stored as HMAC-SHA256 under
  * a key of the database. */
@@ -59,7 +59,7 @@ unsigned store_token_count(struct store *s); /* all of them: 0 on a first start 
 
 /* Apps.  limits are copied from `limits`.  del removes everything that hangs on it but events and builds: those are
  * returned by store_build_unused until their trees have been removed. */
-int store_app_add(struct store *s, int64_t tenant, const char *name, const struct model_limits *limits,
+int store_app_add(struct store *s, int64_t tenant, const char *name, const struct quota_limits *limits, bool own,
 		  struct model_app *ret, struct err *e);
 int store_app_get(struct store *s, int64_t id, struct model_app *ret, struct err *e);
 int store_app_find(struct store *s, const char *name, struct model_app *ret, struct err *e);

@@ -13,8 +13,9 @@
 #include <string.h>
 
 #define APP_SELECT                                                                                                     \
-	"SELECT a.id, a.tenant, a.name, t.name, a.release, a.candidate, a.memory, a.disk, a.cpu, a.pids, a.nofile,"    \
-	" a.health_path, a.paused, a.created_ms FROM app a JOIN tenant t ON t.id = a.tenant"
+	"SELECT a.id, a.tenant, a.name, t.name, a.release, a.candidate, a.health_path, a.paused, a.created_ms,"        \
+	" a.limits_own, a.profile, a.egress, " DB_LIMITS("a.") " FROM app a JOIN tenant t ON t.id = a.tenant"
+#define APP_NUMBERS 12 /* column of the first number */
 
 static void app_row(struct db_query *q, struct model_app *a)
 {
@@ -23,37 +24,16 @@ static void app_row(struct db_query *q, struct model_app *a)
 		.tenant = db_int(q, 1),
 		.release = db_int(q, 4),
 		.candidate = db_int(q, 5),
-		.limits = {.memory = (uint64_t)db_int(q, 6),
-			   .disk = (uint64_t)db_int(q, 7),
-			   .cpu = (uint32_t)db_int(q, 8),
-			   .pids = (uint32_t)db_int(q, 9),
-			   .nofile = (uint32_t)db_int(q, 10)},
-		.paused = db_int(q, 12) != 0,
-		.created_ms = db_int(q, 13),
+		.paused = db_int(q, 7) != 0,
+		.created_ms = db_int(q, 8),
+		.limits_own = db_int(q, 9) != 0,
+		.profile = (uint32_t)db_int(q, 10),
 	};
 	db_text(q, 2, a->name, sizeof a->name);
 	db_text(q, 3, a->tenant_name, sizeof a->tenant_name);
-	db_text(q, 11, a->health_path, sizeof a->health_path);
-}
-
-static int app_limits_check(const struct model_limits *l, struct err *e)
-{
-	const struct {
-		const char *field;
-		uint64_t value, min, max;
-	} rows[] = {
-		{"limits.memory", l->memory, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},
-		{"limits.disk", l->disk, LIMIT_DISK_MIN, LIMIT_DISK_MAX},
-		{"limits.cpu", l->cpu, LIMIT_CPU_MIN, LIMIT_CPU_MAX},
-		{"limits.pids", l->pids, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX},
-		{"limits.nofile", l->nofile, LIMIT_NOFILE_MIN, LIMIT_NOFILE_MAX},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		if (rows[i].value < rows[i].min || rows[i].value > rows[i].max)
-			return err_field(e, ERANGE, rows[i].field, "%s: %" PRIu64 " is outside %" PRIu64 "..%" PRIu64,
-					 rows[i].field, rows[i].value, rows[i].min, rows[i].max);
-	return 0;
+	db_text(q, 6, a->health_path, sizeof a->health_path);
+	db_egress(q, 11, &a->egress);
+	db_numbers_read(q, APP_NUMBERS, QUOTA_OF_LIMITS, &a->limits);
 }
 
 static int app_health_check(const char *path, struct err *e)
@@ -86,15 +66,21 @@ static int app_room(struct store *s, const struct model_tenant *t, struct err *e
 	return 0;
 }
 
-int store_app_add(struct store *s, int64_t tenant, const char *name, const struct model_limits *limits,
+int store_app_add(struct store *s, int64_t tenant, const char *name, const struct quota_limits *limits, bool own,
 		  struct model_app *ret, struct err *e)
 {
-	struct model_app a = {.tenant = tenant, .limits = *limits, .created_ms = clock_wall_ms()};
+	struct model_app a = {.tenant = tenant,
+			      .limits = *limits,
+			      .limits_own = own,
+			      .egress = {.mode = QUOTA_EGRESS_PUBLIC},
+			      .created_ms = clock_wall_ms()};
+	struct db_arg args[DB_LIMITS_COUNT + 4];
 	struct model_tenant t;
+	size_t n;
 	int r = parse_name(name, LIMIT_APP_NAME, "name", e);
 
 	if (r == 0)
-		r = app_limits_check(limits, e);
+		r = quota_check(QUOTA_OF_LIMITS, limits, "limits", e);
 	if (r == 0)
 		r = store_tenant_get(s, tenant, &t, e);
 	if (r == 0)
@@ -103,12 +89,15 @@ int store_app_add(struct store *s, int64_t tenant, const char *name, const struc
 		return r;
 	snprintf(a.name, sizeof a.name, "%s", name);
 	snprintf(a.tenant_name, sizeof a.tenant_name, "%s", t.name);
+	n = db_numbers_args(QUOTA_OF_LIMITS, limits, args);
+	args[n++] = DB_I(tenant);
+	args[n++] = DB_S(a.name);
+	args[n++] = DB_I(own);
+	args[n++] = DB_I(a.created_ms);
 	r = db_run(s,
-		   "INSERT INTO app (tenant, name, memory, disk, cpu, pids, nofile, created_ms) VALUES (?, ?, ?, ?, ?, "
-		   "?, ?, ?)",
-		   DB_ARGS(DB_I(tenant), DB_S(a.name), DB_I(limits->memory), DB_I(limits->disk), DB_I(limits->cpu),
-			   DB_I(limits->pids), DB_I(limits->nofile), DB_I(a.created_ms)),
-		   e);
+		   "INSERT INTO app (" DB_LIMITS("") ", tenant, name, limits_own, created_ms) VALUES (" DB_MARKS_15
+						     ", ?, ?, ?, ?)",
+		   args, n, e);
 	if (r == -EEXIST)
 		return err_field(e, EEXIST, "name", "name: \"%s\" is taken", a.name);
 	if (r < 0)
@@ -167,19 +156,30 @@ int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limi
 
 int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 {
-	int r = app_limits_check(&a->limits, e);
+	struct db_arg args[DB_LIMITS_COUNT + 8];
+	char egress[QUOTA_EGRESS_MAX];
+	size_t n;
+	int r = quota_check(QUOTA_OF_LIMITS, &a->limits, "limits", e);
 
 	if (r == 0)
 		r = app_health_check(a->health_path, e);
 	if (r < 0)
 		return r;
+	quota_egress_text(&a->egress, egress);
+	n = db_numbers_args(QUOTA_OF_LIMITS, &a->limits, args);
+	args[n++] = DB_I(a->release);
+	args[n++] = DB_I(a->candidate);
+	args[n++] = DB_S(a->health_path);
+	args[n++] = DB_I(a->paused);
+	args[n++] = DB_I(a->limits_own);
+	args[n++] = DB_I(a->profile);
+	args[n++] = DB_S(egress);
+	args[n++] = DB_I(a->id);
 	r = db_run(s,
-		   "UPDATE app SET release = ?, candidate = ?, memory = ?, disk = ?, cpu = ?, pids = ?, nofile = ?,"
-		   " health_path = ?, paused = ? WHERE id = ?",
-		   DB_ARGS(DB_I(a->release), DB_I(a->candidate), DB_I(a->limits.memory), DB_I(a->limits.disk),
-			   DB_I(a->limits.cpu), DB_I(a->limits.pids), DB_I(a->limits.nofile), DB_S(a->health_path),
-			   DB_I(a->paused), DB_I(a->id)),
-		   e);
+		   "UPDATE app SET " DB_LIMITS_SET("") ", release = ?, candidate = ?, health_path = ?, paused = ?, "
+						       "limits_own = ?, profile = ?, egress = ?"
+						       " WHERE id = ?",
+		   args, n, e);
 	if (r == 0)
 		return err_set(e, ENOENT, "no such app");
 	if (r < 0)

@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TENANT_COLUMNS "id, name, slot, memory, cpu, pids, apps, instances, disk, created_ms"
+#define TENANT_SELECT                                                                                                  \
+	"SELECT t.id, t.name, t.slot, t.created_ms, t.plan, coalesce(p.name, ''), t.profile, t.private_layers, "       \
+	"t.egress, " DB_QUOTA("t.") " FROM tenant t LEFT JOIN plan p ON p.id = t.plan"
+#define TENANT_NUMBERS 9 /* column of the first number */
 
-void store_quota_default(struct model_quota *ret)
+void store_quota_default(struct quota *ret)
 {
-	*ret = (struct model_quota){
-		.memory = 4ull << 30, .cpu = 4000, .pids = 4096, .apps = 50, .instances = 100, .disk = 10ull << 30};
+	*ret = quota_default;
 }
 
 static void tenant_row(struct db_query *q, struct model_tenant *t)
@@ -24,36 +26,15 @@ static void tenant_row(struct db_query *q, struct model_tenant *t)
 	*t = (struct model_tenant){
 		.id = db_int(q, 0),
 		.slot = (uint32_t)db_int(q, 2),
-		.quota = {.memory = (uint64_t)db_int(q, 3),
-			  .cpu = (uint32_t)db_int(q, 4),
-			  .pids = (uint32_t)db_int(q, 5),
-			  .apps = (uint32_t)db_int(q, 6),
-			  .instances = (uint32_t)db_int(q, 7),
-			  .disk = (uint64_t)db_int(q, 8)},
-		.created_ms = db_int(q, 9),
+		.created_ms = db_int(q, 3),
+		.plan = db_int(q, 4),
+		.profile = (uint32_t)db_int(q, 6),
+		.private_layers = db_int(q, 7) != 0,
 	};
 	db_text(q, 1, t->name, sizeof t->name);
-}
-
-static int tenant_quota_check(const struct model_quota *q, struct err *e)
-{
-	const struct {
-		const char *field;
-		uint64_t value, min, max;
-	} rows[] = {
-		{"quota.memory", q->memory, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX},
-		{"quota.cpu", q->cpu, LIMIT_CPU_MIN, LIMIT_CPU_MAX},
-		{"quota.pids", q->pids, LIMIT_PIDS_MIN, LIMIT_TENANT_PIDS_MAX},
-		{"quota.apps", q->apps, 0, LIMIT_APPS},
-		{"quota.instances", q->instances, 0, LIMIT_INSTANCES},
-		{"quota.disk", q->disk, LIMIT_DISK_MIN, LIMIT_DISK_MAX},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		if (rows[i].value < rows[i].min || rows[i].value > rows[i].max)
-			return err_field(e, ERANGE, rows[i].field, "%s: %" PRIu64 " is outside %" PRIu64 "..%" PRIu64,
-					 rows[i].field, rows[i].value, rows[i].min, rows[i].max);
-	return 0;
+	db_text(q, 5, t->plan_name, sizeof t->plan_name);
+	db_egress(q, 8, &t->egress);
+	db_numbers_read(q, TENANT_NUMBERS, QUOTA_OF_TENANT, &t->quota);
 }
 
 /* The next free slot, going round: a slot is reused as late as can be, so that files or processes which a deletion
@@ -96,28 +77,30 @@ static int tenant_slot(struct store *s, int64_t *ret, struct err *e)
 
 static int tenant_insert(struct store *s, struct model_tenant *t, struct err *e)
 {
+	struct db_arg args[DB_QUOTA_COUNT + 3];
 	int64_t slot = 0;
+	size_t n;
 	int r = tenant_slot(s, &slot, e);
 
 	if (r < 0)
 		return r;
 	t->slot = (uint32_t)slot;
-	r = db_run(s,
-		   "INSERT INTO tenant (name, slot, memory, cpu, pids, apps, instances, disk, created_ms)"
-		   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		   DB_ARGS(DB_S(t->name), DB_I(slot), DB_I(t->quota.memory), DB_I(t->quota.cpu), DB_I(t->quota.pids),
-			   DB_I(t->quota.apps), DB_I(t->quota.instances), DB_I(t->quota.disk), DB_I(t->created_ms)),
-		   e);
+	n = db_numbers_args(QUOTA_OF_TENANT, &t->quota, args);
+	args[n++] = DB_S(t->name);
+	args[n++] = DB_I(slot);
+	args[n++] = DB_I(t->created_ms);
+	r = db_run(s, "INSERT INTO tenant (" DB_QUOTA("") ", name, slot, created_ms) VALUES (" DB_MARKS_16 ", ?, ?, ?)",
+		   args, n, e);
 	if (r == -EEXIST)
 		return err_field(e, EEXIST, "name", "name: a tenant \"%s\" exists already", t->name);
 	t->id = sqlite3_last_insert_rowid(s->db);
 	return r < 0 ? r : 0;
 }
 
-int store_tenant_add(struct store *s, const char *name, const struct model_quota *quota, struct model_tenant *ret,
+int store_tenant_add(struct store *s, const char *name, const struct quota *quota, struct model_tenant *ret,
 		     struct err *e)
 {
-	struct model_tenant t = {.created_ms = clock_wall_ms()};
+	struct model_tenant t = {.created_ms = clock_wall_ms(), .egress = {.mode = QUOTA_EGRESS_PUBLIC}};
 	int r = parse_name(name, LIMIT_TENANT_NAME, "name", e);
 
 	if (r < 0)
@@ -126,7 +109,7 @@ int store_tenant_add(struct store *s, const char *name, const struct model_quota
 		t.quota = *quota;
 	else
 		store_quota_default(&t.quota);
-	r = tenant_quota_check(&t.quota, e);
+	r = quota_check(QUOTA_OF_TENANT, &t.quota, "quota", e);
 	if (r < 0)
 		return r;
 	snprintf(t.name, sizeof t.name, "%s", name);
@@ -159,18 +142,18 @@ static int tenant_one(struct store *s, const char *sql, struct db_arg arg, struc
 
 int store_tenant_get(struct store *s, int64_t id, struct model_tenant *ret, struct err *e)
 {
-	return tenant_one(s, "SELECT " TENANT_COLUMNS " FROM tenant WHERE id = ?", DB_I(id), ret, e);
+	return tenant_one(s, TENANT_SELECT " WHERE t.id = ?", DB_I(id), ret, e);
 }
 
 int store_tenant_find(struct store *s, const char *name, struct model_tenant *ret, struct err *e)
 {
-	return tenant_one(s, "SELECT " TENANT_COLUMNS " FROM tenant WHERE name = ?", DB_S(name), ret, e);
+	return tenant_one(s, TENANT_SELECT " WHERE t.name = ?", DB_S(name), ret, e);
 }
 
 int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tenant_fn *fn, void *arg, struct err *e)
 {
 	DB_QUERY q = {0};
-	int r = db_query_start(s, &q, "SELECT " TENANT_COLUMNS " FROM tenant WHERE id > ? ORDER BY id LIMIT ?",
+	int r = db_query_start(s, &q, TENANT_SELECT " WHERE t.id > ? ORDER BY t.id LIMIT ?",
 			       DB_ARGS(DB_I(after), DB_I(db_limit(limit))), e);
 
 	while (r == 0 && (r = db_query_step(&q, e)) > 0) {
@@ -183,16 +166,17 @@ int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tena
 	return r;
 }
 
-int store_tenant_quota(struct store *s, int64_t id, const struct model_quota *quota, struct err *e)
+int store_tenant_quota(struct store *s, int64_t id, const struct quota *quota, struct err *e)
 {
-	int r = tenant_quota_check(quota, e);
+	struct db_arg args[DB_QUOTA_COUNT + 1];
+	size_t n;
+	int r = quota_check(QUOTA_OF_TENANT, quota, "quota", e);
 
 	if (r < 0)
 		return r;
-	r = db_run(s, "UPDATE tenant SET memory = ?, cpu = ?, pids = ?, apps = ?, instances = ?, disk = ? WHERE id = ?",
-		   DB_ARGS(DB_I(quota->memory), DB_I(quota->cpu), DB_I(quota->pids), DB_I(quota->apps),
-			   DB_I(quota->instances), DB_I(quota->disk), DB_I(id)),
-		   e);
+	n = db_numbers_args(QUOTA_OF_TENANT, quota, args);
+	args[n++] = DB_I(id);
+	r = db_run(s, "UPDATE tenant SET " DB_QUOTA_SET("") " WHERE id = ?", args, n, e);
 	if (r == 0)
 		return err_set(e, ENOENT, "no such tenant");
 	if (r < 0)

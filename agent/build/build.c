@@ -192,17 +192,11 @@ void build_fail(struct build *b, const char *fmt, ...)
 /* The jobs' launch messages: what one build sandbox may use. */
 static void build_launch_init(const struct build *b, struct msg_launch *m, enum msg_kind kind, const char *type)
 {
-	const struct settings_limits *lim = &b->builds->settings->build;
-
 	*m = (struct msg_launch){
 		.kind = kind,
 		.object = (uint64_t)b->rec.id,
-		.egress = kind == MSG_KIND_STORE ? MSG_EGRESS_NONE : MSG_EGRESS_PUBLIC,
-		.memory = lim->memory,
-		.disk = lim->disk,
-		.cpu = lim->cpu,
-		.pids = lim->pids,
-		.nofile = lim->nofile,
+		.egress = {.mode = kind == MSG_KIND_STORE ? QUOTA_EGRESS_NONE : QUOTA_EGRESS_PUBLIC},
+		.limits = b->builds->settings->build,
 		.deadline_ms = (uint32_t)b->builds->settings->build_time_ms,
 	};
 	snprintf(m->type, sizeof m->type, "%s", type);

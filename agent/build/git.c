@@ -265,13 +265,9 @@ static int git_launch(struct git *g, const char *service, bool advertise, const 
 	OWN_FD int fd = -1;
 	struct msg_launch m = {
 		.kind = MSG_KIND_GIT,
-		.egress = MSG_EGRESS_NONE,
+		.egress = {.mode = QUOTA_EGRESS_NONE},
 		.stdio_count = (uint32_t)nfds,
-		.memory = s->build.memory,
-		.disk = s->build.disk,
-		.cpu = s->build.cpu,
-		.pids = s->build.pids,
-		.nofile = s->build.nofile,
+		.limits = s->build,
 		.deadline_ms = (uint32_t)(s->build_time_ms + s->health_ms + LIMIT_BUILD_MS),
 		.type = "git",
 	};

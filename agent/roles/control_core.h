@@ -133,7 +133,7 @@ struct control_instance {
 	TAILQ_ENTRY(control_instance) save;
 	bool is_unsaved; /* its record goes to the store at the end of the turn */
 	struct model_instance rec;
-	struct model_limits limits;
+	struct quota_limits limits;
 	uint64_t object; /* build whose tree it runs */
 	uint32_t version;
 	uint32_t address; /* host byte order */
@@ -168,7 +168,7 @@ struct control_job {
 	struct build_job *job; /* borrowed; NULL when nobody wants to hear of its end */
 	uint64_t id;
 	struct control_tenant *tenant; /* charged; NULL = not charged */
-	struct model_limits limits;
+	struct quota_limits limits;
 	uint32_t kind;
 	int64_t app;
 };
@@ -268,6 +268,7 @@ void control_collect(struct control *c); /* deletes what is not needed any more 
 /* control_instance.c */
 int control_instance_start(struct control_app *ca, int64_t release, const char *type, struct err *e);
 struct control_instance *control_instance_adopt(struct control *c, const struct model_instance *rec);
+void control_policy(const struct control_app *ca, struct msg_launch *m);
 void control_instance_move(struct control_instance *ci, enum model_instance_state to);
 void control_instance_save(struct control_instance *ci);
 void control_instance_healthy(struct control_instance *ci, bool healthy, const char *why);
@@ -277,13 +278,13 @@ void control_instance_crashed(struct control_instance *ci); /* counts for the ba
 void control_instance_gone(struct control_instance *ci, const struct msg_instance *m); /* it ended; frees it */
 void control_on_instance(struct control *c, const struct msg_instance *m);
 /* Its place in the sums of the node and of a tenant (NULL: the node only, for builds). */
-void control_charge(struct control *c, struct control_tenant *t, const struct model_limits *limits, int sign);
+void control_charge(struct control *c, struct control_tenant *t, const struct quota_limits *limits, int sign);
 /* Room for one more?  Instances of `replaced` (NULL = none) that are of another release than `release` do not count for
  * the tenant: start-first needs both for a moment, and a tenant at its quota must be able to deploy. */
-int control_fits(struct control *c, struct control_tenant *t, const struct model_limits *limits,
+int control_fits(struct control *c, struct control_tenant *t, const struct quota_limits *limits,
 		 const struct control_app *replaced, int64_t release, struct err *e);
 /* The same for a build: within quota and node by itself, beside what the tenant's apps use. */
-int control_fits_build(struct control *c, struct control_tenant *t, const struct model_limits *limits, struct err *e);
+int control_fits_build(struct control *c, struct control_tenant *t, const struct quota_limits *limits, struct err *e);
 
 /* control_health.c */
 void control_health_start(struct control_instance *ci);

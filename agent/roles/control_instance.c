@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void control_charge(struct control *c, struct control_tenant *t, const struct model_limits *limits, int sign)
+void control_charge(struct control *c, struct control_tenant *t, const struct quota_limits *limits, int sign)
 {
 	struct plan_capacity *const sums[] = {&c->used, t ? &t->used : NULL};
 
@@ -24,7 +24,7 @@ void control_charge(struct control *c, struct control_tenant *t, const struct mo
 	}
 }
 
-static int control_fits_beside(struct control *c, struct control_tenant *t, const struct model_limits *limits,
+static int control_fits_beside(struct control *c, struct control_tenant *t, const struct quota_limits *limits,
 			       const struct plan_capacity *used, struct err *e)
 {
 	struct plan_capacity total = {.memory = c->host.memory * CONTROL_OVERCOMMIT, .instances = LIMIT_INSTANCES};
@@ -40,7 +40,7 @@ static int control_fits_beside(struct control *c, struct control_tenant *t, cons
 	return 0;
 }
 
-int control_fits(struct control *c, struct control_tenant *t, const struct model_limits *limits,
+int control_fits(struct control *c, struct control_tenant *t, const struct quota_limits *limits,
 		 const struct control_app *replaced, int64_t release, struct err *e)
 {
 	struct plan_capacity used = t->used;
@@ -60,7 +60,7 @@ int control_fits(struct control *c, struct control_tenant *t, const struct model
 	return 0;
 }
 
-int control_fits_build(struct control *c, struct control_tenant *t, const struct model_limits *limits, struct err *e)
+int control_fits_build(struct control *c, struct control_tenant *t, const struct quota_limits *limits, struct err *e)
 {
 	const struct plan_capacity none = {0};
 
@@ -136,13 +136,16 @@ static int control_instance_release(struct control_instance *ci, const struct mo
 	return 0;
 }
 
-static void control_launch_limits(struct msg_launch *m, const struct model_limits *l)
+/* Profile, layers and egress of what runs the app's code. */
+void control_policy(const struct control_app *ca, struct msg_launch *m)
 {
-	m->memory = l->memory;
-	m->disk = l->disk;
-	m->cpu = l->cpu;
-	m->pids = l->pids;
-	m->nofile = l->nofile;
+	const struct model_tenant *t = &ca->tenant->rec;
+
+	m->profile = ca->rec.profile > t->profile ? ca->rec.profile : t->profile;
+	m->private_layers = t->private_layers;
+	quota_egress_meet(&t->egress, &ca->rec.egress, &m->egress);
+	if (m->profile == QUOTA_PROFILE_STRICT)
+		m->egress = (struct quota_egress){.mode = QUOTA_EGRESS_NONE};
 }
 
 static int control_instance_blob(struct control_instance *ci, const struct model_release *r, const char *command,
@@ -191,13 +194,13 @@ static int control_instance_launch(struct control_instance *ci, const struct mod
 		.object = ci->object,
 		.kind = MSG_KIND_APP,
 		.slot = ca->tenant->rec.slot,
-		.egress = MSG_EGRESS_PUBLIC,
+		.limits = ci->limits,
 	};
 	int blob = control_instance_blob(ci, r, command, profile, e);
 
 	if (blob < 0)
 		return blob;
-	control_launch_limits(&m, &ci->limits);
+	control_policy(ca, &m);
 	memcpy(m.name, ca->rec.name, sizeof m.name);
 	memcpy(m.type, ci->rec.type, sizeof m.type);
 	memcpy(m.tenant_name, ca->rec.tenant_name, sizeof m.tenant_name);

@@ -63,18 +63,11 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	job = calloc(1, sizeof *job);
 	if (!job)
 		return err_set(e, ENOMEM, "out of memory");
-	job->limits = (struct model_limits){
-		.memory = m->memory, .disk = m->disk, .cpu = m->cpu, .pids = m->pids, .nofile = m->nofile};
+	job->limits = m->limits;
 	/* Builds and runs execute the tenant's code; git and the store are ours.  A build is bounded by the quota as a
 	 * whole but does not compete with the tenant's running apps: at its quota it can still deploy. */
-	if (m->kind == MSG_KIND_BUILD) {
-		job->limits.memory = job->limits.memory < ca->tenant->rec.quota.memory ? job->limits.memory
-										       : ca->tenant->rec.quota.memory;
-		job->limits.pids =
-			job->limits.pids < ca->tenant->rec.quota.pids ? job->limits.pids : ca->tenant->rec.quota.pids;
-		job->limits.cpu =
-			job->limits.cpu < ca->tenant->rec.quota.cpu ? job->limits.cpu : ca->tenant->rec.quota.cpu;
-	}
+	if (m->kind == MSG_KIND_BUILD)
+		quota_clamp(&job->limits, &ca->tenant->rec.quota);
 	if ((m->kind == MSG_KIND_BUILD && control_fits_build(c, ca->tenant, &job->limits, e) < 0) ||
 	    (m->kind == MSG_KIND_RUN && control_fits(c, ca->tenant, &job->limits, NULL, 0, e) < 0)) {
 		free(job);
@@ -98,9 +91,7 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 		job->tenant = ca->tenant;
 		control_charge(c, job->kind == MSG_KIND_BUILD ? NULL : ca->tenant, &job->limits, 1);
 	}
-	m->memory = job->limits.memory;
-	m->pids = job->limits.pids;
-	m->cpu = job->limits.cpu;
+	m->limits = job->limits;
 	m->instance = job->id;
 	m->tenant = (uint64_t)ca->rec.tenant;
 	m->app = (uint64_t)ca->rec.id;

@@ -213,11 +213,7 @@ static int ops_run(void *ctx, int64_t app, const char *command, struct ops_git *
 	struct control *c = ctx;
 	struct control_app *ca;
 	struct ops_one_off *run;
-	struct msg_launch m = {.kind = MSG_KIND_RUN,
-			       .egress = MSG_EGRESS_PUBLIC,
-			       .stdio_count = 3,
-			       .deadline_ms = CONTROL_RUN_MS,
-			       .type = "run"};
+	struct msg_launch m = {.kind = MSG_KIND_RUN, .stdio_count = 3, .deadline_ms = CONTROL_RUN_MS, .type = "run"};
 	OWN_FD int blob = -1, in_r = -1, in_w = -1, out_r = -1, out_w = -1;
 	int p[2], r = ops_app(c, app, &ca, e);
 
@@ -248,11 +244,8 @@ static int ops_run(void *ctx, int64_t app, const char *command, struct ops_git *
 		.done = done,
 		.arg = arg};
 	m.object = (uint64_t)ca->live.build;
-	m.memory = ca->rec.limits.memory;
-	m.disk = ca->rec.limits.disk;
-	m.cpu = ca->rec.limits.cpu;
-	m.pids = ca->rec.limits.pids;
-	m.nofile = ca->rec.limits.nofile;
+	m.limits = ca->rec.limits;
+	control_policy(ca, &m);
 	r = control_job_start(c, &run->job, &m, blob, (int[]){in_r, out_w, out_w}, 3, e);
 	if (r < 0) {
 		free(run);

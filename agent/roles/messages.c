@@ -7,6 +7,7 @@
 
 static_assert(sizeof(struct msg_init_control) <= CHAN_BODY_MAX, "fits one message");
 static_assert(sizeof(struct msg_usage) * MSG_USAGE_MAX <= CHAN_BODY_MAX, "fits one message");
+static_assert(sizeof(struct msg_tenant_usage) * MSG_TENANT_USAGE_MAX <= CHAN_BODY_MAX, "fits one message");
 
 #define EXACT(t) sizeof(t), sizeof(t)
 #define EMPTY 0, 0
@@ -20,6 +21,10 @@ const struct chan_rule msg_rules_supervisor_from_control[] = {
 	{MSG_FORGET, "forget", EXACT(struct msg_forget), 0, 0},
 	{MSG_SYNC, "sync", EMPTY, 0, 0},
 	{MSG_REMOVE, "remove", EXACT(struct msg_remove), 0, 0},
+	{MSG_TENANT, "tenant", EXACT(struct msg_tenant), 0, 0},
+	{MSG_LIMITS, "limits", EXACT(struct msg_limits), 0, 0},
+	{MSG_THROTTLE, "throttle", EXACT(struct msg_throttle), 0, 0},
+	{MSG_FSCK, "fsck", EXACT(struct msg_fsck), 0, 0},
 };
 const size_t msg_rules_supervisor_from_control_count = ARRAY_LEN(msg_rules_supervisor_from_control);
 
@@ -35,6 +40,10 @@ const struct chan_rule msg_rules_control[] = {
 	{MSG_SYNC_DONE, "sync-done", EMPTY, 0, 0},
 	{MSG_USAGE, "usage", sizeof(struct msg_usage), sizeof(struct msg_usage) * MSG_USAGE_MAX, 0, 0},
 	{MSG_REMOVED, "removed", EXACT(struct msg_remove), 0, 0},
+	{MSG_TENANT_USAGE, "tenant-usage", sizeof(struct msg_tenant_usage),
+	 sizeof(struct msg_tenant_usage) * MSG_TENANT_USAGE_MAX, 0, 0},
+	{MSG_FSCK_FOUND, "fsck-found", EXACT(struct msg_fsck_found), 0, 0},
+	{MSG_FSCK_DONE, "fsck-done", EXACT(struct msg_fsck_done), 0, 0},
 };
 const size_t msg_rules_control_count = ARRAY_LEN(msg_rules_control);
 

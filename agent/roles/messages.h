@@ -28,12 +28,19 @@ enum msg_type {
 	MSG_FORGET,	 /* struct msg_forget: control has recorded the exit */
 	MSG_SYNC,	 /* empty: send MSG_INSTANCE for all, then MSG_SYNC_DONE */
 	MSG_REMOVE,	 /* struct msg_remove: delete a stored tree */
+	MSG_TENANT,	 /* struct msg_tenant: its totals; before the first launch of a tenant, and when they change */
+	MSG_LIMITS,	 /* struct msg_limits: new limits of a running instance */
+	MSG_THROTTLE,	 /* struct msg_throttle: its share for the present */
+	MSG_FSCK,	 /* struct msg_fsck: compare what is there with what is known */
 
 	/* supervisor -> control */
 	MSG_INSTANCE = 64, /* struct msg_instance */
 	MSG_SYNC_DONE,	   /* empty */
 	MSG_USAGE,	   /* array of struct msg_usage, 1..MSG_USAGE_MAX */
 	MSG_REMOVED,	   /* struct msg_remove, echoed when done */
+	MSG_TENANT_USAGE,  /* array of struct msg_tenant_usage, 1..MSG_TENANT_USAGE_MAX */
+	MSG_FSCK_FOUND,	   /* struct msg_fsck_found: one difference */
+	MSG_FSCK_DONE,	   /* struct msg_fsck_done */
 
 	/* supervisor -> logger */
 	MSG_LOG_OPEN = 96, /* struct msg_log_open; fds: pipe (read end) */
@@ -73,17 +80,16 @@ struct msg_drain {
 /* What runs in a sandbox: enum msg_kind of config/kind.h. */
 const char *msg_kind_name(enum msg_kind k);
 
-enum msg_egress { MSG_EGRESS_NONE, MSG_EGRESS_PUBLIC, MSG_EGRESS_COUNT };
-
 struct msg_launch {
 	uint64_t instance;	      /* chosen by control, unique for ever: jobs use ids with bit 62 set */
 	uint64_t tenant, app, object; /* object: build id whose tree is mounted (APP, RUN) or written (STORE) */
 	uint32_t kind;		      /* enum msg_kind */
 	uint32_t slot;		      /* tenant's uid range */
-	uint32_t egress;	      /* enum msg_egress */
 	uint32_t stdio_count; /* 0 (APP: output goes to the logger), or 1..8: descriptors that become 0,1,2,3... */
-	uint64_t memory, disk;
-	uint32_t cpu, pids, nofile;
+	struct quota_limits limits;
+	struct quota_egress egress;
+	uint32_t profile;	       /* enum quota_profile */
+	uint32_t private_layers;       /* 1: share no file of the stack with other tenants */
 	uint32_t deadline_ms;	       /* 0 = none; killed then with reason MSG_EXIT_DEADLINE */
 	char name[LIMIT_APP_NAME + 1]; /* host name inside, and for logs */
 	char type[LIMIT_TYPE_NAME + 1];
@@ -143,15 +149,71 @@ struct msg_instance {
 	char text[200]; /* launch failures: the step and why */
 };
 
+/* A tenant's totals, kept in the kernel above its instances.  Asked for by number only: the supervisor derives names.
+ */
+struct msg_tenant {
+	uint64_t tenant;
+	uint32_t slot;
+	uint32_t pad;
+	struct quota quota;
+};
+
+/* Takes effect at once, without a restart of the instance; inodes and disk too where the disk's backend can. */
+struct msg_limits {
+	uint64_t instance;
+	struct quota_limits limits;
+	struct quota_egress egress;
+};
+
+/* The scheduler's answer to contention (scheduler/throttle.h): until the next one, the instance's weight and CPU quota
+ * are these instead of those of its limits. */
+struct msg_throttle {
+	uint64_t instance;
+	uint32_t cpu_weight; /* 1..10000, 0 = that of its limits */
+	uint32_t cpu;	     /* thousandths, never above its limits; 0 = that of its limits */
+};
+
+struct msg_fsck {
+	uint64_t run;	 /* echoed */
+	uint32_t repair; /* 1: mend what can be mended */
+	uint32_t pad;
+};
+struct msg_fsck_found {
+	uint64_t run;
+	uint64_t id;	   /* instance, tenant's slot or object; 0 = none */
+	uint32_t repaired; /* 1: mended just now */
+	char area[16];	   /* "cgroup", "mount", "nftables", … */
+	char text[200];	   /* what differs, for a person */
+};
+struct msg_fsck_done {
+	uint64_t run;
+	uint32_t found, repaired;
+};
+
 #define MSG_USAGE_MAX 128
 struct msg_usage {
 	uint64_t instance, memory, memory_peak, cpu_us, throttled_us;
+	uint64_t disk, inodes;	    /* of its writable layer */
+	uint64_t net_in, net_out;   /* bytes since its start */
+	uint64_t io_read, io_write; /* bytes since its start; 0 where not counted per instance (cgroup v1) */
 	uint32_t pids, oom_kills;
+	uint32_t pids_hits;   /* forks refused at its own limit or its tenant's */
+	uint32_t memory_hits; /* times its memory limit was reached (reclaim or refusal) */
+	uint32_t throttled;   /* periods in which it had to wait for its CPU quota */
+	uint32_t periods;     /* periods in which it ran */
+};
+
+#define MSG_TENANT_USAGE_MAX 128
+struct msg_tenant_usage {
+	uint64_t tenant, memory, memory_peak, cpu_us, throttled_us, io_read, io_write;
+	uint32_t slot, pids, pids_hits, oom_kills, memory_hits, pad;
 };
 
 struct msg_log_open {
 	uint64_t app, instance;		   /* app 0: the access log of the proxies, written raw */
 	char source[LIMIT_TYPE_NAME + 24]; /* "web.123": begins each line */
+	uint32_t slot;			   /* tenant, whose streams share tenant_rate */
+	uint32_t rate, tenant_rate;	   /* lines a second, 0 = not limited; MSG_LOG_OPEN again changes them */
 };
 struct msg_log_drop {
 	uint64_t app;

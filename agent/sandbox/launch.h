@@ -4,6 +4,7 @@
 
 #include "config/kind.h"
 #include "config/limits.h"
+#include "config/quota.h"
 
 #include <stdint.h>
 
@@ -46,7 +47,7 @@ struct launch {
 	char node[64];	       /* node's name, shown in the environment */
 	uint32_t host_address; /* IPv4, host byte order: source of the host's packets to the instance; 0 = the kernel's
 				  choice */
-	uint32_t pad2;
+	uint32_t profile;      /* enum quota_profile */
 };
 
 /* Progress to the supervisor.  The last one is EXEC or FAILED. */

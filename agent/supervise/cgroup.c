@@ -293,7 +293,7 @@ static void name_of(uint64_t id, char name[CGROUP_NAME_MAX])
 	snprintf(name, CGROUP_NAME_MAX, "%" PRIu64, id);
 }
 
-int cgroup_make(struct cgroup *c, uint64_t id, const struct cgroup_limits *l, int *fds, size_t *nfds, struct err *e)
+int cgroup_make(struct cgroup *c, uint64_t id, const struct quota_limits *l, int *fds, size_t *nfds, struct err *e)
 {
 	char name[CGROUP_NAME_MAX];
 	int r = 0;

@@ -11,6 +11,7 @@
 #define TULOU_AGENT_SUPERVISE_CGROUP_H
 
 #include "base/err.h"
+#include "config/quota.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,12 +19,6 @@
 #include <sys/types.h>
 
 struct cgroup;
-
-struct cgroup_limits {
-	uint64_t memory; /* bytes */
-	uint32_t cpu;	 /* thousandths of one CPU */
-	uint32_t pids;
-};
 
 struct cgroup_sample {
 	uint64_t memory, memory_peak; /* bytes */
@@ -45,7 +40,7 @@ bool cgroup_is_v2(const struct cgroup *c);
 /* Makes the group of instance id with its limits.  fds[0..*nfds) are what tulou-sandbox joins by: v1 `tasks` files open
  * for writing, or the v2 directory; owned by the caller.  fds has room for LAUNCH_CGROUPS_MAX.  A group left over from
  * before is reused with fresh limits.  0, or negative errno with nothing left behind. */
-int cgroup_make(struct cgroup *c, uint64_t id, const struct cgroup_limits *l, int *fds, size_t *nfds, struct err *e);
+int cgroup_make(struct cgroup *c, uint64_t id, const struct quota_limits *l, int *fds, size_t *nfds, struct err *e);
 
 /* Reads what there is; values that cannot be read are 0.  0, -ENOENT when the group is gone. */
 int cgroup_sample(const struct cgroup *c, uint64_t id, struct cgroup_sample *ret);

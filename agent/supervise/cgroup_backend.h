@@ -15,7 +15,7 @@ enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CPUACCT,
 struct cgroup_ops {
 	const char *version;
 	/* Sets the limits of a fresh group and opens what the sandbox joins by. */
-	int (*set)(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds,
+	int (*set)(struct cgroup *c, const char *name, const struct quota_limits *l, int *fds, size_t *nfds,
 		   struct err *e);
 	void (*sample)(const struct cgroup *c, const char *name, struct cgroup_sample *ret);
 	/* Kills all at once; -ENOSYS when the kernel cannot, then the members are killed one by one. */

@@ -44,7 +44,7 @@ static int v1_set_one(struct cgroup *c, enum cgroup_controller k, const char *na
 	return r < 0 ? v1_fail(r, file, name, e) : 0;
 }
 
-static int v1_set(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds,
+static int v1_set(struct cgroup *c, const char *name, const struct quota_limits *l, int *fds, size_t *nfds,
 		  struct err *e)
 {
 	char tasks[CGROUP_NAME_MAX + 8];

@@ -23,7 +23,7 @@ int cgroup_v2_delegate(struct cgroup *c, struct err *e)
 	return r < 0 ? err_set(e, -r, "cannot enable the cgroup controllers: %s", strerror(-r)) : 0;
 }
 
-static int v2_set(struct cgroup *c, const char *name, const struct cgroup_limits *l, int *fds, size_t *nfds,
+static int v2_set(struct cgroup *c, const char *name, const struct quota_limits *l, int *fds, size_t *nfds,
 		  struct err *e)
 {
 	OWN_FD int dir = openat(c->root[0], name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -27,8 +27,12 @@ struct record {
 	int32_t pad;
 	int64_t deadline_us; /* monotonic, 0 = none */
 	char boot[RECORD_BOOT];
-	char link[16];	/* host's end of the veth, "" = none */
-	char stack[24]; /* name of the root skeleton in use */
+	char link[16];		    /* host's end of the veth, "" = none */
+	char stack[24];		    /* name of the root skeleton in use */
+	struct quota_limits limits; /* as they are now */
+	struct quota_egress egress;
+	uint32_t profile; /* enum quota_profile */
+	uint32_t pad2;
 	struct msg_instance m;
 };
 

@@ -19,10 +19,6 @@
 
 /* /dev/shm of an instance: half of its memory at most, and no more than this. */
 #define SPAWN_SHM_MAX (64ull << 20)
-/* One inode for so many bytes of the private layer, at least and at most. */
-#define SPAWN_INODE_BYTES 8192u
-#define SPAWN_INODES_MIN 4096u
-#define SPAWN_INODES_MAX 262144u
 
 uint32_t instance_uid_base(const struct supervise *s, uint32_t slot)
 {
@@ -61,8 +57,11 @@ struct instance *instance_new(struct supervise *s, const struct msg_launch *m, i
 		.kind = m->kind,
 		.state = MSG_STATE_STARTING,
 		.slot = m->slot,
-		.memory_limit = m->memory,
+		.memory_limit = m->limits.memory,
 	};
+	rec.limits = m->limits;
+	rec.egress = m->egress;
+	rec.profile = m->profile;
 	memcpy(rec.m.type, m->type, sizeof rec.m.type);
 	memcpy(rec.boot, s->boot, sizeof rec.boot);
 	memcpy(rec.stack, s->stack_name, sizeof rec.stack);
@@ -213,19 +212,17 @@ static void fill_spec(struct instance *in, struct launch *spec)
 {
 	const struct supervise *s = in->s;
 	const struct msg_launch *m = &in->order->m;
-	uint64_t inodes = m->disk / SPAWN_INODE_BYTES;
 
 	*spec = (struct launch){
 		.instance = m->instance,
 		.kind = m->kind,
 		.uid_base = instance_uid_base(s, m->slot),
-		.memory = m->memory,
-		.disk = m->disk,
-		.shm = m->memory / 2 < SPAWN_SHM_MAX ? m->memory / 2 : SPAWN_SHM_MAX,
-		.inodes = inodes < SPAWN_INODES_MIN   ? SPAWN_INODES_MIN
-			  : inodes > SPAWN_INODES_MAX ? SPAWN_INODES_MAX
-						      : (uint32_t)inodes,
-		.nofile = m->nofile,
+		.memory = m->limits.memory,
+		.disk = m->limits.disk,
+		.shm = m->limits.memory / 2 < SPAWN_SHM_MAX ? m->limits.memory / 2 : SPAWN_SHM_MAX,
+		.inodes = m->limits.inodes,
+		.nofile = m->limits.nofile,
+		.profile = m->profile,
 		.cgroup_v2 = cgroup_is_v2(s->cgroup),
 		.stdio_count = m->stdio_count,
 		.network = has_network(m->kind),
@@ -255,7 +252,7 @@ static int take_address(struct instance *in, struct err *e)
 	if (!in->rec.m.address)
 		return err_set(e, EADDRNOTAVAIL, "all addresses of network.pool are in use: widen it");
 	in->pooled = true;
-	net_link_name(&s->net, in->rec.m.address, m->egress == MSG_EGRESS_PUBLIC, in->rec.link);
+	net_link_name(&s->net, in->rec.m.address, m->egress.mode == QUOTA_EGRESS_PUBLIC, in->rec.link);
 	return 0;
 }
 
@@ -279,14 +276,13 @@ static int make_parts(struct instance *in, struct parts *p, struct err *e)
 {
 	struct supervise *s = in->s;
 	const struct msg_launch *m = &in->order->m;
-	const struct cgroup_limits limits = {m->memory, m->cpu, m->pids};
 	int out[2], r;
 
 	r = take_address(in, e);
 	if (r == 0)
 		r = tree_open(&s->tree, m->kind, m->app, m->object, instance_uid_base(s, m->slot), &p->fds.tree, e);
 	if (r == 0)
-		r = cgroup_make(s->cgroup, m->instance, &limits, p->fds.cgroups, &p->cgroups, e);
+		r = cgroup_make(s->cgroup, m->instance, &m->limits, p->fds.cgroups, &p->cgroups, e);
 	if (r < 0)
 		return r;
 	r = record_make(s->instances_dir, m->instance, &p->fds.status);

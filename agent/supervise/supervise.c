@@ -263,6 +263,21 @@ static int check_u64(uint64_t v, uint64_t min, uint64_t max, const char *field, 
 						field, v, min, max);
 }
 
+static int check_egress(const struct quota_egress *g, struct err *e)
+{
+	int r = check_u64(g->mode, 0, QUOTA_EGRESS_MODE_COUNT - 1, "egress", e);
+
+	if (r == 0)
+		r = check_u64(g->count, 0, LIMIT_EGRESS_RULES, "egress.count", e);
+	for (uint32_t i = 0; r == 0 && i < g->count; i++) {
+		const struct quota_egress_rule *one = &g->rules[i];
+		r = check_u64(one->prefix, 0, 32, "egress.prefix", e);
+		if (r == 0 && (one->port_min > one->port_max || (one->prefix < 32 && one->net << one->prefix)))
+			r = err_field(e, EINVAL, "egress", "egress rule %u is not a network with ports", i);
+	}
+	return r;
+}
+
 /* Control is not root: whatever it sends is checked as if it were hostile. */
 static int check_launch(const struct supervise *s, const struct msg_launch *m, int blob, size_t n, struct err *e)
 {
@@ -282,17 +297,13 @@ static int check_launch(const struct supervise *s, const struct msg_launch *m, i
 	if (r == 0)
 		r = check_u64(m->slot, 0, slots < LIMIT_TENANTS ? slots - 1 : LIMIT_TENANTS - 1, "slot", e);
 	if (r == 0)
-		r = check_u64(m->egress, 0, MSG_EGRESS_COUNT - 1, "egress", e);
+		r = check_u64(m->profile, 0, QUOTA_PROFILE_COUNT - 1, "profile", e);
 	if (r == 0)
-		r = check_u64(m->memory, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX, "memory", e);
+		r = check_u64(m->private_layers, 0, 1, "private_layers", e);
 	if (r == 0)
-		r = check_u64(m->disk, LIMIT_DISK_MIN, LIMIT_DISK_MAX, "disk", e);
+		r = quota_check(QUOTA_OF_LIMITS, &m->limits, "", e);
 	if (r == 0)
-		r = check_u64(m->cpu, LIMIT_CPU_MIN, LIMIT_CPU_MAX, "cpu", e);
-	if (r == 0)
-		r = check_u64(m->pids, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, "pids", e);
-	if (r == 0)
-		r = check_u64(m->nofile, 16, 1u << 20, "nofile", e);
+		r = check_egress(&m->egress, e);
 	if (r == 0)
 		r = check_u64(m->stdio_count, 0, LAUNCH_STDIO_MAX, "stdio_count", e);
 	if (r == 0 && m->stdio_count != n)

@@ -74,7 +74,7 @@ static void start(struct instance *in, const int *stdio, unsigned stdio_count)
 {
 	struct err e = {0};
 	struct launch_fds fds = {.blob = blob_fd, .stack = stack_fd, .tree = tree_fd};
-	struct cgroup_limits limits = {.memory = order.memory, .cpu = 1000, .pids = 256};
+	struct quota_limits limits = {.memory = order.memory, .cpu = 1000, .pids = 256};
 	size_t count = 0;
 	int pipe_fds[2], pidfd, r;
 

@@ -12,8 +12,14 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static const struct model_limits fault_limits = {
-	.memory = 64 << 20, .disk = 64 << 20, .cpu = 100, .pids = 16, .nofile = 256};
+static const struct quota_limits fault_limits = {.memory = 64 << 20,
+						 .disk = 64 << 20,
+						 .cpu = 100,
+						 .pids = 16,
+						 .nofile = 256,
+						 .inodes = 4096,
+						 .cpu_weight = 100,
+						 .io_weight = 100};
 
 static void fault_dir(char dir[32])
 {
@@ -35,7 +41,7 @@ static int fault_turn(struct store *s, int n, struct err *e)
 	int r;
 
 	snprintf(name, sizeof name, "app-%d", n);
-	r = store_app_add(s, 1, name, &fault_limits, &a, e);
+	r = store_app_add(s, 1, name, &fault_limits, true, &a, e);
 	if (r == 0)
 		r = store_config_set(s, a.id, "KEY", name, e);
 	ev.app = a.id;

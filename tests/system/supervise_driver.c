@@ -73,11 +73,14 @@ static struct msg_launch order(uint64_t id)
 		.object = 1,
 		.kind = MSG_KIND_APP,
 		.slot = (uint32_t)(id % 7),
-		.memory = 64 << 20,
-		.disk = 16 << 20,
-		.cpu = 1000,
-		.pids = 32,
-		.nofile = 256,
+		.limits = {.memory = 64 << 20,
+			   .disk = 16 << 20,
+			   .inodes = 4096,
+			   .cpu = 1000,
+			   .cpu_weight = 100,
+			   .io_weight = 100,
+			   .pids = 32,
+			   .nofile = 256},
 		.name = "driver",
 		.type = "web",
 		.tenant_name = "t",
@@ -278,7 +281,7 @@ static void start_cases(void)
 	}
 	/* Refused, and a program that is not there. */
 	struct msg_launch m = order(8);
-	m.memory = 1;
+	m.limits.memory = 1;
 	launch(&m, (const char *const[]){"/bin/true", NULL});
 	m = order(9);
 	launch(&m, (const char *const[]){"/does/not/exist", NULL});
@@ -323,7 +326,7 @@ static void attempt(uint64_t id, const struct attempt *a)
 		 "import socket,sys\ntry: socket.create_connection(('%s',%u),1)\nexcept OSError: sys.exit(1)", a->host,
 		 a->port);
 	m.slot = a->slot;
-	m.egress = a->egress ? MSG_EGRESS_PUBLIC : MSG_EGRESS_NONE;
+	m.egress.mode = a->egress ? QUOTA_EGRESS_PUBLIC : QUOTA_EGRESS_NONE;
 	launch(&m, (const char *const[]){"/usr/bin/python3", "-c", code, NULL});
 }
 

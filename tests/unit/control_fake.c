@@ -34,7 +34,7 @@ void fake_exit(struct fake *f, struct fake_instance *i, enum msg_exit exit, int 
 	i->alive = false;
 	i->state.exit = exit;
 	i->state.exit_code = code;
-	i->state.memory_limit = i->launch.memory;
+	i->state.memory_limit = i->launch.limits.memory;
 	fake_state(f, i, MSG_STATE_EXITED);
 }
 
@@ -371,14 +371,21 @@ void fake_stop(struct fake *f)
 int64_t fake_app_new(struct fake *f, const char *name)
 {
 	struct control *c = f->control;
-	struct model_limits limits = {.memory = 64u << 20, .disk = 16u << 20, .cpu = 500, .pids = 64, .nofile = 1024};
+	struct quota_limits limits = {.memory = 64u << 20,
+				      .disk = 16u << 20,
+				      .cpu = 500,
+				      .pids = 64,
+				      .nofile = 1024,
+				      .inodes = 4096,
+				      .cpu_weight = 100,
+				      .io_weight = 100};
 	struct model_tenant t;
 	struct model_app app;
 	struct err e = {0};
 
 	if (store_tenant_find(c->store, "acme", &t, NULL) < 0)
 		cr_assert_eq(store_tenant_add(c->store, "acme", NULL, &t, &e), 0, "%s", e.text);
-	cr_assert_eq(store_app_add(c->store, t.id, name, &limits, &app, &e), 0, "%s", e.text);
+	cr_assert_eq(store_app_add(c->store, t.id, name, &limits, true, &app, &e), 0, "%s", e.text);
 	c->ops.app_changed(c, app.id);
 	fake_run(f, 20);
 	return app.id;

@@ -339,7 +339,14 @@ static void *run(void *arg)
 
 static void seed(struct fix *f)
 {
-	struct model_limits limits = {.memory = 64 << 20, .disk = 16 << 20, .cpu = 500, .pids = 64, .nofile = 1024};
+	struct quota_limits limits = {.memory = 64 << 20,
+				      .disk = 16 << 20,
+				      .cpu = 500,
+				      .pids = 64,
+				      .nofile = 1024,
+				      .inodes = 4096,
+				      .cpu_weight = 100,
+				      .io_weight = 100};
 	struct model_token t;
 	struct err e = {0};
 
@@ -351,8 +358,8 @@ static void seed(struct fix *f)
 	cr_assert_eq(store_token_add(f->store, f->acme.id, MODEL_ROLE_DEPLOYER, "d", f->deployer, &t, &e), 0);
 	cr_assert_eq(store_token_add(f->store, f->acme.id, MODEL_ROLE_READER, "r", f->reader, &t, &e), 0);
 	cr_assert_eq(store_token_add(f->store, f->evil.id, MODEL_ROLE_ADMIN, "e", f->other, &t, &e), 0);
-	cr_assert_eq(store_app_add(f->store, f->acme.id, "shop", &limits, &f->shop, &e), 0, "%s", e.text);
-	cr_assert_eq(store_app_add(f->store, f->evil.id, "theirs", &limits, &f->theirs, &e), 0);
+	cr_assert_eq(store_app_add(f->store, f->acme.id, "shop", &limits, true, &f->shop, &e), 0, "%s", e.text);
+	cr_assert_eq(store_app_add(f->store, f->evil.id, "theirs", &limits, true, &f->theirs, &e), 0);
 	cr_assert_eq(store_commit(f->store, &e), 0);
 }
 

@@ -320,8 +320,8 @@ Test(scheduler, instance_moves)
 
 Test(scheduler, fits)
 {
-	struct model_limits one = {.memory = 256ull << 20, .cpu = 1000, .pids = 256};
-	struct model_quota quota = {.memory = 4ull << 30, .cpu = 4000, .pids = 4096, .instances = 100};
+	struct quota_limits one = {.memory = 256ull << 20, .cpu = 1000, .pids = 256};
+	struct quota quota = {.memory = 4ull << 30, .cpu = 4000, .pids = 4096, .instances = 100};
 	struct plan_capacity used = {.memory = 3840ull << 20, .cpu = 64000, .pids = 3840, .instances = 99}, none = {0};
 	struct plan_capacity total = {.memory = 1ull << 30, .pids = 1000, .instances = 5}, node = {0};
 	struct err e = {0};

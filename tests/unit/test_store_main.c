@@ -13,7 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct model_limits limits = {.memory = 64 << 20, .disk = 64 << 20, .cpu = 100, .pids = 16, .nofile = 256};
+static const struct quota_limits limits = {.memory = 64 << 20,
+					   .disk = 64 << 20,
+					   .cpu = 100,
+					   .pids = 16,
+					   .nofile = 256,
+					   .inodes = 4096,
+					   .cpu_weight = 100,
+					   .io_weight = 100};
 
 struct shop {
 	char dir[32];
@@ -30,7 +37,7 @@ static void shop_open(struct shop *x)
 	cr_assert_not_null(mkdtemp(x->dir));
 	cr_assert_eq(store_open(x->dir, &x->s, &x->e), 0, "%s", x->e.text);
 	cr_assert_eq(store_tenant_add(x->s, "acme", NULL, &x->t, &x->e), 0, "%s", x->e.text);
-	cr_assert_eq(store_app_add(x->s, x->t.id, "shop", &limits, &x->a, &x->e), 0, "%s", x->e.text);
+	cr_assert_eq(store_app_add(x->s, x->t.id, "shop", &limits, true, &x->a, &x->e), 0, "%s", x->e.text);
 }
 
 static void shop_reopen(struct shop *x)
@@ -161,7 +168,7 @@ Test(store, tenants)
 {
 	struct shop x;
 	struct model_tenant t, u;
-	struct model_quota q;
+	struct quota q;
 	struct ids ids = {0};
 
 	shop_open(&x);
@@ -176,7 +183,7 @@ Test(store, tenants)
 	store_quota_default(&q);
 	q.memory = 1;
 	cr_assert_eq(store_tenant_add(x.s, "small", &q, &t, &x.e), -ERANGE);
-	cr_assert_str_eq(x.e.field, "quota.memory");
+	cr_assert_str_eq(x.e.field, "quota.memory_bytes");
 	cr_assert_eq(store_tenant_find(x.s, "small", NULL, &x.e), -ENOENT);
 	store_quota_default(&q);
 	q.disk = 5ull << 30;
@@ -300,22 +307,22 @@ Test(store, apps)
 {
 	struct shop x;
 	struct model_app a;
-	struct model_limits bad = limits;
-	struct model_quota q;
+	struct quota_limits bad = limits;
+	struct quota q;
 	struct ids ids = {0};
 
 	shop_open(&x);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "shop", &limits, &a, &x.e), -EEXIST);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "-bad", &limits, &a, &x.e), -EINVAL);
-	cr_assert_eq(store_app_add(x.s, 999, "ok", &limits, &a, &x.e), -ENOENT);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "shop", &limits, true, &a, &x.e), -EEXIST);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "-bad", &limits, true, &a, &x.e), -EINVAL);
+	cr_assert_eq(store_app_add(x.s, 999, "ok", &limits, true, &a, &x.e), -ENOENT);
 	bad.pids = 1;
-	cr_assert_eq(store_app_add(x.s, x.t.id, "ok", &bad, &a, &x.e), -ERANGE);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "ok", &bad, true, &a, &x.e), -ERANGE);
 	cr_assert_str_eq(x.e.field, "limits.pids");
 	store_quota_default(&q);
 	q.apps = 2;
 	cr_assert_eq(store_tenant_quota(x.s, x.t.id, &q, &x.e), 0);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "two", &limits, &a, &x.e), 0);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "three", &limits, NULL, &x.e), -EDQUOT);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "two", &limits, true, &a, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "three", &limits, true, NULL, &x.e), -EDQUOT);
 	cr_assert_str_eq(x.e.field, "quota.apps");
 	a.paused = true;
 	a.candidate = 5;
@@ -400,7 +407,7 @@ Test(store, formation)
 {
 	struct shop x;
 	struct model_formation f[LIMIT_TYPES];
-	struct model_quota q;
+	struct quota q;
 
 	shop_open(&x);
 	cr_assert_eq(store_formation_get(x.s, x.a.id, f, LIMIT_TYPES, &x.e), 0);
@@ -437,7 +444,7 @@ Test(store, domains)
 	unsigned n = 0;
 
 	shop_open(&x);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, &b, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, true, &b, &x.e), 0);
 	cr_assert_eq(store_domain_add(x.s, x.a.id, "www.example.com", &x.e), 0);
 	cr_assert_eq(store_domain_add(x.s, x.a.id, "*.example.com", &x.e), 0);
 	cr_assert_eq(store_domain_add(x.s, b.id, "www.example.com", &x.e), -EEXIST);
@@ -585,7 +592,7 @@ Test(store, app_delete_takes_all_but_events)
 	cr_assert_eq(store_event_list(x.s, 0, x.a.id, 0, 0, ids_event, &ids, &x.e), 0);
 	cr_assert_eq(ids.n, 1);
 	struct model_app again;
-	cr_assert_eq(store_app_add(x.s, x.t.id, "shop", &limits, &again, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "shop", &limits, true, &again, &x.e), 0);
 	cr_assert_gt(again.id, x.a.id);
 	shop_close(&x);
 }
@@ -598,7 +605,7 @@ Test(store, instances)
 	struct ids ids = {0};
 
 	shop_open(&x);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, &b, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, true, &b, &x.e), 0);
 	for (int k = 0; k < 30; k++) {
 		i = (struct model_instance){
 			.app = k < 20 ? x.a.id : b.id, .release = 1, .type = "web", .state = MODEL_INSTANCE_STARTING};
@@ -790,8 +797,8 @@ Test(store, lists_within_lists)
 {
 	struct shop x;
 	shop_open(&x);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, NULL, &x.e), 0);
-	cr_assert_eq(store_app_add(x.s, x.t.id, "c", &limits, NULL, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, true, NULL, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "c", &limits, true, NULL, &x.e), 0);
 	cr_assert_eq(store_app_list(x.s, 0, 0, 0, nested_app, &x, &x.e), 0);
 	cr_assert_eq(store_commit(x.s, &x.e), 0);
 	shop_close(&x);
@@ -826,7 +833,7 @@ Test(store, ten_thousand_apps)
 			struct model_instance in = {.type = "web",
 						    .state = k % 2 ? MODEL_INSTANCE_EXITED : MODEL_INSTANCE_RUNNING};
 			snprintf(name, sizeof name, "a-%d-%d", i, k);
-			cr_assert_eq(store_app_add(x.s, t.id, name, &limits, &a, &x.e), 0, "%s", x.e.text);
+			cr_assert_eq(store_app_add(x.s, t.id, name, &limits, true, &a, &x.e), 0, "%s", x.e.text);
 			in.app = a.id;
 			cr_assert_eq(store_instance_add(x.s, &in, &x.e), 0);
 		}

@@ -85,7 +85,7 @@ static void close_all(int *fds, size_t n)
 
 Test(supervise, cgroup_v1_sets_limits_and_opens_tasks)
 {
-	const struct cgroup_limits l = {64 << 20, 250, 32};
+	const struct quota_limits l = {.memory = 64 << 20, .cpu = 250, .pids = 32};
 	int fds[LAUNCH_CGROUPS_MAX];
 	struct cgroup *c = NULL;
 	struct fake f;
@@ -109,7 +109,7 @@ Test(supervise, cgroup_v1_sets_limits_and_opens_tasks)
 
 Test(supervise, cgroup_v1_samples)
 {
-	const struct cgroup_limits l = {64 << 20, 1000, 32};
+	const struct quota_limits l = {.memory = 64 << 20, .cpu = 1000, .pids = 32};
 	int fds[LAUNCH_CGROUPS_MAX];
 	struct cgroup_sample s;
 	struct cgroup *c = NULL;
@@ -145,7 +145,7 @@ static void count_group(void *arg, uint64_t id)
 
 Test(supervise, cgroup_members_removal_and_listing)
 {
-	const struct cgroup_limits l = {64 << 20, 1000, 32};
+	const struct quota_limits l = {.memory = 64 << 20, .cpu = 1000, .pids = 32};
 	int fds[LAUNCH_CGROUPS_MAX];
 	struct cgroup *c = NULL;
 	uint64_t sum = 0;
@@ -208,7 +208,7 @@ static void fake_v2(struct fake *f)
 
 Test(supervise, cgroup_v2_sets_limits_and_samples)
 {
-	const struct cgroup_limits l = {100 << 20, 1500, 64};
+	const struct quota_limits l = {.memory = 100 << 20, .cpu = 1500, .pids = 64};
 	int fds[LAUNCH_CGROUPS_MAX];
 	struct cgroup_sample s;
 	struct cgroup *c = NULL;

@@ -128,11 +128,7 @@ void api_apps_post(struct exchange *x)
 {
 	static const char *const keys[] = {"name", "tenant", "limits", NULL};
 	const struct settings *s = x->api->config.settings;
-	struct model_limits limits = {.memory = s->app.memory,
-				      .disk = s->app.disk,
-				      .cpu = s->app.cpu,
-				      .pids = s->app.pids,
-				      .nofile = s->app.nofile};
+	struct quota_limits limits = s->app;
 	const char *name = NULL, *tenant = NULL;
 	struct model_tenant t;
 	json_t *l = NULL;
@@ -146,14 +142,9 @@ void api_apps_post(struct exchange *x)
 		return;
 	}
 	/* A small tenant's app begins within its quota. */
-	if (limits.memory > t.quota.memory)
-		limits.memory = t.quota.memory;
-	if (limits.cpu > t.quota.cpu)
-		limits.cpu = t.quota.cpu;
-	if (limits.pids > t.quota.pids)
-		limits.pids = t.quota.pids;
+	quota_clamp(&limits, &t.quota);
 	if ((l && fields_get_limits(l, &t.quota, &limits, &e) < 0) ||
-	    store_app_add(x->api->config.store, t.id, name, &limits, &x->app, &e) < 0) {
+	    store_app_add(x->api->config.store, t.id, name, &limits, l != NULL, &x->app, &e) < 0) {
 		if (e.code == EEXIST)
 			err_field(&e, EEXIST, "name", "name: \"%s\" is taken on this node", name);
 		api_answer_err(x, &e);

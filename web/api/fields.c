@@ -69,72 +69,92 @@ int fields_get_cpu(json_t *obj, const char *key, uint32_t min, uint32_t max, uin
 	return 0;
 }
 
-json_t *fields_limits(const struct model_limits *l)
+/* One number as JSON: cores as a real number, all others as integers. */
+static json_t *number_json(const struct quota_key *k, uint64_t v)
 {
-	return json_pack("{s:I, s:I, s:o, s:I, s:I}", "memory_bytes", (json_int_t)l->memory, "disk_bytes",
-			 (json_int_t)l->disk, "cpu", fields_cpu(l->cpu), "pids", (json_int_t)l->pids, "nofile",
-			 (json_int_t)l->nofile);
+	return k->unit == QUOTA_CPU ? fields_cpu(v) : json_integer((json_int_t)v);
 }
 
-int fields_get_limits(json_t *obj, const struct model_quota *quota, struct model_limits *ret, struct err *e)
+static json_t *numbers_json(enum quota_of of, const void *p)
 {
-	static const char *const keys[] = {"memory_bytes", "disk_bytes", "cpu", "pids", "nofile", NULL};
-	struct model_limits l = *ret;
-	uint64_t pids = l.pids, nofile = l.nofile;
+	json_t *o = json_object();
+	const struct quota_key *k;
+
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, of))
+			json_object_set_new(o, k->json, number_json(k, quota_get(k, of, p)));
+	return o;
+}
+
+/* Reads what obj has over *ret; unknown keys are refused. */
+static int numbers_read(json_t *obj, enum quota_of of, void *ret, struct err *e)
+{
+	const char *known[QUOTA_KEYS_MAX + 1];
+	const struct quota_key *k;
+	unsigned n = 0;
 	int r;
 
-	if ((r = json_only(obj, keys, e)) < 0 ||
-	    (r = json_get_bytes(obj, "memory_bytes", false, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX, &l.memory, e)) < 0 ||
-	    (r = json_get_bytes(obj, "disk_bytes", false, LIMIT_DISK_MIN, LIMIT_DISK_MAX, &l.disk, e)) < 0 ||
-	    (r = fields_get_cpu(obj, "cpu", LIMIT_CPU_MIN, LIMIT_CPU_MAX, &l.cpu, e)) < 0 ||
-	    (r = json_get_u64(obj, "pids", false, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, &pids, e)) < 0 ||
-	    (r = json_get_u64(obj, "nofile", false, 64, LIMIT_API_NOFILE, &nofile, e)) < 0)
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, of))
+			known[n++] = k->json;
+	known[n] = NULL;
+	if ((r = json_only(obj, known, e)) < 0)
 		return r;
-	l.pids = (uint32_t)pids;
-	l.nofile = (uint32_t)nofile;
-	if (json_object_get(obj, "memory_bytes") && l.memory > quota->memory)
-		return err_field(e, EDQUOT, "memory_bytes",
-				 "memory_bytes: %" PRIu64 " is over the tenant's quota of %" PRIu64, l.memory,
-				 quota->memory);
-	if (json_object_get(obj, "cpu") && l.cpu > quota->cpu)
-		return err_field(e, EDQUOT, "cpu", "cpu: %g is over the tenant's quota of %g", l.cpu / 1000.0,
-				 quota->cpu / 1000.0);
-	if (json_object_get(obj, "pids") && l.pids > quota->pids)
-		return err_field(e, EDQUOT, "pids", "pids: %u is over the tenant's quota of %u", l.pids, quota->pids);
-	if (json_object_get(obj, "disk_bytes") && l.disk > quota->disk)
-		return err_field(e, EDQUOT, "disk_bytes",
-				 "disk_bytes: %" PRIu64 " is over the tenant's quota of %" PRIu64, l.disk, quota->disk);
-	*ret = l;
+	for (unsigned i = 0; (k = quota_key(i)); i++) {
+		uint64_t v = 0;
+		uint32_t cpu = 0;
+		if (!quota_has(k, of) || !json_object_get(obj, k->json))
+			continue;
+		if (k->unit == QUOTA_CPU) {
+			r = fields_get_cpu(obj, k->json, (uint32_t)k->min, (uint32_t)k->max[of], &cpu, e);
+			v = cpu;
+		} else if (k->unit == QUOTA_BYTES || k->unit == QUOTA_RATE) {
+			r = json_get_bytes(obj, k->json, false, k->min, k->max[of], &v, e);
+		} else {
+			r = json_get_u64(obj, k->json, false, k->min, k->max[of], &v, e);
+		}
+		if (r < 0)
+			return r;
+		quota_set(k, of, ret, v);
+	}
 	return 0;
 }
 
-json_t *fields_quota(const struct model_quota *q)
+json_t *fields_limits(const struct quota_limits *l)
 {
-	return json_pack("{s:I, s:o, s:I, s:I, s:I, s:I}", "memory_bytes", (json_int_t)q->memory, "cpu",
-			 fields_cpu(q->cpu), "pids", (json_int_t)q->pids, "apps", (json_int_t)q->apps, "instances",
-			 (json_int_t)q->instances, "disk_bytes", (json_int_t)q->disk);
+	return numbers_json(QUOTA_OF_LIMITS, l);
 }
 
-int fields_get_quota(json_t *obj, struct model_quota *ret, struct err *e)
+static bool was_asked(void *arg, const char *key)
 {
-	static const char *const keys[] = {"memory_bytes", "cpu", "pids", "apps", "instances", "disk_bytes", NULL};
-	struct model_quota q = *ret;
-	uint64_t pids = q.pids, apps = q.apps, instances = q.instances;
-	int r;
+	return json_object_get(arg, key) != NULL;
+}
 
-	if ((r = json_only(obj, keys, e)) < 0 ||
-	    (r = json_get_bytes(obj, "memory_bytes", false, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX, &q.memory, e)) < 0 ||
-	    (r = json_get_bytes(obj, "disk_bytes", false, LIMIT_DISK_MIN, LIMIT_DISK_MAX, &q.disk, e)) < 0 ||
-	    (r = fields_get_cpu(obj, "cpu", LIMIT_CPU_MIN, LIMIT_CPU_MAX, &q.cpu, e)) < 0 ||
-	    (r = json_get_u64(obj, "pids", false, LIMIT_PIDS_MIN, LIMIT_API_QUOTA_PIDS, &pids, e)) < 0 ||
-	    (r = json_get_u64(obj, "apps", false, 0, LIMIT_APPS, &apps, e)) < 0 ||
-	    (r = json_get_u64(obj, "instances", false, 0, LIMIT_INSTANCES, &instances, e)) < 0)
-		return r;
-	q.pids = (uint32_t)pids;
-	q.apps = (uint32_t)apps;
-	q.instances = (uint32_t)instances;
-	*ret = q;
-	return 0;
+int fields_get_limits(json_t *obj, const struct quota *quota, struct quota_limits *ret, struct err *e)
+{
+	struct quota_limits l = *ret;
+	int r = numbers_read(obj, QUOTA_OF_LIMITS, &l, e);
+
+	if (r == 0 && quota)
+		r = quota_within(&l, quota, was_asked, obj, e);
+	if (r == 0)
+		*ret = l;
+	return r;
+}
+
+json_t *fields_quota(const struct quota *q)
+{
+	return numbers_json(QUOTA_OF_TENANT, q);
+}
+
+int fields_get_quota(json_t *obj, struct quota *ret, struct err *e)
+{
+	struct quota q = *ret;
+	int r = numbers_read(obj, QUOTA_OF_TENANT, &q, e);
+
+	if (r == 0)
+		*ret = q;
+	return r;
 }
 
 json_t *fields_release(const struct model_release *r)

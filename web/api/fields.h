@@ -19,12 +19,12 @@ json_t *fields_object(const char *text);
 /* Cores (0.5) to thousandths. */
 int fields_get_cpu(json_t *obj, const char *key, uint32_t min, uint32_t max, uint32_t *ret, struct err *e);
 
-json_t *fields_limits(const struct model_limits *l);
-/* Reads limits over *ret; each must fit the tenant's quota. */
-int fields_get_limits(json_t *obj, const struct model_quota *quota, struct model_limits *ret, struct err *e);
-json_t *fields_quota(const struct model_quota *q);
+json_t *fields_limits(const struct quota_limits *l);
+/* Reads limits over *ret; each that obj names must fit the tenant's quota (NULL: none to fit). */
+int fields_get_limits(json_t *obj, const struct quota *quota, struct quota_limits *ret, struct err *e);
+json_t *fields_quota(const struct quota *q);
 /* Reads a quota over *ret. */
-int fields_get_quota(json_t *obj, struct model_quota *ret, struct err *e);
+int fields_get_quota(json_t *obj, struct quota *ret, struct err *e);
 
 json_t *fields_release(const struct model_release *r);
 json_t *fields_build(const struct model_build *b);

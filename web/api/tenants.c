@@ -11,7 +11,7 @@
 /* Adds up what counts against a tenant's quota. */
 struct tenant_used {
 	struct store *store;
-	struct model_quota sum;
+	struct quota sum;
 	const struct model_app *app;
 };
 
@@ -84,7 +84,7 @@ void api_tenants_list(struct exchange *x)
 void api_tenants_post(struct exchange *x)
 {
 	static const char *const keys[] = {"name", "quota", NULL};
-	struct model_quota quota;
+	struct quota quota;
 	struct model_tenant t;
 	const char *name = NULL;
 	json_t *q = NULL;
@@ -114,7 +114,7 @@ void api_tenant_get(struct exchange *x)
 /* Sets the quota that obj changes; false when an answer was prepared. */
 static bool tenant_set(struct exchange *x, json_t *obj)
 {
-	struct model_quota quota = x->tenant.quota;
+	struct quota quota = x->tenant.quota;
 	struct err e = {0};
 
 	if (fields_get_quota(obj, &quota, &e) < 0 ||
