@@ -19,6 +19,9 @@ int store_open(const char *dir, struct store **ret, struct err *e);
 void store_close(struct store *s); /* commits nothing: an open transaction is rolled back */
 int store_commit(struct store *s, struct err *e);
 void store_rollback(struct store *s);
+/* Looks for damage: fn gets one sentence for each, and may end the walk by a negative value.  How many, or negative
+ * errno. */
+int store_check(struct store *s, int (*fn)(void *arg, const char *text), void *arg, struct err *e);
 bool store_dirty(const struct store *s); /* a transaction is open */
 /* Number of the newest state change; any write that a fleet controller could see adds one. Survives restarts. */
 uint64_t store_generation(const struct store *s);

@@ -306,6 +306,15 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 	case MSG_REMOVED:
 		control_on_removed(c, body);
 		break;
+	case MSG_FSCK_FOUND:
+		control_on_fsck_found(c, body);
+		break;
+	case MSG_FSCK_LIST:
+		control_on_fsck_list(c, body, len);
+		break;
+	case MSG_FSCK_DONE:
+		control_on_fsck_done(c, body);
+		break;
 	default:
 		break; /* MSG_INIT_CONTROL again: nothing to do */
 	}
@@ -422,6 +431,7 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	control_paths(c);
 	control_jobs_init(c);
 	control_ops_init(c);
+	control_fsck_init(c);
 	c->super = chan_new(l, chan_fd, msg_rules_control, msg_rules_control_count, &ops, c);
 	if (!c->super)
 		close(chan_fd);
@@ -486,6 +496,7 @@ void control_free(struct control *c)
 	c->dead = c->turn_armed = c->failed = true; /* nothing is sent or written from here on */
 	api_free(c->api);
 	c->api = NULL;
+	control_fsck_done(c);
 	gits_free(c->gits);
 	builds_free(c->builds);
 	control_workers_free(c);

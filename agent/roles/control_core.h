@@ -126,6 +126,7 @@ struct control_app {
 };
 
 struct control_health;
+struct control_fsck;
 
 struct control_instance {
 	struct control_app *app; /* borrowed */
@@ -224,6 +225,7 @@ struct control {
 	unsigned removal_count;
 	bool removals_changed;
 
+	struct control_fsck *fsck; /* owned; NULL while none runs */
 	struct control_host host;
 	struct control_history history;
 	double host_cpu_now, host_rate_now;
@@ -353,5 +355,12 @@ double control_text_pressure(const char *text);			  /* avg10 of the line "some" 
 void control_proc_host(struct control_host *h, const char *data_dir);
 /* "it listens on 127.0.0.1:3000 only" or "nothing listens"; "" when it cannot be told. */
 void control_proc_listeners(int32_t pid, char *out, size_t cap);
+
+/* control_fsck.c */
+void control_fsck_init(struct control *c); /* its part of c->ops */
+void control_fsck_done(struct control *c);
+void control_on_fsck_found(struct control *c, const struct msg_fsck_found *m);
+void control_on_fsck_list(struct control *c, const struct msg_fsck_list *m, size_t len);
+void control_on_fsck_done(struct control *c, const struct msg_fsck_done *m);
 
 #endif

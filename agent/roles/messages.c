@@ -43,6 +43,8 @@ const struct chan_rule msg_rules_control[] = {
 	{MSG_TENANT_USAGE, "tenant-usage", sizeof(struct msg_tenant_usage),
 	 sizeof(struct msg_tenant_usage) * MSG_TENANT_USAGE_MAX, 0, 0},
 	{MSG_FSCK_FOUND, "fsck-found", EXACT(struct msg_fsck_found), 0, 0},
+	{MSG_FSCK_LIST, "fsck-list", sizeof(struct msg_fsck_list) - (MSG_FSCK_IDS_MAX - 1) * sizeof(uint64_t),
+	 sizeof(struct msg_fsck_list), 0, 0},
 	{MSG_FSCK_DONE, "fsck-done", EXACT(struct msg_fsck_done), 0, 0},
 };
 const size_t msg_rules_control_count = ARRAY_LEN(msg_rules_control);

@@ -40,6 +40,7 @@ enum msg_type {
 	MSG_REMOVED,	   /* struct msg_remove, echoed when done */
 	MSG_TENANT_USAGE,  /* array of struct msg_tenant_usage, 1..MSG_TENANT_USAGE_MAX */
 	MSG_FSCK_FOUND,	   /* struct msg_fsck_found: one difference */
+	MSG_FSCK_LIST,	   /* struct msg_fsck_list */
 	MSG_FSCK_DONE,	   /* struct msg_fsck_done */
 
 	/* supervisor -> logger */
@@ -188,6 +189,15 @@ struct msg_fsck_found {
 struct msg_fsck_done {
 	uint64_t run;
 	uint32_t found, repaired;
+};
+
+/* What the supervisor has, for control to compare with the database; sorted by nothing, complete before FSCK_DONE. */
+enum msg_fsck_kind { MSG_FSCK_INSTANCES, MSG_FSCK_RELEASES, MSG_FSCK_REPOS, MSG_FSCK_KIND_COUNT };
+#define MSG_FSCK_IDS_MAX 1000
+struct msg_fsck_list {
+	uint64_t run;
+	uint32_t kind, count; /* 1..MSG_FSCK_IDS_MAX of ids are there; the message ends behind them */
+	uint64_t ids[MSG_FSCK_IDS_MAX];
 };
 
 #define MSG_USAGE_MAX 128

@@ -97,6 +97,7 @@ static const struct {
 	{"Epoch", OBJ("", P("epoch", INT))},
 	{"Eligibility", OBJ("", P("eligible", BOOL) "," P("draining", BOOL) "," P("epoch", INT))},
 	{"WorkItem", OBJ("\"op\"", P("op", STR) "," P("app", STR) "," P("formation", REF("Formation")))},
+	{"Fsck", OBJ("", P("repair", BOOL))},
 	{"Work", OBJ("\"epoch\",\"work\"", P("epoch", INT) "," P("work", ARRAY(REF("WorkItem"))))},
 	{"WorkRefused", OBJ("", P("index", INT) "," P("reason", STR))},
 	{"WorkDone", OBJ("", P("refused", ARRAY(REF("WorkRefused"))))},

@@ -29,6 +29,14 @@ struct ops_git {
 	int out; /* read end, non-blocking; owned by the API; end of file = the service is done */
 };
 
+/* One difference that fsck found, and its end. */
+struct ops_fsck {
+	/* json {"area","text","id"?,"app"?,"repaired"} is taken. */
+	void (*on_found)(void *arg, json_t *json);
+	void (*on_done)(void *arg, unsigned found, unsigned repaired, const char *error);
+	void *arg;
+};
+
 struct ops {
 	void *ctx;
 	/* The app's wanted state changed in the store (formation, config, release, domains, paused, created). Also
@@ -84,6 +92,12 @@ struct ops {
 	/* Stops giving new work to this node / stops everything; eligibility. */
 	int (*node_set)(void *ctx, int eligible /* -1 keep */, int draining /* -1 keep */, struct err *e);
 	bool (*ready)(void *ctx); /* supervisor connected and synced */
+
+	/* Compares database, disk, processes and kernel (`tulou node fsck`).  Differences come through on_found, the
+	 * end through on_done (error NULL, or why it could not be finished); neither after fsck_cancel.  -EBUSY while
+	 * one runs. */
+	int (*fsck)(void *ctx, bool repair, const struct ops_fsck *to, struct err *e);
+	void (*fsck_cancel)(void *ctx);
 
 	/* The API wrote to the store in this turn: commit at its end, then call api_committed() (or
 	 * api_commit_failed()). Called for every write, also where no app_changed or tenant_changed goes with it

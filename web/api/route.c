@@ -90,6 +90,8 @@ const struct api_route api_routes[] = {
 	{"POST", "/v1/node/drain", API_NODE, OPT, api_node_drain, "Stop every app here", "Epoch", "Eligibility"},
 	{"POST", "/v1/node/work", API_FLEET, API_BODY, api_node_work, "Assign work; answers what was refused", "Work",
 	 "WorkDone"},
+	{"POST", "/v1/node/fsck", API_OPERATOR, OPT, api_node_fsck,
+	 "Compare database, disk, processes and kernel; mend with repair", "Fsck", "ndjson"},
 	{"GET", "/v1/stats/summary", API_NODE, 0, api_summary_get, "Figures in the kubelet's shape", NULL, "Object"},
 
 	{"GET", "/git/{a}.git/info/refs", API_READER, API_BASIC | API_STREAM, api_git_refs, "git: what is there", NULL,

@@ -56,6 +56,7 @@ static const struct cli_option token[] = {
 	{"name", 0, "TEXT", "what the token is for"},
 	END,
 };
+static const struct cli_option fsck[] = {{"repair", 0, NULL, "mend what can be mended"}, END};
 static const struct cli_option epoch[] = {
 	{"epoch", 0, "N", "not below the last that a fleet controller used (0)"},
 	{"yes", 'y', NULL, "do not ask"},
@@ -123,6 +124,8 @@ const struct cli_command cli_commands[] = {
 	{"node", "status", "", 0, 0, cli_cmd_node, "show the node", NULL, false},
 	{"node", "check", "", 0, 0, cli_cmd_node_check, "say whether the node is ready", NULL, false},
 	{"node", "drain", "", 0, 0, cli_cmd_node_drain, "stop every app of the node", epoch, false},
+	{"node", "fsck", "", 0, 0, cli_cmd_node_fsck,
+	 "compare database, disk, processes and kernel, and print what differs", fsck, false},
 	{"node", "eligible", "yes|no", 1, 1, cli_cmd_node_eligible, "say whether a fleet may place apps here", epoch,
 	 false},
 
