@@ -171,6 +171,9 @@ static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const
 	case MSG_FORGET:
 		supervise_forget(s->supervise, ((const struct msg_forget *)body)->instance);
 		break;
+	case MSG_FSCK:
+		supervise_fsck(s->supervise, body);
+		break;
 	case MSG_SYNC:
 		supervise_sync(s->supervise);
 		chan_send(s->control.chan, MSG_SYNC_DONE, NULL, 0, NULL, 0);
@@ -238,6 +241,30 @@ static void supervisor_on_usage(void *arg, const struct msg_usage *m, size_t n)
 	/* Samples are worth little when control is behind: the next ones come in seconds. */
 	if (s->control.chan && chan_backlog(s->control.chan) < 1000)
 		chan_send(s->control.chan, MSG_USAGE, m, n * sizeof *m, NULL, 0);
+}
+
+static void supervisor_on_fsck_found(void *arg, const struct msg_fsck_found *m)
+{
+	struct supervisor *s = arg;
+
+	if (s->control.chan)
+		chan_send(s->control.chan, MSG_FSCK_FOUND, m, sizeof *m, NULL, 0);
+}
+
+static void supervisor_on_fsck_list(void *arg, const struct msg_fsck_list *m, size_t len)
+{
+	struct supervisor *s = arg;
+
+	if (s->control.chan)
+		chan_send(s->control.chan, MSG_FSCK_LIST, m, len, NULL, 0);
+}
+
+static void supervisor_on_fsck_done(void *arg, const struct msg_fsck_done *m)
+{
+	struct supervisor *s = arg;
+
+	if (s->control.chan)
+		chan_send(s->control.chan, MSG_FSCK_DONE, m, sizeof *m, NULL, 0);
 }
 
 static void supervisor_on_log_open(void *arg, const struct msg_log_open *m, int fd)
@@ -495,8 +522,14 @@ static void supervisor_raise_limits(void)
 static int supervisor_start(struct supervisor *s, struct err *e)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2};
-	const struct supervise_ops ops = {supervisor_on_instance, supervisor_on_usage, supervisor_on_log_open,
-					  supervisor_on_removed, s};
+	const struct supervise_ops ops = {.on_instance = supervisor_on_instance,
+					  .on_usage = supervisor_on_usage,
+					  .on_log_open = supervisor_on_log_open,
+					  .on_removed = supervisor_on_removed,
+					  .on_fsck_found = supervisor_on_fsck_found,
+					  .on_fsck_list = supervisor_on_fsck_list,
+					  .on_fsck_done = supervisor_on_fsck_done,
+					  .arg = s};
 	OWN_FREE char *dir = strdup(s->program);
 	struct passwd proxy = {0};
 	int r;

@@ -90,6 +90,7 @@ struct instance {
 TAILQ_HEAD(instance_list, instance);
 
 struct supervise_removal;
+struct fsck;
 
 struct supervise {
 	struct loop *loop; /* borrowed */
@@ -113,6 +114,8 @@ struct supervise {
 	void *on_all_stopped_arg;
 	struct loop_timer usage_timer, stopped_timer;
 	struct supervise_removal *removal; /* owned: remove.c */
+	struct fsck *fsck;		   /* owned: fsck.c; NULL while none runs */
+	struct loop_timer fsck_timer;
 };
 
 /* Number of the instance's uid range. */
@@ -150,6 +153,9 @@ void supervise_on_exited(struct instance *in);
 /* usage.c */
 int usage_start(struct supervise *s);
 void usage_stop(struct supervise *s);
+
+/* fsck.c: forgets a run */
+void fsck_stop(struct supervise *s);
 
 /* remove.c */
 int remove_new(struct supervise *s);

@@ -209,6 +209,7 @@ void supervise_leave(struct supervise *s)
 	if (!s)
 		return;
 	usage_stop(s);
+	fsck_stop(s);
 	loop_timer_stop(&s->stopped_timer);
 	drop_list(&s->living);
 	drop_list(&s->exited);

@@ -34,6 +34,10 @@ struct supervise_ops {
 	void (*on_log_open)(void *arg, const struct msg_log_open *m, int fd);
 	/* A stored tree is gone. */
 	void (*on_removed)(void *arg, const struct msg_remove *m);
+	/* supervise_fsck: differences, what is there, the end; a list's message has len bytes. */
+	void (*on_fsck_found)(void *arg, const struct msg_fsck_found *m);
+	void (*on_fsck_list)(void *arg, const struct msg_fsck_list *m, size_t len);
+	void (*on_fsck_done)(void *arg, const struct msg_fsck_done *m);
 	void *arg;
 };
 
@@ -67,6 +71,10 @@ void supervise_reopen_logs(struct supervise *s);
  * 0, -EBUSY while a living instance uses it, -EINVAL for a kind or id that is not ours (logs are the logger's),
  * -ENOBUFS when LIMIT_REMOVALS wait. */
 int supervise_remove(struct supervise *s, const struct msg_remove *m);
+
+/* Compares records, processes, groups, namespaces, mounts, interfaces, rules and trees, some instances a turn; the answers
+ * come through ops.  A second call ends the first without an answer. */
+void supervise_fsck(struct supervise *s, const struct msg_fsck *m);
 
 /* Instances that are not EXITED yet. */
 size_t supervise_living(const struct supervise *s);

@@ -179,3 +179,22 @@ int tree_leftovers(struct tree *t, bool (*busy)(void *arg, uint64_t object),
 	}
 	return 0;
 }
+
+int tree_each(const struct tree *t, enum msg_remove_kind kind, void (*fn)(void *arg, uint64_t id), void *arg)
+{
+	int fd = openat(tree_dir(t, kind), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	OWN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+
+	if (!d) {
+		int r = -errno;
+		own_close(&fd);
+		return r;
+	}
+	while ((de = readdir(d))) {
+		uint64_t id;
+		if (parse_u64(de->d_name, strlen(de->d_name), 1, UINT64_MAX, "", &id, NULL) == 0)
+			fn(arg, id);
+	}
+	return 0;
+}

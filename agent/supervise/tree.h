@@ -40,4 +40,7 @@ int tree_remove_gone(struct tree *t, enum msg_remove_kind kind, uint64_t id);
 int tree_leftovers(struct tree *t, bool (*busy)(void *arg, uint64_t object),
 		   void (*fn)(void *arg, enum msg_remove_kind kind, uint64_t id), void *arg);
 
+/* Calls fn for each whole tree of a kind.  0 or negative errno. */
+int tree_each(const struct tree *t, enum msg_remove_kind kind, void (*fn)(void *arg, uint64_t id), void *arg);
+
 #endif

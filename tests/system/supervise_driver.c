@@ -455,7 +455,8 @@ static int prepare(const char *dir, const char *cgroup, const char *prefix)
 
 int main(int argc, char **argv)
 {
-	static const struct supervise_ops ops = {on_instance, on_usage, on_log_open, on_removed, NULL};
+	static const struct supervise_ops ops = {
+		.on_instance = on_instance, .on_usage = on_usage, .on_log_open = on_log_open, .on_removed = on_removed};
 	struct err e = {0};
 
 	if (argc < 6 || prepare(argv[1], argv[3], argv[4]) < 0) {

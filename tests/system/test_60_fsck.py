@@ -1,0 +1,98 @@
+"""tulou node fsck: nothing to say about a sound node; each kind of damage is found, and mended where that is safe."""
+import glob, json, os, subprocess, time
+from harness import *
+
+
+def setup():
+    node = Node("fsck", "health: { grace: 2s }\n").start()
+    node.acme = node.tenant("acme")
+    node.app("shop", node.acme)
+    node.deploy_ok("shop", node.acme, server("shop"))
+    return node
+
+
+def teardown(node):
+    if node:
+        node.cleanup()
+
+
+def fsck(node, repair=False):
+    status, body = node.request("POST", "/v1/node/fsck", json.dumps({"repair": repair}), token=node.token, timeout=60)[:2]
+    equal(status, 200, body)
+    lines = [json.loads(l) for l in body.splitlines() if l.strip()]
+    check(lines and "found" in lines[-1] and not lines[-1].get("error"), lines[-3:])
+    equal(lines[-1]["found"], len(lines) - 1, "count of differences")
+    return lines[:-1]
+
+
+def words(found):
+    return [f"{f['area']}: {f['text']}" for f in found]
+
+
+def test_sound(node):
+    """a node with a running app has nothing to be said about it, also while it deploys"""
+    equal(words(fsck(node)), [], "differences")
+    node.deploy_ok("shop", node.acme, server("shop"))
+    wait_for("only the new instance", lambda: len(node.instances("shop")) == 1)
+    equal(words(fsck(node)), [], "differences after a deploy")
+
+
+def test_roles(node):
+    """only an operator may ask"""
+    equal(node.request("POST", "/v1/node/fsck", "{}", token=node.acme)[0], 403, "a tenant's token")
+    equal(node.request("POST", "/v1/node/fsck", '{"repair":1}', token=node.token)[0], 400, "a wrong type")
+
+
+def test_leftovers(node):
+    """folders of instances, stored trees, repositories and logs that nobody owns are found, then mended"""
+    made = [f"{node.runtime}/instances/999999", f"{node.data}/releases/888888", f"{node.data}/repos/777777", f"{node.data}/logs/666666"]
+    for path in made:
+        os.makedirs(path)
+    found = fsck(node)
+    text = "\n".join(words(found))
+    for number in ("999999", "888888", "777777", "666666"):
+        check(number in text, f"{number} was not found: {text}")
+    check(all(os.path.isdir(p) for p in made), "looking removed something")
+    found = fsck(node, True)
+    check(all(f["repaired"] for f in found), words(found))
+    wait_for("the leftovers to go", lambda: not any(os.path.exists(p) for p in made), 10)
+    equal(words(fsck(node)), [], "differences after the repair")
+
+
+def test_record(node):
+    """a lost record is written again, and the next supervisor finds the instance by it"""
+    i = node.instances("shop")[0]
+    os.unlink(f"{node.runtime}/instances/{i['id']}/record")
+    check(any("record" == f["area"] for f in fsck(node)), "not found")
+    fsck(node, True)
+    equal(words(fsck(node)), [], "differences after the repair")
+    node.process.kill()
+    node.process.wait()
+    node.start()
+    equal(wait_for("the instance", lambda: [x for x in node.instances("shop") if x["state"] == "running"])[0]["pid"], i["pid"], "pid")
+
+
+def test_forwarding(node):
+    """forwarding that somebody switched off is switched on again"""
+    with open("/proc/sys/net/ipv4/ip_forward", "w") as f:
+        f.write("0")
+    try:
+        check(any(f["area"] == "network" for f in fsck(node)), "not found")
+        fsck(node, True)
+        equal(open("/proc/sys/net/ipv4/ip_forward").read().strip(), "1", "ip_forward")
+    finally:
+        with open("/proc/sys/net/ipv4/ip_forward", "w") as f:
+            f.write("1")
+
+
+def test_command(node):
+    """the command prints what differs, and its exit code says whether something is left"""
+    env = dict(os.environ, TULOU_URL=f"http://127.0.0.1:{node.port}", TULOU_TOKEN=node.token)
+    r = subprocess.run([os.path.join(BUILD, "tulou"), "node", "fsck"], env=env, capture_output=True, text=True, timeout=60)
+    equal((r.returncode, "agree" in r.stdout), (0, True), r.stdout + r.stderr)
+    os.makedirs(f"{node.data}/releases/555555")
+    r = subprocess.run([os.path.join(BUILD, "tulou"), "node", "fsck"], env=env, capture_output=True, text=True, timeout=60)
+    equal((r.returncode, "555555" in r.stdout, "--repair" in r.stdout), (1, True, True), r.stdout + r.stderr)
+    r = subprocess.run([os.path.join(BUILD, "tulou"), "node", "fsck", "--repair", "--json"], env=env, capture_output=True, text=True, timeout=60)
+    out = json.loads(r.stdout)
+    equal((r.returncode, out["found"], out["repaired"]), (0, 1, 1), r.stdout + r.stderr)
