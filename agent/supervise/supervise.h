@@ -72,8 +72,8 @@ void supervise_reopen_logs(struct supervise *s);
  * -ENOBUFS when LIMIT_REMOVALS wait. */
 int supervise_remove(struct supervise *s, const struct msg_remove *m);
 
-/* Compares records, processes, groups, namespaces, mounts, interfaces, rules and trees, some instances a turn; the answers
- * come through ops.  A second call ends the first without an answer. */
+/* Compares records, processes, groups, namespaces, mounts, interfaces, rules and trees, some instances a turn; the
+ * answers come through ops.  A second call ends the first without an answer. */
 void supervise_fsck(struct supervise *s, const struct msg_fsck *m);
 
 /* Instances that are not EXITED yet. */
