@@ -81,6 +81,8 @@
 #define LIMIT_LOG_FILE (4ull << 20) /* per app, twice: current and previous */
 #define LIMIT_LOG_RATE 1000u	    /* lines per second and instance, in the long run */
 #define LIMIT_LOG_BURST 5000u
+#define LIMIT_LOG_READ (8u << 20)	  /* bytes a second read of one instance, kept or not: 1 % of a core */
+#define LIMIT_LOG_READ_TENANT (32u << 20) /* of a tenant's together; its apps wait in write(2) beyond */
 
 /* Work of the supervisor. */
 #define LIMIT_LAUNCHES 4u	 /* sandboxes being built at a time: more only wait for each other's kernel locks */

@@ -60,6 +60,7 @@ const struct chan_rule msg_rules_logger[] = {
 	{MSG_INIT_LOGGER, "init", EXACT(struct msg_init_logger), 1, 1},
 	{MSG_LOG_OPEN, "log-open", EXACT(struct msg_log_open), 1, 1},
 	{MSG_LOG_DROP, "log-drop", EXACT(struct msg_log_drop), 0, 0},
+	{MSG_LOG_RATE, "log-rate", EXACT(struct msg_log_rate), 0, 0},
 };
 const size_t msg_rules_logger_count = ARRAY_LEN(msg_rules_logger);
 

@@ -46,6 +46,7 @@ enum msg_type {
 	/* supervisor -> logger */
 	MSG_LOG_OPEN = 96, /* struct msg_log_open; fds: pipe (read end) */
 	MSG_LOG_DROP,	   /* struct msg_log_drop: delete an app's logs */
+	MSG_LOG_RATE,	   /* struct msg_log_rate: other rates from now on */
 };
 
 #define MSG_READY_FDS (2 + LIMIT_LISTEN)
@@ -223,7 +224,11 @@ struct msg_log_open {
 	uint64_t app, instance;		   /* app 0: the access log of the proxies, written raw */
 	char source[LIMIT_TYPE_NAME + 24]; /* "web.123": begins each line */
 	uint32_t slot;			   /* tenant, whose streams share tenant_rate */
-	uint32_t rate, tenant_rate;	   /* lines a second, 0 = not limited; MSG_LOG_OPEN again changes them */
+	uint32_t rate, tenant_rate;	   /* lines a second, 0 = not limited */
+};
+struct msg_log_rate {
+	uint64_t instance; /* 0: the tenant's only */
+	uint32_t slot, rate, tenant_rate, pad;
 };
 struct msg_log_drop {
 	uint64_t app;

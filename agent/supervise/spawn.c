@@ -91,9 +91,20 @@ struct instance *instance_new(struct supervise *s, const struct msg_launch *m, i
 	return in;
 }
 
+/* What the logger is told of an instance's output. */
+static void fill_log(const struct instance *in, struct msg_log_open *m)
+{
+	*m = (struct msg_log_open){.app = in->rec.m.app,
+				   .instance = in->rec.m.instance,
+				   .slot = in->rec.m.slot,
+				   .rate = in->rec.limits.log_rate,
+				   .tenant_rate = quota_default.log_rate};
+	snprintf(m->source, sizeof m->source, "%s.%" PRIu64, in->rec.m.type, in->rec.m.instance);
+}
+
 void instance_log_open(const struct instance *in)
 {
-	struct msg_log_open m = {.app = in->rec.m.app, .instance = in->rec.m.instance};
+	struct msg_log_open m;
 	OWN_FD int fd = -1;
 
 	if (!in->rec.output || in->pidfd < 0 || in->gone)
@@ -101,7 +112,7 @@ void instance_log_open(const struct instance *in)
 	fd = sys_pidfd_getfd(in->pidfd, LAUNCH_FD_OUT_READ);
 	if (fd < 0)
 		return; /* it is ending */
-	snprintf(m.source, sizeof m.source, "%s.%" PRIu64, in->rec.m.type, in->rec.m.instance);
+	fill_log(in, &m);
 	in->s->ops.on_log_open(in->s->ops.arg, &m, fd);
 }
 
@@ -347,8 +358,8 @@ void instance_spawn(struct instance *in)
 	if (r == 0)
 		r = start_builder(in, &p, &e);
 	if (r == 0 && in->rec.output) {
-		struct msg_log_open m = {.app = in->rec.m.app, .instance = in->rec.m.instance};
-		snprintf(m.source, sizeof m.source, "%s.%" PRIu64, in->rec.m.type, in->rec.m.instance);
+		struct msg_log_open m;
+		fill_log(in, &m);
 		in->s->ops.on_log_open(in->s->ops.arg, &m, p.fds.out_read);
 	}
 	parts_done(&p);

@@ -143,7 +143,7 @@ def test_deploys_under_load(node):
         for i in range(10):
             node.deploy_ok("py", node.acme, server(f"d{i}"))
     check(not load.failures, f"{len(load.failures)} of {load.ok} failed: {load.failures[:5]}")
-    check(load.ok > 200 and {"d0", "d8"} <= load.versions, f"{load.ok} requests, versions {load.versions}")
+    check(load.ok > 50 and {"d0", "d8"} <= load.versions, f"{load.ok} requests, versions {load.versions}")
 
 
 def test_worker(node):
