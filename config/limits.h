@@ -48,6 +48,17 @@
 #define LIMIT_PLANS 100		    /* a list that a person can still read */
 #define LIMIT_PLAN_NAME 32
 
+/* The instances' network.  An ordinary host tracks 65,536 to 262,144 connections (nf_conntrack_max); where it is fewer,
+ * a tenant gets an eighth of them, an instance a thirty-second. */
+#define LIMIT_NET_CONNECTIONS 2048u	   /* tracked at a time, of those that one instance began */
+#define LIMIT_NET_TENANT_CONNECTIONS 8192u /* the same of a tenant */
+#define LIMIT_NET_NEW_RATE 1000u /* connections begun per second by one instance: they rest 2 s in TIME_WAIT */
+#define LIMIT_NET_NEW_BURST 2000u
+#define LIMIT_NET_BURST (160u << 10) /* bytes: a rate lets two packets of 64 KiB pass whole, however small it is */
+#define LIMIT_NET_QUEUE (16u << 20)  /* bytes that wait for a rate: they are the sender's memory */
+#define LIMIT_NET_QUEUE_MS 50u	     /* the same as time: longer would only be delay */
+#define LIMIT_NET_POLICIES LIMIT_INSTANCES
+
 /* Records of the store. */
 #define LIMIT_TOKENS 100    /* per tenant, and of the node: a list that a person can still read */
 #define LIMIT_EVENTS 100000 /* of the node; about 20 MiB */

@@ -48,6 +48,7 @@ struct launch {
 	uint32_t host_address; /* IPv4, host byte order: source of the host's packets to the instance; 0 = the kernel's
 				  choice */
 	uint32_t profile;      /* enum quota_profile */
+	uint64_t net_in, net_out; /* bytes a second to and from it, 0 = not limited */
 };
 
 /* Progress to the supervisor.  The last one is EXEC or FAILED. */

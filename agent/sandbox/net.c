@@ -6,6 +6,7 @@
  *
  * rtnetlink(7) in a few lines instead of libmnl: this program has no libraries, and needs seven messages. */
 #include "agent/sandbox/sandbox.h"
+#include "agent/sandbox/tbf.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -210,6 +211,22 @@ static void add_no_ipv6(struct batch *b, int index)
 	batch_end(b);
 }
 
+/* What this end may send: the host's end is the way in, eth0 the way out.  The program never gets CAP_NET_ADMIN, so it
+ * stays. */
+static void add_rate(struct batch *b, int index, uint64_t rate)
+{
+	struct tbf_message m;
+
+	if (!rate)
+		return;
+	tbf_set(&m, index, rate);
+	b->head = b->used;
+	m.h.nlmsg_seq = ++b->count;
+	void *p = batch_room(b, sizeof m);
+	if (!b->full)
+		memcpy(p, &m, sizeof m);
+}
+
 int net_connect(struct sandbox *s)
 {
 	if (!s->spec.network)
@@ -266,7 +283,11 @@ int net_connect(struct sandbox *s)
 	if (s->spec.host_address)
 		batch_attr_u32(&b, RTA_PREFSRC, htonl(s->spec.host_address));
 	batch_end(&b);
-	return batch_send(s->link, &b);
+	add_rate(&b, index, s->spec.net_in);
+	r = batch_send(s->link, &b);
+	if (r == -ENOENT && s->spec.net_in)
+		s->what = "this kernel has no token bucket (NET_SCH_TBF)";
+	return r;
 }
 
 int net_wait_carrier(struct sandbox *s)
@@ -335,6 +356,7 @@ int net_configure(struct sandbox *s)
 	batch_attr_u32(&b, RTA_GATEWAY, htonl(GATEWAY));
 	batch_attr_u32(&b, RTA_OIF, (uint32_t)index);
 	batch_end(&b);
+	add_rate(&b, index, s->spec.net_out);
 	r = batch_send(fd, &b);
 	if (r == 0)
 		r = namespace_say(s, SANDBOX_WORD_UP, -1);

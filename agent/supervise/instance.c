@@ -183,6 +183,10 @@ static void finish(struct instance *in)
 	if (in->rec.link[0] && in->failed)
 		net_link_delete(in->rec.link); /* of a pair made by a builder that was killed; else it went with its
 						  namespace */
+	if (m->address) {
+		net_policy_drop(&s->net, m->address);
+		net_cut(m->address); /* whoever gets the address next must not meet what this one was connected to */
+	}
 	if (in->pooled)
 		pool_release(&s->net.pool, m->address, clock_mono_us());
 	if (m->kind == MSG_KIND_STORE) {

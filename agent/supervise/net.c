@@ -1,6 +1,7 @@
 /* The instances' network as the host sees it.  Layer agent, supervisor process. */
 #include "agent/supervise/net.h"
 
+#include "agent/supervise/net_private.h"
 #include "base/fd.h"
 #include "base/own.h"
 
@@ -21,15 +22,11 @@
 #define NET_FORWARD "/proc/sys/net/ipv4/ip_forward"
 /* One file for all nodes of a host (of a network namespace): the first node saves, the last one restores. */
 #define NET_FORWARD_SAVED "/run/tulou-ip_forward.%ju"
-#define NET_RULESET_MAX (1u << 20) /* bytes: 16,000 tenants at most 25 bytes each, and the rules */
+/* Bytes: 16,000 tenants at 160 bytes each (pair and two rates), 8,000 policies at up to 32 rules of 80 bytes. */
+#define NET_RULESET_MAX (32u << 20)
 #define NET_TEXT_MAX 65536u
 
 OWN_DEFINE(nft, struct nft_ctx *, nft_ctx_free)
-
-/* Nothing here is reachable for an instance unless a rule before says so: RFC 6890's special ranges without the
- * documentation ones, which some laboratories route. */
-static const char net_closed[] = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, "
-				 "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3";
 
 unsigned net_resolvers_parse(const char *text, uint32_t *ret, unsigned max)
 {
@@ -51,6 +48,8 @@ unsigned net_resolvers_parse(const char *text, uint32_t *ret, unsigned max)
 	return n;
 }
 
+static void net_conntrack_max(struct net *n);
+
 int net_init(struct net *n, const struct settings *s, struct err *e)
 {
 	/* systemd-resolved listens on loopback, which an instance cannot reach, and keeps its own upstreams beside. */
@@ -70,13 +69,20 @@ int net_init(struct net *n, const struct settings *s, struct err *e)
 		if (fd >= 0 && fd_read_all(fd, NET_TEXT_MAX, &text, NULL) == 0)
 			n->resolver_count = net_resolvers_parse(text, n->resolvers, NET_RESOLVERS_MAX);
 	}
+	net_conntrack_max(n);
+	n->policies = map_new();
+	n->rates = map_new();
 	n->tenants = calloc(LIMIT_TENANTS / 8 + 1, 1);
-	return n->tenants ? 0 : err_set(e, ENOMEM, "out of memory");
+	if (n->tenants && n->policies && n->rates)
+		return 0;
+	net_done(n);
+	return err_set(e, ENOMEM, "out of memory");
 }
 
 void net_done(struct net *n)
 {
 	pool_done(&n->pool);
+	net_policy_done(n);
 	free(n->tenants);
 	n->tenants = NULL;
 }
@@ -86,7 +92,7 @@ uint32_t net_group(uint32_t slot)
 	return slot + 1; /* 0 is every other link's */
 }
 
-static bool tenant_has(const struct net *n, uint32_t slot)
+bool net_tenant_has(const struct net *n, uint32_t slot)
 {
 	return n->tenants[slot / 8] & (1u << (slot % 8));
 }
@@ -121,82 +127,9 @@ static int net_on_link(const struct net *n, struct buf *out)
 	return out->failed;
 }
 
-int net_ruleset(const struct net *n, const struct settings *s, const char *on_link, struct buf *out)
-{
-	const char *t = n->table, *p = n->prefix;
-	bool any = false;
-
-	/* add, delete, add: replaces the table whether or not it exists, in one transaction. */
-	buf_printf(out, "table inet %s {}\ndelete table inet %s\ntable inet %s {\n", t, t, t);
-	buf_adds(out, "set resolvers { type ipv4_addr;");
-	for (unsigned i = 0; i < n->resolver_count; i++) {
-		uint32_t a = n->resolvers[i];
-		buf_printf(out, "%s%u.%u.%u.%u", i ? ", " : " elements = { ", a >> 24, a >> 16 & 255, a >> 8 & 255,
-			   a & 255);
-	}
-	buf_adds(out, n->resolver_count ? " }; }\n" : " }\n");
-	/* The pool too: an address of it that nobody has would otherwise leave by the default route. */
-	buf_printf(out,
-		   "set closed { type ipv4_addr; flags interval; auto-merge; elements = { %s, %u.%u.%u.%u/%u%s }; }\n",
-		   net_closed, s->pool_net >> 24, s->pool_net >> 16 & 255, s->pool_net >> 8 & 255, s->pool_net & 255,
-		   s->pool_prefix, on_link);
-	buf_adds(out, "set tenants { type devgroup . devgroup;");
-	for (uint32_t slot = 0; slot < LIMIT_TENANTS; slot++) {
-		if (!tenant_has(n, slot))
-			continue;
-		buf_printf(out, "%s%u . %u", any ? ", " : " elements = { ", net_group(slot), net_group(slot));
-		any = true;
-	}
-	buf_adds(out, any ? " }; }\n" : " }\n");
-	buf_adds(out, "chain from_link_pre {\n"
-		      "meta nfproto ipv6 drop\n"
-		      "fib saddr . iif oif missing drop\n"
-		      "}\n"
-		      "chain from_link_input {\n"
-		      "ct direction reply ct state established accept\n"
-		      "ct state related accept\n"
-		      "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 accept\n"
-		      "counter drop\n"
-		      "}\n");
-	buf_printf(out,
-		   "chain from_link_forward {\n"
-		   "tcp flags syn / syn,rst tcp option maxseg size set rt mtu\n"
-		   "ct state established,related accept\n"
-		   "oifname \"%s*\" iifgroup . oifgroup @tenants accept\n"
-		   "oifname \"%s*\" counter drop\n"
-		   "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 accept\n"
-		   "ip daddr @closed counter drop\n"
-		   "iifname \"%sp*\" accept\n"
-		   "counter drop\n"
-		   "}\n",
-		   p, p, p);
-	buf_printf(out,
-		   "chain to_link_forward {\n"
-		   "tcp flags syn / syn,rst tcp option maxseg size set rt mtu\n"
-		   "ct state established,related accept\n"
-		   "counter drop\n"
-		   "}\n"
-		   "chain prerouting { type filter hook prerouting priority mangle; policy accept;\n"
-		   "iifname \"%s*\" jump from_link_pre\n"
-		   "}\n"
-		   "chain input { type filter hook input priority filter; policy accept;\n"
-		   "iifname \"%s*\" jump from_link_input\n"
-		   "}\n"
-		   "chain forward { type filter hook forward priority filter; policy accept;\n"
-		   "iifname \"%s*\" goto from_link_forward\n"
-		   "oifname \"%s*\" goto to_link_forward\n"
-		   "}\n"
-		   "chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n",
-		   p, p, p, p);
-	buf_printf(out, "ip saddr %u.%u.%u.%u/%u oifname != \"lo\" oifname != \"%s*\" masquerade\n}\n}\n",
-		   s->pool_net >> 24, s->pool_net >> 16 & 255, s->pool_net >> 8 & 255, s->pool_net & 255,
-		   s->pool_prefix, p);
-	return out->failed;
-}
-
 /* Runs one nftables transaction.  A fresh context each time: its cache of the ruleset would cost more memory than the
  * millisecond is worth. */
-static int net_nft(const char *text, char **output, struct err *e)
+int net_nft(const char *text, char **output, struct err *e)
 {
 	OWN(nft) struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
 	const char *why;
@@ -229,6 +162,15 @@ static void net_forward_saved(char path[64])
 	snprintf(path, 64, NET_FORWARD_SAVED, (uintmax_t)st.st_ino);
 }
 
+/* How many connections the kernel tracks: bounds what one tenant may take of them. */
+static void net_conntrack_max(struct net *n)
+{
+	OWN_FREE char *text = NULL;
+
+	if (fd_read_file(AT_FDCWD, "/proc/sys/net/netfilter/nf_conntrack_max", 24, &text, NULL) == 0)
+		n->conntrack_max = (uint32_t)strtoul(text, NULL, 10);
+}
+
 static int net_forward_on(struct err *e)
 {
 	char path[64];
@@ -253,25 +195,6 @@ uint32_t net_host_address(const struct net *n)
 	return n->pool.net + 1;
 }
 
-/* Sends one rtnetlink request and reads its acknowledgement; 0 or negative errno. */
-static int net_request(const void *request, size_t size)
-{
-	struct {
-		struct nlmsghdr h;
-		struct nlmsgerr e;
-		char rest[512];
-	} ack;
-	OWN_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	ssize_t n;
-
-	if (fd < 0 || send(fd, request, size, 0) < 0)
-		return -errno;
-	n = recv(fd, &ack, sizeof ack, 0);
-	if (n < (ssize_t)offsetof(__typeof__(ack), rest) || ack.h.nlmsg_type != NLMSG_ERROR)
-		return n < 0 ? -errno : -EPROTO;
-	return ack.e.error;
-}
-
 /* Adds or removes the host's own address, a /32 on lo: a source for the proxies' connections that never changes and
  * tells an instance nothing about the host. */
 static int net_own_address(const struct net *n, bool add)
@@ -292,7 +215,7 @@ static int net_own_address(const struct net *n, bool add)
 		.a = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFA_LOCAL},
 		.address = htonl(net_host_address(n)),
 	};
-	int r = net_request(&req, sizeof req);
+	int r = net_request(NETLINK_ROUTE, &req, sizeof req);
 
 	return (add && r == -EEXIST) || (!add && r == -EADDRNOTAVAIL) ? 0 : r;
 }
@@ -347,7 +270,7 @@ int net_tenant(struct net *n, uint32_t slot, struct err *e)
 	char text[160];
 	int r;
 
-	if (tenant_has(n, slot))
+	if (net_tenant_has(n, slot))
 		return 0;
 	snprintf(text, sizeof text, "add element inet %s tenants { %u . %u }\n", n->table, net_group(slot),
 		 net_group(slot));
@@ -355,59 +278,4 @@ int net_tenant(struct net *n, uint32_t slot, struct err *e)
 	if (r == 0)
 		net_tenant_note(n, slot);
 	return r;
-}
-
-void net_link_name(struct net *n, uint32_t address, bool egress, char name[IFNAMSIZ])
-{
-	/* At most 4 + 1 + 6 + 2 of 15 characters: pools are /8 or smaller. */
-	snprintf(name, IFNAMSIZ, "%.4s%c%x%02x", n->prefix, egress ? 'p' : 'n', (address - n->pool.net) & 0xffffff,
-		 n->generation++);
-}
-
-int net_link_delete(const char *name)
-{
-	struct {
-		struct nlmsghdr h;
-		struct ifinfomsg i;
-		struct rtattr a;
-		char name[IFNAMSIZ];
-	} req = {
-		.h = {.nlmsg_len = sizeof req, .nlmsg_type = RTM_DELLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
-		.a = {.rta_len = RTA_LENGTH(IFNAMSIZ), .rta_type = IFLA_IFNAME},
-	};
-	int r;
-
-	snprintf(req.name, sizeof req.name, "%s", name);
-	r = net_request(&req, sizeof req);
-	return r == -ENODEV ? 0 : r;
-}
-
-int net_probe(void)
-{
-	struct {
-		struct nlmsghdr h;
-		struct ifinfomsg i;
-		struct rtattr info, kind;
-		char veth[4];
-	} req = {
-		.h = {.nlmsg_len = sizeof req,
-		      .nlmsg_type = RTM_NEWLINK,
-		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL},
-		.info = {.rta_len = RTA_LENGTH(RTA_LENGTH(4)), .rta_type = IFLA_LINKINFO},
-		.kind = {.rta_len = RTA_LENGTH(4), .rta_type = IFLA_INFO_KIND},
-	};
-
-	memcpy(req.veth, "veth", 4);
-	return net_request(&req, sizeof req);
-}
-
-void net_links_sweep(const struct net *n, bool (*keep)(void *arg, const char *name), void *arg)
-{
-	struct if_nameindex *list = if_nameindex();
-
-	for (struct if_nameindex *i = list; i && i->if_index; i++)
-		if (strncmp(i->if_name, n->prefix, strlen(n->prefix)) == 0 && !keep(arg, i->if_name))
-			net_link_delete(i->if_name);
-	if (list)
-		if_freenameindex(list);
 }

@@ -1,19 +1,22 @@
 /* The instances' network as the host sees it: one nftables table, forwarding, addresses, link names.  Layer agent,
  * supervisor process.  The veth pair itself is made by tulou-sandbox.
  *
- * Table inet tulou_<cgroup name>, one per node:
- *   prerouting   from our links only IPv4 whose source address lies behind that very link (no spoofing);
- *   input        from our links only replies to what the host began, and DNS to a resolver that is the host itself;
- *   forward      from our links: replies; the same tenant's instances (pairs of interface groups); DNS to the
- * resolvers; then nothing private, link-local, multicast, of metadata services or of the host's own networks; then
- *                everything else, when the link's name says that its instance may.  To our links: replies only;
- *   postrouting  the pool leaves under the host's address. */
+ * Table inet tulou_<cgroup name>, one per node, written in one transaction:
+ *   raw          from our links only IPv4 whose source address lies behind that very link (no spoofing), below the
+ *                tenant's rate;
+ *   prerouting   new connections only within LIMIT_NET_CONNECTIONS and its kin;
+ *   input        from our links only names (port 53 of the host's own address) and replies to what the host began;
+ *   forward      from our links: replies; the same tenant's instances (pairs of interface groups); then nothing
+ * private, link-local, multicast, of metadata services or of the host's own networks; then what the instance's egress
+ * policy says: the map `egress`, else the link's name.  To our links: replies only; limit_in     to our links only
+ * below the tenant's rate; postrouting  the pool leaves under the host's address. */
 #ifndef TULOU_AGENT_SUPERVISE_NET_H
 #define TULOU_AGENT_SUPERVISE_NET_H
 
 #include "agent/supervise/pool.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/map.h"
 #include "config/settings.h"
 
 #include <net/if.h>
@@ -28,8 +31,11 @@ struct net {
 	char prefix[8];			       /* of our links */
 	uint32_t resolvers[NET_RESOLVERS_MAX]; /* IPv4, host byte order */
 	unsigned resolver_count;
-	uint8_t *tenants;   /* owned bit set by slot: who has a pair in the table */
-	uint8_t generation; /* last part of a link's name: a name is free only when its old namespace is */
+	uint32_t conntrack_max; /* connections that the kernel tracks at most; 0 = unknown */
+	struct map *policies;	/* owned: address -> struct net_policy, what is in the map `egress` */
+	struct map *rates;	/* owned: slot -> struct net_rate, what is in the sets of tenants' rates */
+	uint8_t *tenants;	/* owned bit set by slot: who has a pair in the table */
+	uint8_t generation;	/* last part of a link's name: a name is free only when its old namespace is */
 };
 
 /* Reads the resolvers.  Changes nothing on the host.  0 or negative errno. */
@@ -54,6 +60,32 @@ int net_tenant(struct net *n, uint32_t slot, struct err *e);
 /* Only notes it, before net_setup(). */
 void net_tenant_note(struct net *n, uint32_t slot);
 
+/* A tenant's rates, bytes a second, 0 = not limited: packets beyond them are dropped.  One transaction, or none when
+ * nothing changes. */
+int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out, struct err *e);
+
+/* The egress policy of an address behind a link: no transaction when the link's name says it.  0 or negative errno with
+ * the former policy in force. */
+int net_policy_set(struct net *n, uint32_t address, const char *link, const struct quota_egress *g, struct err *e);
+/* Its instance is gone. */
+void net_policy_drop(struct net *n, uint32_t address);
+/* Only notes it, before net_setup(). */
+void net_policy_note(struct net *n, uint32_t address, const char *link, const struct quota_egress *g);
+/* Forgets the connections that the address began, so that their next packets are judged again.  0 or negative errno. */
+int net_cut(uint32_t address);
+
+/* A running instance, for changes. */
+struct net_instance {
+	uint32_t address;
+	const char *link; /* the host's end */
+	int pidfd;	  /* its PID 1 */
+};
+/* Rates and egress policy from one set of limits to another, at once; a stricter policy also cuts what is connected.
+ * 0, or the first failure with e set. */
+int net_change(struct net *n, const struct net_instance *i, const struct quota_limits *from,
+	       const struct quota_limits *to, const struct quota_egress *egress_from, const struct quota_egress *egress,
+	       struct err *e);
+
 /* A fresh name for the host's end of the link of an address. */
 void net_link_name(struct net *n, uint32_t address, bool egress, char name[IFNAMSIZ]);
 /* Deletes a link that a failed launch may have left in the host's namespace.  0 also when there is none. */
@@ -61,7 +93,16 @@ int net_link_delete(const char *name);
 /* Deletes every link with our prefix for which keep() is false. */
 void net_links_sweep(const struct net *n, bool (*keep)(void *arg, const char *name), void *arg);
 
-/* Makes a veth pair in the present namespace (a scratch one), to see that the kernel can; 0 or negative errno. */
+/* Whether a link's name says that its instance may go everywhere. */
+bool net_link_egress(const struct net *n, const char *name);
+/* What one end may send, bytes a second, 0 = not limited: the host's end is the way in, eth0 inside the way out. */
+int net_link_rate(const char *name, uint64_t rate);
+int net_link_rate_inside(int pidfd, uint64_t rate);
+/* Bytes to and from an instance since its start, from the host's end. */
+int net_link_bytes(const char *name, uint64_t *in, uint64_t *out);
+
+/* Makes a veth pair with a rate in the present namespace (a scratch one), to see that the kernel can; 0 or negative
+ * errno. */
 int net_probe(void);
 
 /* Parses nameserver lines of text: IPv4, not loopback (an instance's loopback is its own).  Number found. */

@@ -238,10 +238,12 @@ static void fill_spec(struct instance *in, struct launch *spec)
 		.stdio_count = m->stdio_count,
 		.network = has_network(m->kind),
 		.address = in->rec.m.address,
-		.resolver_count = s->net.resolver_count,
+		.resolver_count = 1,
 		.link_group = net_group(m->slot),
 		.port = has_network(m->kind) ? MSG_INSTANCE_PORT : 0,
 		.host_address = net_host_address(&s->net),
+		.net_in = m->limits.net_in,
+		.net_out = m->limits.net_out,
 	};
 	memcpy(spec->link, in->rec.link, sizeof spec->link);
 	snprintf(spec->hostname, sizeof spec->hostname, "%s", m->name);
@@ -264,7 +266,7 @@ static int take_address(struct instance *in, struct err *e)
 		return err_set(e, EADDRNOTAVAIL, "all addresses of network.pool are in use: widen it");
 	in->pooled = true;
 	net_link_name(&s->net, in->rec.m.address, m->egress.mode == QUOTA_EGRESS_PUBLIC, in->rec.link);
-	return 0;
+	return net_policy_set(&s->net, in->rec.m.address, in->rec.link, &m->egress, e);
 }
 
 /* Everything that one builder gets; owned until it runs. */
@@ -445,6 +447,8 @@ struct instance *instance_adopt(struct supervise *s, const struct record *rec)
 	net_tenant_note(&s->net, rec->m.slot);
 	if (rec->m.address)
 		in->pooled = pool_reserve(&s->net.pool, rec->m.address, clock_mono_us());
+	if (rec->m.address)
+		net_policy_note(&s->net, rec->m.address, rec->link, &rec->egress);
 	if (rec->phase == RECORD_RUNNING) {
 		in->state = INSTANCE_RUNNING;
 		in->rec.m.state = MSG_STATE_RUNNING;

@@ -32,6 +32,8 @@ static void usage_turn(void *arg)
 			.pids = sample.pids,
 			.oom_kills = sample.oom_kills,
 		};
+		if (in->rec.link[0])
+			net_link_bytes(in->rec.link, &list[n - 1].net_in, &list[n - 1].net_out);
 	}
 	if (s->living_count > LIMIT_USAGE_TURN)
 		pause_us = pause_us * LIMIT_USAGE_TURN / (int64_t)s->living_count;

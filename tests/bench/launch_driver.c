@@ -5,6 +5,7 @@
  * ours launch_driver --build DIR --count N [--parallel P] [--pause-ms MS] [--keep S] [--json] -- COMMAND ARG... N
  * starts, from the request to the exec; with --keep all stay alive and are then measured
  *   --kind app|git|build|store|run   --no-network   --memory BYTES   --disk BYTES   --env K=V
+ *   --rate BYTES (a second, of the network in and out)
  *
  * Groups, folders and interfaces carry our pid; all of them are gone at the end. */
 #include "agent/supervise/cgroup.h"
@@ -256,8 +257,8 @@ int main(int argc, char **argv)
 		{"build", 1, NULL, 'b'},    {"tree", 1, NULL, 't'},	  {"count", 1, NULL, 'n'},
 		{"parallel", 1, NULL, 'p'}, {"keep", 1, NULL, 'k'},	  {"pause-ms", 1, NULL, 'i'},
 		{"kind", 1, NULL, 'K'},	    {"no-network", 0, NULL, 'N'}, {"json", 0, NULL, 'j'},
-		{"memory", 1, NULL, 'm'},   {"disk", 1, NULL, 'd'},	  {"env", 1, NULL, 'e'},
-		{NULL, 0, NULL, 0},
+		{"memory", 1, NULL, 'm'},   {"rate", 1, NULL, 'r'},	  {"disk", 1, NULL, 'd'},
+		{"env", 1, NULL, 'e'},	    {NULL, 0, NULL, 0},
 	};
 	static const char *const kinds[] = {"app", "git", "build", "store", "run"};
 	unsigned count = 0, parallel = 1, pause_ms = 0, keep = 0, envc = 0;
@@ -293,6 +294,9 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			order.disk = strtoull(optarg, NULL, 10);
+			break;
+		case 'r':
+			order.net_in = order.net_out = strtoull(optarg, NULL, 10);
 			break;
 		case 'N':
 			order.network = 0;

@@ -136,8 +136,13 @@ Test(supervise, ruleset_has_what_it_must)
 		"elements = { 6 . 6, 16000 . 16000 }",
 		"10.94.0.0/16, 192.0.2.0/24",
 		"169.254.0.0/16",
-		"fib saddr . iif oif missing drop",
-		"meta nfproto ipv6 drop",
+		"fib saddr . iif oif missing counter drop",
+		"meta nfproto ipv6 counter drop",
+		"ip daddr 10.94.0.1 udp dport 53 accept",
+		"ip saddr vmap @egress\niifname \"zzp*\" accept\ncounter drop",
+		"chain e_a5e0007 {\nmeta l4proto != { tcp, udp } counter drop\n"
+		"ip daddr 203.0.113.0/24 th dport 443-443 accept\ncounter drop\n}",
+		"elements = { 10.94.0.7 : goto e_a5e0007, 10.94.0.8 : drop, 10.94.0.9 : accept }",
 		"iifname \"zzp*\" accept",
 		"oifname \"zz*\" iifgroup . oifgroup @tenants accept",
 		"ip saddr 10.94.0.0/16 oifname != \"lo\" oifname != \"zz*\" masquerade",
@@ -150,6 +155,13 @@ Test(supervise, ruleset_has_what_it_must)
 	net_tenant_note(&n, 5);
 	net_tenant_note(&n, LIMIT_TENANTS - 1);
 	net_tenant_note(&n, LIMIT_TENANTS);
+	net_policy_note(&n, NET + 9, "zzn90", &(struct quota_egress){.mode = QUOTA_EGRESS_PUBLIC});
+	net_policy_note(&n, NET + 8, "zzp80", &(struct quota_egress){.mode = QUOTA_EGRESS_NONE});
+	net_policy_note(
+		&n, NET + 7, "zzn70",
+		&(struct quota_egress){.mode = QUOTA_EGRESS_LIST, .count = 1, .rules = {{0xcb007100, 24, 443, 443}}});
+	net_policy_note(&n, NET + 6, "zzn60", &(struct quota_egress){.mode = QUOTA_EGRESS_NONE});
+	net_policy_note(&n, NET + 5, "zzp50", &(struct quota_egress){.mode = QUOTA_EGRESS_PUBLIC});
 	buf_init(&text, 1 << 16);
 	cr_assert_eq(net_ruleset(&n, &s, ", 192.0.2.0/24", &text), 0);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
