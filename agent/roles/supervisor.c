@@ -158,6 +158,8 @@ static void supervisor_retire_old(struct supervisor *s)
 
 static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const void *body, int *fds, size_t nfds)
 {
+	struct err e = {0};
+
 	switch (type) {
 	case MSG_LAUNCH:
 		if (s->phase == PHASE_SERVING)
@@ -166,6 +168,25 @@ static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const
 	case MSG_STOP: {
 		const struct msg_stop *m = body;
 		supervise_stop(s->supervise, m->instance, m->grace_ms);
+		break;
+	}
+	case MSG_TENANT: {
+		const struct msg_tenant *m = body;
+		if (supervise_tenant(s->supervise, m, &e) < 0)
+			LOG_WARN("tenant's totals not set", "tenant=%" PRIu64 " slot=%u error=\"%s\"", m->tenant,
+				 m->slot, e.text);
+		break;
+	}
+	case MSG_LIMITS: {
+		const struct msg_limits *m = body;
+		if (supervise_limits(s->supervise, m, &e) < 0)
+			LOG_WARN("limits not set", "instance=%" PRIu64 " error=\"%s\"", m->instance, e.text);
+		break;
+	}
+	case MSG_THROTTLE: {
+		const struct msg_throttle *m = body;
+		if (supervise_throttle(s->supervise, m, &e) < 0)
+			LOG_WARN("throttle not set", "instance=%" PRIu64 " error=\"%s\"", m->instance, e.text);
 		break;
 	}
 	case MSG_FORGET:
@@ -265,6 +286,14 @@ static void supervisor_on_fsck_done(void *arg, const struct msg_fsck_done *m)
 
 	if (s->control.chan)
 		chan_send(s->control.chan, MSG_FSCK_DONE, m, sizeof *m, NULL, 0);
+}
+
+static void supervisor_on_tenant_usage(void *arg, const struct msg_tenant_usage *m, size_t n)
+{
+	struct supervisor *s = arg;
+
+	if (s->control.chan && chan_backlog(s->control.chan) < 1000)
+		chan_send(s->control.chan, MSG_TENANT_USAGE, m, n * sizeof *m, NULL, 0);
 }
 
 static void supervisor_on_log_open(void *arg, const struct msg_log_open *m, int fd)
@@ -524,6 +553,7 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2};
 	const struct supervise_ops ops = {.on_instance = supervisor_on_instance,
 					  .on_usage = supervisor_on_usage,
+					  .on_tenant_usage = supervisor_on_tenant_usage,
 					  .on_log_open = supervisor_on_log_open,
 					  .on_removed = supervisor_on_removed,
 					  .on_fsck_found = supervisor_on_fsck_found,

@@ -1,28 +1,20 @@
-/* Control groups: finding the hierarchies, and all that both versions do alike.  Layer agent, supervisor process. */
+/* Control groups: finding the hierarchies, our root in each, and their files.  Layer agent, supervisor process. */
 #include "agent/supervise/cgroup.h"
 
 #include "agent/supervise/cgroup_backend.h"
 #include "base/fd.h"
 #include "base/own.h"
-#include "base/parse.h"
-#include "base/sys.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CGROUP_KILL_CHUNK 64	     /* pidfds open at a time */
-#define CGROUP_LIST_MAX (512u << 10) /* bytes of one cgroup.procs: 32,768 pids of up to 8 bytes with room to spare */
-#define CGROUP_FILE_MAX 8192u	     /* bytes of any other control file */
-
-static const char *const controller_names[CGROUP_CONTROLLER_COUNT] = {"memory", "cpu", "pids", "cpuacct"};
+static const char *const controller_names[CGROUP_CONTROLLER_COUNT] = {"memory", "cpu", "pids", "cpuacct", "blkio"};
 
 /* One mount of a cgroup file system, as found in mountinfo. */
 struct mount_found {
@@ -31,65 +23,82 @@ struct mount_found {
 	char options[256]; /* of the super block: the v1 controllers */
 };
 
-int cgroup_open(const struct cgroup *c, enum cgroup_controller k, const char *name)
+int cgroup_open(const struct cgroup *c, enum cgroup_controller k, const char *name, const char *file, int flags)
 {
+	char path[CGROUP_NAME_MAX + 64];
 	int fd;
 
 	if (c->of[k] < 0)
 		return -ENOENT;
-	fd = openat(c->root[c->of[k]], name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	snprintf(path, sizeof path, "%s%s%s", name, *file ? "/" : "", file);
+	fd = openat(c->root[c->of[k]], path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return fd < 0 ? -errno : fd;
 }
 
-int cgroup_write(const struct cgroup *c, int dir, const char *file, const char *text)
+int cgroup_write(const struct cgroup *c, enum cgroup_controller k, const char *name, const char *file, const char *text)
 {
-	OWN_FD int fd = openat(dir, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | c->create, 0600);
+	OWN_FD int fd = cgroup_open(c, k, name, file, O_WRONLY | (c->create ? O_CREAT | O_TRUNC : 0));
 	size_t n = strlen(text);
 	ssize_t w;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	w = write(fd, text, n);
 	return w < 0 ? -errno : (size_t)w == n ? 0 : -EIO;
 }
 
-int cgroup_write_u64(const struct cgroup *c, int dir, const char *file, uint64_t value)
+int cgroup_write_u64(const struct cgroup *c, enum cgroup_controller k, const char *name, const char *file,
+		     uint64_t value)
 {
 	char text[24];
 
 	snprintf(text, sizeof text, "%" PRIu64, value);
-	return cgroup_write(c, dir, file, text);
+	return cgroup_write(c, k, name, file, text);
 }
 
-uint64_t cgroup_read_u64(int dir, const char *file)
+size_t cgroup_read(const struct cgroup *c, enum cgroup_controller k, const char *name, const char *file, char *text,
+		   size_t cap)
 {
-	OWN_FD int fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	char text[32];
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	OWN_FD int fd = cgroup_open(c, k, name, file, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, cap - 1);
 
-	if (n <= 0)
-		return 0;
-	text[n] = 0;
+	text[n < 0 ? 0 : n] = 0;
+	return n < 0 ? 0 : (size_t)n;
+}
+
+uint64_t cgroup_read_u64(const struct cgroup *c, enum cgroup_controller k, const char *name, const char *file)
+{
+	char text[32];
+
+	cgroup_read(c, k, name, file, text, sizeof text);
 	return strtoull(text, NULL, 10);
 }
 
-uint64_t cgroup_read_key(int dir, const char *file, const char *key)
+uint64_t cgroup_key(const char *text, const char *key)
 {
-	OWN_FD int fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	char text[CGROUP_FILE_MAX];
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 	size_t k = strlen(key);
 
-	if (n <= 0)
-		return 0;
-	text[n] = 0;
-	for (char *line = text; line; line = strchr(line, '\n')) {
+	for (const char *line = text; line; line = strchr(line, '\n')) {
 		if (*line == '\n')
 			line++;
 		if (strncmp(line, key, k) == 0 && line[k] == ' ')
 			return strtoull(line + k + 1, NULL, 10);
 	}
 	return 0;
+}
+
+bool cgroup_list_has(const char *list, const char *sep, const char *word)
+{
+	size_t n = strlen(word);
+
+	while (*list) {
+		size_t k = strcspn(list, sep);
+		if (k == n && memcmp(list, word, n) == 0)
+			return true;
+		list += k;
+		list += strspn(list, sep);
+	}
+	return false;
 }
 
 /* Undoes the octal escapes of proc(5) in place. */
@@ -143,25 +152,13 @@ static bool mount_next(const char **text, struct mount_found *ret)
 	return false;
 }
 
-/* True when word stands in the list, separated by any of sep. */
-static bool list_has(const char *list, const char *sep, const char *word)
-{
-	size_t n = strlen(word);
-
-	while (*list) {
-		size_t k = strcspn(list, sep);
-		if (k == n && memcmp(list, word, n) == 0)
-			return true;
-		list += k;
-		list += strspn(list, sep);
-	}
-	return false;
-}
-
 static int add_hierarchy(struct cgroup *c, const char *path, struct err *e)
 {
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd;
 
+	if (c->count == CGROUP_HIERARCHIES)
+		return err_set(e, E2BIG, "more than %d cgroup mounts", CGROUP_HIERARCHIES);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, "cannot open the cgroup mount %s", path);
 	c->mount[c->count] = fd;
@@ -177,7 +174,10 @@ static int find_v1(struct cgroup *c, const char *mountinfo, struct err *e)
 		if (m.v2)
 			continue;
 		for (unsigned k = 0; k < CGROUP_CONTROLLER_COUNT; k++) {
-			if (c->of[k] >= 0 || !list_has(m.options, ",", controller_names[k]))
+			if (c->of[k] >= 0 || !cgroup_list_has(m.options, ",", controller_names[k]))
+				continue;
+			/* Instances join the tenant's group of blkio, so it must have a hierarchy of its own. */
+			if (k == CGROUP_IO && index >= 0)
 				continue;
 			if (index < 0)
 				index = add_hierarchy(c, m.path, e);
@@ -186,7 +186,7 @@ static int find_v1(struct cgroup *c, const char *mountinfo, struct err *e)
 			c->of[k] = index;
 		}
 	}
-	for (unsigned k = 0; k < CGROUP_CPUACCT; k++)
+	for (unsigned k = 0; k < CGROUP_NEEDED; k++)
 		if (c->of[k] < 0)
 			return err_set(
 				e, ENOENT,
@@ -196,7 +196,7 @@ static int find_v1(struct cgroup *c, const char *mountinfo, struct err *e)
 	return 0;
 }
 
-/* 1 when the v2 tree with all three controllers was taken, 0 when there is none. */
+/* 1 when the v2 tree with all needed controllers was taken, 0 when there is none. */
 static int find_v2(struct cgroup *c, const char *mountinfo, struct err *e)
 {
 	struct mount_found m;
@@ -209,13 +209,16 @@ static int find_v2(struct cgroup *c, const char *mountinfo, struct err *e)
 			continue;
 		snprintf(path, sizeof path, "%s/cgroup.controllers", m.path);
 		if (fd_read_file(AT_FDCWD, path, CGROUP_FILE_MAX, &have, NULL) < 0 ||
-		    !list_has(have, " \n", "memory") || !list_has(have, " \n", "cpu") || !list_has(have, " \n", "pids"))
+		    !cgroup_list_has(have, " \n", "memory") || !cgroup_list_has(have, " \n", "cpu") ||
+		    !cgroup_list_has(have, " \n", "pids"))
 			continue;
 		index = add_hierarchy(c, m.path, e);
 		if (index < 0)
 			return index;
-		for (unsigned k = 0; k < CGROUP_CPUACCT; k++)
+		for (unsigned k = 0; k < CGROUP_NEEDED; k++)
 			c->of[k] = index;
+		if (cgroup_list_has(have, " \n", "io"))
+			c->of[CGROUP_IO] = index;
 		return 1;
 	}
 	return 0;
@@ -254,11 +257,8 @@ int cgroup_new(const char *mountinfo, const char *name, bool create_files, struc
 		r = cgroup_v2_delegate(c, e);
 	if (r >= 0)
 		r = make_roots(c, e);
-	if (r >= 0 && cgroup_is_v2(c)) {
-		r = cgroup_write(c, c->root[0], "cgroup.subtree_control", "+memory +cpu +pids");
-		if (r < 0)
-			r = err_set(e, -r, "cannot enable the controllers of cgroup %s: %s", name, strerror(-r));
-	}
+	if (r >= 0)
+		r = cgroup_is_v2(c) ? cgroup_v2_root(c, e) : cgroup_v1_root(c, e);
 	if (r < 0) {
 		cgroup_free(c);
 		return r;
@@ -288,149 +288,20 @@ bool cgroup_is_v2(const struct cgroup *c)
 	return c->ops == &cgroup_v2_ops;
 }
 
-static void name_of(uint64_t id, char name[CGROUP_NAME_MAX])
+bool cgroup_has_io(const struct cgroup *c)
 {
-	snprintf(name, CGROUP_NAME_MAX, "%" PRIu64, id);
+	return c->of[CGROUP_IO] >= 0;
 }
 
-int cgroup_make(struct cgroup *c, uint64_t id, const struct quota_limits *l, int *fds, size_t *nfds, struct err *e)
+void cgroup_release_agent(const struct cgroup *c, char *out, size_t cap)
 {
-	char name[CGROUP_NAME_MAX];
-	int r = 0;
-
-	name_of(id, name);
-	*nfds = 0;
-	for (unsigned i = 0; i < c->count && r == 0; i++)
-		if (mkdirat(c->root[i], name, 0755) < 0 && errno != EEXIST)
-			r = err_errno(e, "cannot make the cgroup %s/%s", c->name, name);
-	if (r == 0)
-		r = c->ops->set(c, name, l, fds, nfds, e);
-	if (r < 0) {
-		while (*nfds > 0)
-			close(fds[--*nfds]);
-		cgroup_remove(c, id);
+	*out = 0;
+	for (unsigned i = 0; i < c->count && !*out && !cgroup_is_v2(c); i++) {
+		OWN_FD int fd = openat(c->mount[i], "release_agent", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		ssize_t n = fd < 0 ? -1 : read(fd, out, cap - 1);
+		out[n < 0 ? 0 : n] = 0;
+		out[strcspn(out, "\n")] = 0;
 	}
-	return r;
-}
-
-int cgroup_sample(const struct cgroup *c, uint64_t id, struct cgroup_sample *ret)
-{
-	char name[CGROUP_NAME_MAX];
-	OWN_FD int dir = -1;
-
-	name_of(id, name);
-	*ret = (struct cgroup_sample){0};
-	dir = cgroup_open(c, CGROUP_MEMORY, name);
-	if (dir < 0)
-		return dir;
-	c->ops->sample(c, name, ret);
-	return 0;
-}
-
-/* The members of a group as text, one pid a line; owned by the caller.  0 or negative errno. */
-static int members(const struct cgroup *c, const char *name, char **ret)
-{
-	OWN_FD int dir = cgroup_open(c, CGROUP_PIDS, name);
-
-	return dir < 0 ? dir : fd_read_file(dir, "cgroup.procs", CGROUP_LIST_MAX, ret, NULL);
-}
-
-static bool members_have(const char *list, pid_t pid)
-{
-	char word[16];
-
-	snprintf(word, sizeof word, "%d", (int)pid);
-	return list_has(list, "\n", word);
-}
-
-bool cgroup_holds(const struct cgroup *c, uint64_t id, pid_t pid)
-{
-	char name[CGROUP_NAME_MAX];
-	OWN_FREE char *list = NULL;
-
-	name_of(id, name);
-	return members(c, name, &list) == 0 && members_have(list, pid);
-}
-
-/* Kills pids[0..n) that are members still after their pidfd was opened: a number that meanwhile went to another process
- * cannot be hit. */
-static int kill_chunk(const struct cgroup *c, const char *name, const pid_t *pids, size_t n)
-{
-	int pidfds[CGROUP_KILL_CHUNK], killed = 0;
-	OWN_FREE char *list = NULL;
-
-	for (size_t i = 0; i < n; i++)
-		pidfds[i] = sys_pidfd_open(pids[i]);
-	if (members(c, name, &list) == 0)
-		for (size_t i = 0; i < n; i++)
-			if (pidfds[i] >= 0 && members_have(list, pids[i]) && sys_pidfd_kill(pidfds[i], SIGKILL) == 0)
-				killed++;
-	for (size_t i = 0; i < n; i++)
-		own_close(&pidfds[i]);
-	return killed;
-}
-
-int cgroup_kill(const struct cgroup *c, uint64_t id)
-{
-	char name[CGROUP_NAME_MAX];
-	OWN_FREE char *list = NULL;
-	pid_t pids[CGROUP_KILL_CHUNK];
-	size_t n = 0;
-	int r, killed = 0;
-
-	name_of(id, name);
-	r = members(c, name, &list);
-	if (r < 0 || !*list)
-		return r == -ENOENT ? 0 : r;
-	if (c->ops->kill(c, name) == 0)
-		return 1;
-	for (const char *p = list; *p;) {
-		char *end;
-		long pid = strtol(p, &end, 10);
-		if (end == p)
-			break;
-		if (pid > 1) /* 0: a process outside our pid namespace */
-			pids[n++] = (pid_t)pid;
-		p = *end ? end + 1 : end;
-		if (n == ARRAY_LEN(pids) || !*p) {
-			killed += kill_chunk(c, name, pids, n);
-			n = 0;
-		}
-	}
-	return killed;
-}
-
-int cgroup_remove(struct cgroup *c, uint64_t id)
-{
-	char name[CGROUP_NAME_MAX];
-	int r = 0;
-
-	name_of(id, name);
-	for (unsigned i = 0; i < c->count; i++)
-		if (unlinkat(c->root[i], name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-			r = errno == ENOTEMPTY ? -EBUSY : -errno;
-	return r;
-}
-
-int cgroup_each(const struct cgroup *c, void (*fn)(void *arg, uint64_t id), void *arg)
-{
-	for (unsigned i = 0; i < c->count; i++) {
-		int fd = openat(c->root[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		OWN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-		struct dirent *de;
-		if (!d) {
-			int r = -errno;
-			own_close(&fd);
-			return r;
-		}
-		while ((de = readdir(d))) {
-			uint64_t id;
-			if (parse_u64(de->d_name, strlen(de->d_name), 1, UINT64_MAX, "", &id, NULL) == 0 &&
-			    de->d_type == DT_DIR)
-				fn(arg, id);
-		}
-	}
-	return 0;
 }
 
 int cgroup_destroy(struct cgroup *c)

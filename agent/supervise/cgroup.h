@@ -1,12 +1,17 @@
-/* Control groups of the instances: limits, samples, the last kill, removal.  Layer agent, supervisor process.
+/* Control groups of tenants and instances: totals, limits, samples, the last kill, removal.  Layer agent, supervisor
+ * process.
  *
- * Hierarchy: <root name>/<instance id> in every hierarchy used.  Levels for tenant and app would limit nothing (control
- * admits by quota before it launches) and one v1 memory cgroup costs 141 KiB of kernel memory, so they are left out.
+ * Hierarchy: <root name>/t<slot>/<instance id> in every hierarchy used.  The tenant's level holds its totals; a level
+ * per app would limit nothing and one v1 memory cgroup costs 141 KiB of kernel memory, so it is left out.  Versions
+ * before the tenant's level made <root name>/<instance id>: such groups are still found, as those of CGROUP_FLAT.
  *
- * Two backends behind one table: cgroup v1 (memory, cpu, pids and, when there, cpuacct, wherever each is mounted) and
- * v2 (memory, cpu, pids in one tree).  v2 is taken when that tree has all three controllers.  Groups are made at the
- * root of the hierarchy, not below our own: a service manager refuses to restart a service into a group that has
- * children with controllers, and our instances must outlive us (cgroups(7), "no internal processes"). */
+ * Two backends behind one table: cgroup v1 (memory, cpu, pids and, when there, cpuacct and blkio, wherever each is
+ * mounted) and v2 (memory, cpu, pids and, when there, io in one tree).  v2 is taken when that tree has the first three.
+ * Groups are made at the root of the hierarchy, not below our own: a service manager refuses to restart a service into
+ * a group that has children with controllers, and our instances must outlive us (cgroups(7), "no internal processes").
+ *
+ * blkio of v1 is not hierarchical: a tenant's instances join the tenant's group itself, so there is a total, but no
+ * limit and no count of one instance. */
 #ifndef TULOU_AGENT_SUPERVISE_CGROUP_H
 #define TULOU_AGENT_SUPERVISE_CGROUP_H
 
@@ -20,10 +25,20 @@
 
 struct cgroup;
 
+/* In place of a slot: an instance's group directly below our root. */
+#define CGROUP_FLAT UINT32_MAX
+/* In place of an instance: the tenant's own group. */
+#define CGROUP_TENANT 0
+
 struct cgroup_sample {
 	uint64_t memory, memory_peak; /* bytes */
 	uint64_t cpu_us, throttled_us;
-	uint32_t pids, oom_kills;
+	uint64_t io_read, io_write;  /* bytes; 0 for an instance on v1 */
+	uint32_t pids, oom_kills;    /* oom_kills of a tenant: 0 on v1 */
+	uint32_t pids_hits;	     /* forks refused */
+	uint32_t memory_hits;	     /* times its memory limit was reached */
+	uint32_t throttled, periods; /* of the CPU quota */
+	bool above;		     /* oom_kills > 0, but it never reached its own limit: the tenant's total did it */
 };
 
 /* Finds the hierarchies in the text of /proc/self/mountinfo (mounts under another root path than "/" are skipped) and
@@ -36,26 +51,61 @@ void cgroup_free(struct cgroup *c);
 /* "v1" or "v2". */
 const char *cgroup_version(const struct cgroup *c);
 bool cgroup_is_v2(const struct cgroup *c);
+/* The io (v2) or blkio (v1) controller is there. */
+bool cgroup_has_io(const struct cgroup *c);
+/* v1: the release agent of one of the hierarchies that we use, which would run as root for a group that is told to
+ * notify; "" when there is none (always on v2).  Ours never notify. */
+void cgroup_release_agent(const struct cgroup *c, char *out, size_t cap);
 
-/* Makes the group of instance id with its limits.  fds[0..*nfds) are what tulou-sandbox joins by: v1 `tasks` files open
- * for writing, or the v2 directory; owned by the caller.  fds has room for LAUNCH_CGROUPS_MAX.  A group left over from
- * before is reused with fresh limits.  0, or negative errno with nothing left behind. */
-int cgroup_make(struct cgroup *c, uint64_t id, const struct quota_limits *l, int *fds, size_t *nfds, struct err *e);
+/* Rates of reading and writing hold on the disks below this path's file system from now on (its own, and with a loop
+ * device that of the backing file): whole disks, at most CGROUP_DISKS.  Their number, 0 when it lies on none. */
+int cgroup_io_path(struct cgroup *c, const char *path);
+
+/* Makes the tenant's group with these totals, or changes one that is there: all but the memory of one that is there,
+ * for which see cgroup_memory().  0 (made), 1 (was there), or negative errno. */
+int cgroup_tenant(struct cgroup *c, uint32_t slot, const struct quota *q, struct err *e);
+bool cgroup_tenant_there(const struct cgroup *c, uint32_t slot);
+/* 0 also when it is gone already, -EBUSY while it has instances or members. */
+int cgroup_tenant_remove(struct cgroup *c, uint32_t slot);
+
+/* Makes the group of instance id in its tenant's, which must be there, with its limits.  fds[0..*nfds) are what
+ * tulou-sandbox joins by: v1 `tasks` files open for writing, or the v2 directory; owned by the caller.  fds has room
+ * for LAUNCH_CGROUPS_MAX.  A group left over from before is reused with fresh limits.  0, or negative errno with
+ * nothing left behind. */
+int cgroup_make(struct cgroup *c, uint32_t slot, uint64_t id, const struct quota_limits *l, int *fds, size_t *nfds,
+		struct err *e);
+
+/* New limits for a group that is there: all but memory. */
+int cgroup_change(struct cgroup *c, uint32_t slot, uint64_t id, const struct quota_limits *l, struct err *e);
+/* One step towards these bytes of memory and, beside it, swap: what is in use above them is pushed out first, at most
+ * CGROUP_RECLAIM_STEP at a time, so that the caller is not held up.  0 done, -EAGAIN call again, -EBUSY nothing could
+ * be freed now (the old limit, or one in between, holds). */
+int cgroup_memory(struct cgroup *c, uint32_t slot, uint64_t id, uint64_t memory, uint64_t swap);
+#define CGROUP_RECLAIM_STEP (16ull << 20) /* bytes: 5 to 20 ms */
+/* CPU alone: thousandths of one CPU, the same saved up, weight.  More than the tenant's total is the tenant's total. */
+int cgroup_cpu(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t cpu, uint32_t burst, uint32_t weight);
 
 /* Reads what there is; values that cannot be read are 0.  0, -ENOENT when the group is gone. */
-int cgroup_sample(const struct cgroup *c, uint64_t id, struct cgroup_sample *ret);
+int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *ret);
+/* The same, given the last one: of a group that has not run since then only the memory is read. */
+int cgroup_sample_again(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *inout);
 
+/* Where instance id has its group: slot, or CGROUP_FLAT when it is there only. */
+uint32_t cgroup_find(const struct cgroup *c, uint32_t slot, uint64_t id);
 /* True when process pid is a member. */
-bool cgroup_holds(const struct cgroup *c, uint64_t id, pid_t pid);
+bool cgroup_holds(const struct cgroup *c, uint32_t slot, uint64_t id, pid_t pid);
+/* Calls fn for each member seen now.  Their number, or negative errno. */
+int cgroup_members(const struct cgroup *c, uint32_t slot, uint64_t id, void (*fn)(void *arg, pid_t pid), void *arg);
 
 /* SIGKILL for every member that is seen now.  Members killed, or negative errno. */
-int cgroup_kill(const struct cgroup *c, uint64_t id);
+int cgroup_kill(const struct cgroup *c, uint32_t slot, uint64_t id);
 
 /* Removes the group in every hierarchy.  0 also when it is gone already, -EBUSY while it has members. */
-int cgroup_remove(struct cgroup *c, uint64_t id);
+int cgroup_remove(struct cgroup *c, uint32_t slot, uint64_t id);
 
-/* Calls fn for each instance id that has a group in any hierarchy.  fn may remove it. */
-int cgroup_each(const struct cgroup *c, void (*fn)(void *arg, uint64_t id), void *arg);
+/* Calls fn for each instance that has a group in any hierarchy, with the slot of its tenant or CGROUP_FLAT, and after
+ * a tenant's instances for the tenant itself (id CGROUP_TENANT).  fn may remove what it is called for. */
+int cgroup_each(const struct cgroup *c, void (*fn)(void *arg, uint32_t slot, uint64_t id), void *arg);
 
 /* Removes our root in every hierarchy; 0, or the first failure (-EBUSY while groups are left). */
 int cgroup_destroy(struct cgroup *c);

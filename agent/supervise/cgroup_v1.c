@@ -1,12 +1,19 @@
-/* cgroup v1: memory, cpu, cpuacct and pids, each in its own hierarchy or mounted together.  Layer agent, supervisor
- * process.  Documentation/admin-guide/cgroup-v1 of the kernel. */
-#include "agent/supervise/cgroup_backend.h"
+/* cgroup v1: memory, cpu, cpuacct, pids and blkio, each in its own hierarchy or (all but blkio) mounted together. Layer
+ * agent, supervisor process.  Documentation/admin-guide/cgroup-v1 of the kernel.
+ *
+ * Unlike v2, a group's CPU quota may not be above its parent's (EINVAL from either side: __cfs_schedulable() of the
+ * kernel's sched/core.c), so an instance's is cut to its tenant's.  cpu.cfs_burst_us since 5.14. */
 #include "agent/sandbox/launch.h"
+#include "agent/supervise/cgroup_backend.h"
+#include "base/fd.h"
 #include "base/own.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,73 +22,223 @@ static int v1_fail(int r, const char *what, const char *name, struct err *e)
 	return err_set(e, -r, "cannot set %s of cgroup %s: %s", what, name, strerror(-r));
 }
 
-static int v1_set_memory(struct cgroup *c, const char *name, uint64_t bytes, struct err *e)
+/* Kernels without swap accounting have no such file. */
+static int v1_set_memsw(struct cgroup *c, const char *name, uint64_t bytes)
 {
-	OWN_FD int dir = cgroup_open(c, CGROUP_MEMORY, name);
+	int r = cgroup_write_u64(c, CGROUP_MEMORY, name, "memory.memsw.limit_in_bytes", bytes);
+
+	return r == -ENOENT || r == -EOPNOTSUPP ? 0 : r;
+}
+
+static int v1_set_memory(struct cgroup *c, const char *name, uint64_t memory, uint64_t both)
+{
+	int r = cgroup_write_u64(c, CGROUP_MEMORY, name, "memory.limit_in_bytes", memory);
+
+	/* Memory may not be above memory and swap together, so a limit that is raised wants them the other way round.
+	 */
+	if (r == -EINVAL) {
+		r = v1_set_memsw(c, name, both);
+		if (r == 0)
+			r = cgroup_write_u64(c, CGROUP_MEMORY, name, "memory.limit_in_bytes", memory);
+	}
+	return r < 0 ? r : v1_set_memsw(c, name, both);
+}
+
+static int v1_memory(struct cgroup *c, const char *name, uint64_t memory, uint64_t swap)
+{
+	uint64_t used = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.usage_in_bytes");
 	int r;
 
-	if (dir < 0)
-		return v1_fail(dir, "memory", name, e);
-	r = cgroup_write_u64(c, dir, "memory.limit_in_bytes", bytes);
-	/* memory plus swap may not be below memory, so a reused group that shrinks wants them the other way round. */
-	if (r == -EBUSY || r == -EINVAL) {
-		cgroup_write_u64(c, dir, "memory.memsw.limit_in_bytes", bytes);
-		r = cgroup_write_u64(c, dir, "memory.limit_in_bytes", bytes);
+	/* The write itself pushes out what is above it, and returns when that is done. */
+	if (used > memory && used - memory > CGROUP_RECLAIM_STEP) {
+		r = cgroup_write_u64(c, CGROUP_MEMORY, name, "memory.limit_in_bytes", used - CGROUP_RECLAIM_STEP);
+		return r < 0 ? r : -EAGAIN;
 	}
-	if (r < 0)
-		return v1_fail(r, "memory.limit_in_bytes", name, e);
-	r = c->create ? 0 : cgroup_write_u64(c, dir, "memory.memsw.limit_in_bytes", bytes);
-	/* Kernels without swap accounting have no such file. */
-	return r < 0 && r != -ENOENT && r != -EOPNOTSUPP ? v1_fail(r, "memory.memsw.limit_in_bytes", name, e) : 0;
+	return v1_set_memory(c, name, memory, memory + swap);
 }
 
-static int v1_set_one(struct cgroup *c, enum cgroup_controller k, const char *name, const char *file, uint64_t value,
-		      struct err *e)
+static int v1_quota(struct cgroup *c, const char *name, uint64_t us)
 {
-	OWN_FD int dir = cgroup_open(c, k, name);
-	int r = dir < 0 ? dir : cgroup_write_u64(c, dir, file, value);
-
-	return r < 0 ? v1_fail(r, file, name, e) : 0;
+	return cgroup_write_u64(c, CGROUP_CPU, name, "cpu.cfs_quota_us", us);
 }
 
-static int v1_set(struct cgroup *c, const char *name, const struct quota_limits *l, int *fds, size_t *nfds,
-		  struct err *e)
+static int v1_burst(struct cgroup *c, const char *name, uint64_t us)
 {
-	char tasks[CGROUP_NAME_MAX + 8];
-	int r = v1_set_memory(c, name, l->memory, e);
+	int r = cgroup_write_u64(c, CGROUP_CPU, name, "cpu.cfs_burst_us", us);
 
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Lowers the CPU quota of the groups below to us. */
+static void v1_cut_below(struct cgroup *c, const char *name, uint64_t us)
+{
+	int fd = cgroup_open(c, CGROUP_CPU, name, "", O_RDONLY | O_DIRECTORY);
+	OWN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+
+	if (!d) {
+		own_close(&fd);
+		return;
+	}
+	while ((de = readdir(d))) {
+		char below[CGROUP_NAME_MAX + 2 * NAME_MAX], text[32];
+		uint64_t burst;
+		if (de->d_type != DT_DIR || de->d_name[0] == '.')
+			continue;
+		if (snprintf(below, sizeof below, "%s/%s", name, de->d_name) >= CGROUP_NAME_MAX)
+			continue; /* none of ours */
+		cgroup_read(c, CGROUP_CPU, below, "cpu.cfs_quota_us", text, sizeof text);
+		if (text[0] == '-' || strtoull(text, NULL, 10) <= us)
+			continue;
+		burst = cgroup_read_u64(c, CGROUP_CPU, below, "cpu.cfs_burst_us");
+		v1_burst(c, below, 0);
+		v1_quota(c, below, us);
+		v1_burst(c, below, burst < us ? burst : us);
+	}
+}
+
+/* The quota of the group above, 0 when it has none. */
+static uint64_t v1_quota_above(const struct cgroup *c, const char *name)
+{
+	char above[CGROUP_NAME_MAX], text[32];
+	const char *slash = strchr(name, '/');
+
+	if (!slash)
+		return 0;
+	snprintf(above, sizeof above, "%.*s", (int)(slash - name), name);
+	cgroup_read(c, CGROUP_CPU, above, "cpu.cfs_quota_us", text, sizeof text);
+	return text[0] == '-' ? 0 : strtoull(text, NULL, 10);
+}
+
+static int v1_cpu(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh)
+{
 	/* The period is the kernel's default, CGROUP_CPU_PERIOD_US. */
+	uint64_t us = (uint64_t)n->cpu * CGROUP_CPU_PERIOD_US / 1000;
+	uint64_t burst = (uint64_t)n->cpu_burst * CGROUP_CPU_PERIOD_US / 1000;
+	uint64_t shares = (uint64_t)n->cpu_weight * 1024 / CGROUP_WEIGHT;
+	int r = 0;
+
+	/* What is saved up may never be above the quota: away with it while the quota changes. */
+	if (!fresh)
+		r = v1_burst(c, name, 0);
 	if (r == 0)
-		r = v1_set_one(c, CGROUP_CPU, name, "cpu.cfs_quota_us", (uint64_t)l->cpu * CGROUP_CPU_PERIOD_US / 1000,
-			       e);
-	if (r == 0)
-		r = v1_set_one(c, CGROUP_PIDS, name, "pids.max", l->pids, e);
-	/* The sandbox writes "0" into its own tasks files: another process's pid written from here waits 9-17 ms for an
-	 * RCU grace period after an idle moment. */
-	snprintf(tasks, sizeof tasks, "%s/tasks", name);
-	for (unsigned i = 0; i < c->count && r == 0; i++) {
-		int fd = openat(c->root[i], tasks, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | c->create, 0600);
-		if (fd < 0)
-			r = err_errno(e, "cannot open %s of cgroup %s", "tasks", name);
-		else
-			fds[(*nfds)++] = fd;
+		r = v1_quota(c, name, us);
+	if (r == -EINVAL && n->tenant) {
+		v1_cut_below(c, name, us);
+		r = v1_quota(c, name, us);
+	} else if (r == -EINVAL) {
+		uint64_t above = v1_quota_above(c, name);
+		if (above && above < us) {
+			us = above;
+			r = v1_quota(c, name, us);
+		}
 	}
+	if (burst > us)
+		burst = us;
+	if (r == 0 && burst)
+		r = v1_burst(c, name, burst);
+	if (r == 0 && n->cpu_weight && (!fresh || n->cpu_weight != CGROUP_WEIGHT))
+		r = cgroup_write_u64(c, CGROUP_CPU, name, "cpu.shares",
+				     shares < 2	       ? 2
+				     : shares > 262144 ? 262144
+						       : shares);
 	return r;
 }
 
-static void v1_sample(const struct cgroup *c, const char *name, struct cgroup_sample *ret)
+/* Only a tenant has a group of blkio.  bfq's weight counts where that is the disk's scheduler, and ends at 1000. */
+static int v1_io(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh)
 {
-	OWN_FD int memory = cgroup_open(c, CGROUP_MEMORY, name);
-	OWN_FD int cpu = cgroup_open(c, CGROUP_CPU, name);
-	OWN_FD int acct = cgroup_open(c, CGROUP_CPUACCT, name);
-	OWN_FD int pids = cgroup_open(c, CGROUP_PIDS, name);
+	char rate[24];
+	int r = 0;
 
-	ret->memory = cgroup_read_u64(memory, "memory.usage_in_bytes");
-	ret->memory_peak = cgroup_read_u64(memory, "memory.max_usage_in_bytes");
-	ret->oom_kills = (uint32_t)cgroup_read_key(memory, "memory.oom_control", "oom_kill");
-	ret->throttled_us = cgroup_read_key(cpu, "cpu.stat", "throttled_time") / 1000;
-	ret->cpu_us = cgroup_read_u64(acct, "cpuacct.usage") / 1000;
-	ret->pids = (uint32_t)cgroup_read_u64(pids, "pids.current");
+	if (n->io_read || !fresh) {
+		snprintf(rate, sizeof rate, "%" PRIu64, n->io_read);
+		r = cgroup_write_disks(c, name, "blkio.throttle.read_bps_device", rate);
+	}
+	if (r == 0 && (n->io_write || !fresh)) {
+		snprintf(rate, sizeof rate, "%" PRIu64, n->io_write);
+		r = cgroup_write_disks(c, name, "blkio.throttle.write_bps_device", rate);
+	}
+	if (r == 0 && (n->io_weight != CGROUP_WEIGHT || !fresh))
+		cgroup_write_u64(c, CGROUP_IO, name, "blkio.bfq.weight", n->io_weight < 1000 ? n->io_weight : 1000);
+	return r;
+}
+
+static int v1_set(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh, struct err *e)
+{
+	int r;
+
+	if (fresh && (r = v1_set_memory(c, name, n->memory, n->memory + n->swap)) < 0)
+		return v1_fail(r, "memory", name, e);
+	if ((r = v1_cpu(c, name, n, fresh)) < 0)
+		return v1_fail(r, "cpu", name, e);
+	if ((r = cgroup_write_u64(c, CGROUP_PIDS, name, "pids.max", n->pids)) < 0)
+		return v1_fail(r, "pids.max", name, e);
+	if (n->tenant && c->of[CGROUP_IO] >= 0 && (r = v1_io(c, name, n, fresh)) < 0)
+		return v1_fail(r, "blkio.throttle", name, e);
+	return 0;
+}
+
+static int v1_join(struct cgroup *c, const char *tenant, const char *name, int *fds, size_t *nfds, struct err *e)
+{
+	/* The sandbox writes "0" into its own tasks files: another process's pid written from here waits 9-17 ms for an
+	 * RCU grace period after an idle moment. */
+	for (unsigned i = 0; i < c->count; i++) {
+		char tasks[CGROUP_NAME_MAX + 8];
+		int fd;
+		snprintf(tasks, sizeof tasks, "%s/tasks", (int)i == c->of[CGROUP_IO] ? tenant : name);
+		fd = openat(c->root[i], tasks, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | c->create, 0600);
+		if (fd < 0)
+			return err_errno(e, "cannot open tasks of cgroup %s", name);
+		fds[(*nfds)++] = fd;
+	}
+	return 0;
+}
+
+/* Lines of "<major>:<minor> Read <bytes>" and the same with Write. */
+static void v1_sample_io(const struct cgroup *c, const char *name, struct cgroup_sample *ret)
+{
+	char text[CGROUP_FILE_MAX], *save = NULL, kind[16];
+	uint64_t n;
+
+	cgroup_read(c, CGROUP_IO, name, "blkio.throttle.io_service_bytes", text, sizeof text);
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (sscanf(line, "%*u:%*u %15s %" SCNu64, kind, &n) != 2)
+			continue;
+		if (strcmp(kind, "Read") == 0)
+			ret->io_read += n;
+		else if (strcmp(kind, "Write") == 0)
+			ret->io_write += n;
+	}
+}
+
+static void v1_glance(const struct cgroup *c, const char *name, struct cgroup_sample *ret)
+{
+	ret->cpu_us = cgroup_read_u64(c, CGROUP_CPUACCT, name, "cpuacct.usage") / 1000;
+	ret->memory = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.usage_in_bytes");
+}
+
+static void v1_sample(const struct cgroup *c, const char *name, bool tenant, struct cgroup_sample *ret)
+{
+	char text[512];
+
+	v1_glance(c, name, ret);
+	ret->memory_peak = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.max_usage_in_bytes");
+	ret->memory_hits = (uint32_t)cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.failcnt");
+	cgroup_read(c, CGROUP_CPU, name, "cpu.stat", text, sizeof text);
+	ret->periods = (uint32_t)cgroup_key(text, "nr_periods");
+	ret->throttled = (uint32_t)cgroup_key(text, "nr_throttled");
+	ret->throttled_us = cgroup_key(text, "throttled_time") / 1000;
+	ret->pids = (uint32_t)cgroup_read_u64(c, CGROUP_PIDS, name, "pids.current");
+	cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
+	ret->pids_hits = (uint32_t)cgroup_key(text, "max");
+	if (tenant) {
+		v1_sample_io(c, name, ret);
+		return;
+	}
+	cgroup_read(c, CGROUP_MEMORY, name, "memory.oom_control", text, sizeof text);
+	ret->oom_kills = (uint32_t)cgroup_key(text, "oom_kill");
+	ret->above = ret->oom_kills && !ret->memory_hits;
 }
 
 static int v1_kill(const struct cgroup *c, const char *name)
@@ -91,4 +248,16 @@ static int v1_kill(const struct cgroup *c, const char *name)
 	return -ENOSYS;
 }
 
-const struct cgroup_ops cgroup_v1_ops = {"v1", v1_set, v1_sample, v1_kill};
+int cgroup_v1_root(struct cgroup *c, struct err *e)
+{
+	int r;
+
+	/* New groups inherit it.  A release agent runs as root for a group that becomes empty. */
+	for (unsigned i = 0; i < c->count && !c->create; i++)
+		if ((r = fd_write_file(c->root[i], "notify_on_release", "0")) < 0)
+			return v1_fail(r, "notify_on_release", c->name, e);
+	r = cgroup_write_u64(c, CGROUP_CPU, ".", "cpu.shares", CGROUP_ROOT_WEIGHT * 1024 / CGROUP_WEIGHT);
+	return r < 0 ? v1_fail(r, "cpu.shares", c->name, e) : 0;
+}
+
+const struct cgroup_ops cgroup_v1_ops = {"v1", v1_set, v1_cpu, v1_memory, v1_join, v1_sample, v1_glance, v1_kill};

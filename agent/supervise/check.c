@@ -101,11 +101,24 @@ static void check_calls(struct check *c)
 		say(c, SUPERVISE_OK, "system calls", "all there");
 }
 
+/* The folder, or the nearest one above that exists. */
+static void nearest(const char *path, char *out, size_t cap)
+{
+	snprintf(out, cap, "%s", path);
+	while (out[1] && access(out, F_OK) < 0) {
+		char *slash = strrchr(out, '/');
+		if (!slash)
+			break;
+		slash[slash == out] = 0;
+	}
+}
+
 static void check_cgroup(struct check *c)
 {
 	OWN_FREE char *mountinfo = NULL;
 	struct cgroup *cg = NULL;
 	struct err e = {0};
+	char path[256];
 
 	if (fd_read_file(AT_FDCWD, "/proc/self/mountinfo", 8u << 20, &mountinfo, NULL) < 0)
 		err_set(&e, EIO, "cannot read /proc/self/mountinfo");
@@ -116,6 +129,24 @@ static void check_cgroup(struct check *c)
 		return;
 	}
 	say(c, SUPERVISE_OK, "cgroups", "%s, with memory, cpu and pids", cgroup_version(cg));
+	nearest(c->settings->data, path, sizeof path);
+	if (!cgroup_has_io(cg))
+		say(c, SUPERVISE_WARN, "disk rates",
+		    "the cgroup controller `%s` is not there: how fast tenants read and write is not limited",
+		    cgroup_is_v2(cg) ? "io" : "blkio");
+	else if (cgroup_io_path(cg, path) == 0)
+		say(c, SUPERVISE_WARN, "disk rates",
+		    "%s lies on no disk that is known here: how fast tenants read and write is not limited", path);
+	else
+		say(c, SUPERVISE_OK, "disk rates",
+		    cgroup_is_v2(cg) ? "of each instance and of each tenant"
+				     : "of each tenant (cgroup v1: not of an instance)");
+	cgroup_release_agent(cg, path, sizeof path);
+	if (*path)
+		say(c, SUPERVISE_WARN, "release agent",
+		    "%s is run as root for cgroups that ask for it (ours do not): empty the release_agent file at the "
+		    "root of the v1 hierarchy",
+		    path);
 	cgroup_destroy(cg);
 	cgroup_free(cg);
 }
@@ -240,18 +271,6 @@ static void check_programs(struct check *c)
 		else
 			say(c, SUPERVISE_FAIL, names[i],
 			    "not found in %s: build it with make, it belongs beside tuloud", c->program_dir);
-	}
-}
-
-/* The folder, or the nearest one above that exists. */
-static void nearest(const char *path, char *out, size_t cap)
-{
-	snprintf(out, cap, "%s", path);
-	while (out[1] && access(out, F_OK) < 0) {
-		char *slash = strrchr(out, '/');
-		if (!slash)
-			break;
-		slash[slash == out] = 0;
 	}
 }
 

@@ -80,7 +80,7 @@ static void check_process(struct fsck *f, const struct instance *in)
 		if (namespace_of(pid, names[i]) == namespace_of(getpid(), names[i]))
 			fsck_tell(f, "namespace", id, false, "instance %" PRIu64 " shares the host's %s namespace", id,
 				  names[i]);
-	if (!cgroup_holds(f->s->cgroup, id, pid))
+	if (!cgroup_holds(f->s->cgroup, in->slot, id, pid))
 		fsck_tell(f, "cgroup", id, false, "PID 1 of instance %" PRIu64 " (%d) is not in its control group", id,
 			  (int)pid);
 }

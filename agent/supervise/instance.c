@@ -1,6 +1,7 @@
 /* One instance: its state machine, from the builder's first report to the exit.  Layer agent, supervisor process. */
 #include "agent/supervise/instance.h"
 
+#include "agent/supervise/change.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/own.h"
@@ -124,6 +125,22 @@ static void set_text(struct instance *in, const char *text)
 		snprintf(in->rec.m.text, sizeof in->rec.m.text, "%s", text);
 }
 
+static void say_oom(struct instance *in, const struct cgroup_sample *sample)
+{
+	struct msg_instance *m = &in->rec.m;
+	const struct tenant *t = tenant_get(in->s, m->slot);
+
+	if (!sample->above)
+		snprintf(m->text, sizeof m->text,
+			 "the kernel killed %u of its processes at the memory limit of %" PRIu64 " MiB",
+			 sample->oom_kills, m->memory_limit >> 20);
+	else
+		snprintf(m->text, sizeof m->text,
+			 "the kernel killed %u of its processes at the memory total of its tenant, %" PRIu64
+			 " MiB; its own limit is %" PRIu64 " MiB",
+			 sample->oom_kills, (t ? t->quota.memory + t->lent : 0) >> 20, m->memory_limit >> 20);
+}
+
 /* Why it ended, from what is left of it. */
 static void find_exit(struct instance *in)
 {
@@ -132,9 +149,10 @@ static void find_exit(struct instance *in)
 	struct launch_status st;
 	bool left = record_status(in->s->instances_dir, m->instance, &st) == 0;
 
-	if (cgroup_sample(in->s->cgroup, m->instance, &sample) == 0 && sample.memory_peak) {
+	if (cgroup_sample(in->s->cgroup, in->slot, m->instance, &sample) == 0 && sample.memory_peak) {
 		m->memory_peak = sample.memory_peak;
 		m->cpu_us = sample.cpu_us;
+		tenant_count(in, &sample);
 	}
 	m->exited_ms = left ? st.time_ms : clock_wall_ms();
 	m->exit_code = left ? st.code : 128 + SIGKILL;
@@ -168,9 +186,7 @@ static void find_exit(struct instance *in)
 		m->exit_code = 0;
 	}
 	if (sample.oom_kills && m->exit != MSG_EXIT_LAUNCH)
-		snprintf(m->text, sizeof m->text,
-			 "the kernel killed %u of its processes at the memory limit of %" PRIu64 " MiB",
-			 sample.oom_kills, m->memory_limit >> 20);
+		say_oom(in, &sample);
 }
 
 /* All is gone: the network, the tree, the record; control hears of it. */
@@ -180,6 +196,7 @@ static void finish(struct instance *in)
 	struct msg_instance *m = &in->rec.m;
 
 	loop_timer_stop(&in->deadline);
+	tenant_leave(in);
 	if (in->rec.link[0] && in->failed)
 		net_link_delete(in->rec.link); /* of a pair made by a builder that was killed; else it went with its
 						  namespace */
@@ -230,12 +247,14 @@ static void empty(struct instance *in)
 	uint64_t id = in->rec.m.instance;
 	int r = -EBUSY;
 
-	if (in->tries == 0)
+	if (in->tries == 0) {
+		change_stop(in);
 		find_exit(in);
+	}
 	if (in->builder == 0 && reap_unknown(in)) {
-		r = cgroup_remove(in->s->cgroup, id);
+		r = cgroup_remove(in->s->cgroup, in->slot, id);
 		if (r == -EBUSY)
-			cgroup_kill(in->s->cgroup, id);
+			cgroup_kill(in->s->cgroup, in->slot, id);
 	} else if (in->tries >= BUILDER_PATIENCE) {
 		kill_builder(in);
 	}
@@ -337,7 +356,7 @@ static void act_deadline(struct instance *in)
 static void act_again(struct instance *in)
 {
 	kill_all(in);
-	cgroup_kill(in->s->cgroup, in->rec.m.instance);
+	cgroup_kill(in->s->cgroup, in->slot, in->rec.m.instance);
 	instance_arm(in, KILL_AGAIN_US);
 }
 
@@ -394,5 +413,6 @@ void instance_drop(struct instance *in)
 	loop_io_stop(&in->report_io);
 	loop_timer_stop(&in->timer);
 	loop_timer_stop(&in->deadline);
+	loop_timer_stop(&in->change);
 	loop_defer(in->s->loop, instance_free, in);
 }

@@ -28,6 +28,7 @@
 #include "agent/supervise/record.h"
 #include "agent/supervise/stack.h"
 #include "agent/supervise/supervise.h"
+#include "agent/supervise/tenant.h"
 #include "agent/supervise/tree.h"
 #include "base/map.h"
 
@@ -81,8 +82,15 @@ struct instance {
 	bool gone;		      /* PID 1 ended */
 	bool pooled;		      /* its address is to be given back: false for one of a pool configured before */
 	bool killed, deadline_hit, failed;
+	uint32_t slot;				/* where its cgroup is: its tenant's slot, or CGROUP_FLAT */
+	bool in_tenant;				/* between tenant_enter() and tenant_leave() */
+	uint64_t lent, lent_swap;		/* bytes, to its tenant's total */
+	uint32_t throttle_weight, throttle_cpu; /* of supervise_throttle(); 0 = none */
+	bool shrinking;				/* its memory is not down to rec.limits yet */
+	unsigned change_tries;
+	struct cgroup_sample last;
 	struct loop_io pid_io, builder_io, report_io;
-	struct loop_timer timer, deadline;
+	struct loop_timer timer, deadline, change;
 	TAILQ_ENTRY(instance) link;   /* in s->living or s->exited */
 	TAILQ_ENTRY(instance) queued; /* in s->queue while QUEUED */
 };
@@ -107,9 +115,12 @@ struct supervise {
 	struct map *by_id; /* owned: instance id -> struct instance */
 	struct instance_list living, exited, queue;
 	size_t living_count, exited_count, queue_count, building;
-	bool stopping; /* supervise_stop_all() was called */
-	bool quiet;    /* adopting: nobody is told anything yet */
-	bool turning;  /* inside supervise_turn() */
+	struct map *tenants; /* owned: slot -> struct tenant */
+	struct tenant_list tenants_living;
+	size_t tenants_count; /* of tenants_living */
+	bool stopping;	      /* supervise_stop_all() was called */
+	bool quiet;	      /* adopting: nobody is told anything yet */
+	bool turning;	      /* inside supervise_turn() */
 	void (*on_all_stopped)(void *arg);
 	void *on_all_stopped_arg;
 	struct loop_timer usage_timer, stopped_timer;
@@ -149,6 +160,7 @@ const char *instance_state_name(enum instance_state st);
 /* supervise.c: an instance reached EXITED, or a builder is done: others may go on. */
 void supervise_turn(struct supervise *s);
 void supervise_on_exited(struct instance *in);
+int supervise_check_egress(const struct quota_egress *g, struct err *e);
 
 /* usage.c */
 int usage_start(struct supervise *s);

@@ -33,6 +33,7 @@ static struct instance *instance_alloc(struct supervise *s, const struct record 
 		return NULL;
 	in->s = s;
 	in->rec = *rec;
+	in->slot = rec->m.slot;
 	in->pidfd = in->builder_fd = in->report = in->wait_status = -1;
 	if (map_put(s->by_id, &in->rec.m.instance, sizeof in->rec.m.instance, in) < 0) {
 		free(in);
@@ -295,7 +296,9 @@ static int make_parts(struct instance *in, struct parts *p, struct err *e)
 	if (r == 0)
 		r = tree_open(&s->tree, m->kind, m->app, m->object, instance_uid_base(s, m->slot), &p->fds.tree, e);
 	if (r == 0)
-		r = cgroup_make(s->cgroup, m->instance, &m->limits, p->fds.cgroups, &p->cgroups, e);
+		r = tenant_enter(in, e);
+	if (r == 0)
+		r = cgroup_make(s->cgroup, in->slot, m->instance, &m->limits, p->fds.cgroups, &p->cgroups, e);
 	if (r < 0)
 		return r;
 	r = record_make(s->instances_dir, m->instance, &p->fds.status);
@@ -420,7 +423,7 @@ static bool find_pid(struct instance *in)
 		return false;
 	in->pidfd = sys_pidfd_open(rec->m.pid);
 	if (in->pidfd >= 0 && record_start_time(rec->m.pid) == rec->start_time &&
-	    cgroup_holds(in->s->cgroup, rec->m.instance, rec->m.pid) && watch_pid(in) == 0) {
+	    cgroup_holds(in->s->cgroup, in->slot, rec->m.instance, rec->m.pid) && watch_pid(in) == 0) {
 		in->ours = is_child(rec->m.pid);
 		return true;
 	}
@@ -444,6 +447,9 @@ struct instance *instance_adopt(struct supervise *s, const struct record *rec)
 	}
 	TAILQ_INSERT_TAIL(&s->living, in, link);
 	s->living_count++;
+	in->slot = cgroup_find(s->cgroup, rec->m.slot, rec->m.instance);
+	tenant_adopt(in);
+	in->shrinking = rec->phase == RECORD_RUNNING && rec->m.memory_limit != rec->limits.memory;
 	net_tenant_note(&s->net, rec->m.slot);
 	if (rec->m.address)
 		in->pooled = pool_reserve(&s->net.pool, rec->m.address, clock_mono_us());

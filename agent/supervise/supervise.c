@@ -50,7 +50,10 @@ static int open_cgroup(struct supervise *s, struct err *e)
 
 	if (r < 0)
 		return err_set(e, -r, "cannot read /proc/self/mountinfo: %s", strerror(-r));
-	return cgroup_new(mountinfo, s->settings.cgroup, false, &s->cgroup, e);
+	r = cgroup_new(mountinfo, s->settings.cgroup, false, &s->cgroup, e);
+	if (r == 0)
+		cgroup_io_path(s->cgroup, s->settings.data);
+	return r;
 }
 
 static void adopt_one(void *arg, uint64_t id)
@@ -66,14 +69,16 @@ static void adopt_one(void *arg, uint64_t id)
 		instance_adopt(s, &rec);
 }
 
-static void sweep_group(void *arg, uint64_t id)
+static void sweep_group(void *arg, uint32_t slot, uint64_t id)
 {
 	struct supervise *s = arg;
+	const struct instance *in = id == CGROUP_TENANT ? NULL : map_get(s->by_id, &id, sizeof id);
+	const struct tenant *t = id == CGROUP_TENANT ? tenant_get(s, slot) : NULL;
 
-	if (map_get(s->by_id, &id, sizeof id))
+	if ((in && in->slot == slot) || (t && t->living))
 		return;
-	cgroup_kill(s->cgroup, id);
-	for (int i = 0; i < 200 && cgroup_remove(s->cgroup, id) == -EBUSY; i++)
+	cgroup_kill(s->cgroup, slot, id);
+	for (int i = 0; i < 200 && cgroup_remove(s->cgroup, slot, id) == -EBUSY; i++)
 		usleep(1000);
 }
 
@@ -160,7 +165,7 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 	TAILQ_INIT(&s->exited);
 	TAILQ_INIT(&s->queue);
 	s->by_id = map_new();
-	r = s->by_id && remove_new(s) == 0 ? 0 : err_set(e, ENOMEM, "out of memory");
+	r = s->by_id && tenant_init(s) == 0 && remove_new(s) == 0 ? 0 : err_set(e, ENOMEM, "out of memory");
 	if (r == 0)
 		r = record_boot(s->boot);
 	if (r < 0 && !e->code)
@@ -214,6 +219,7 @@ void supervise_leave(struct supervise *s)
 	drop_list(&s->living);
 	drop_list(&s->exited);
 	remove_free(s);
+	tenant_done(s);
 	cgroup_free(s->cgroup);
 	net_done(&s->net);
 	launch_unload(&s->programs);
@@ -264,7 +270,7 @@ static int check_u64(uint64_t v, uint64_t min, uint64_t max, const char *field, 
 						field, v, min, max);
 }
 
-static int check_egress(const struct quota_egress *g, struct err *e)
+int supervise_check_egress(const struct quota_egress *g, struct err *e)
 {
 	int r = check_u64(g->mode, 0, QUOTA_EGRESS_MODE_COUNT - 1, "egress", e);
 
@@ -304,7 +310,7 @@ static int check_launch(const struct supervise *s, const struct msg_launch *m, i
 	if (r == 0)
 		r = quota_check(QUOTA_OF_LIMITS, &m->limits, "", e);
 	if (r == 0)
-		r = check_egress(&m->egress, e);
+		r = supervise_check_egress(&m->egress, e);
 	if (r == 0)
 		r = check_u64(m->stdio_count, 0, LAUNCH_STDIO_MAX, "stdio_count", e);
 	if (r == 0 && m->stdio_count != n)

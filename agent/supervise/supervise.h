@@ -29,6 +29,8 @@ struct supervise_ops {
 	void (*on_instance)(void *arg, const struct msg_instance *m);
 	/* Samples of living instances, 1..MSG_USAGE_MAX of them. */
 	void (*on_usage)(void *arg, const struct msg_usage *list, size_t n);
+	/* The same of tenants that have living instances, 1..MSG_TENANT_USAGE_MAX of them; may be NULL. */
+	void (*on_tenant_usage)(void *arg, const struct msg_tenant_usage *list, size_t n);
 	/* The output pipe of an instance, for the logger.  fd is the read end, borrowed for the call (sending it
 	 * duplicates it). */
 	void (*on_log_open)(void *arg, const struct msg_log_open *m, int fd);
@@ -57,6 +59,20 @@ void supervise_launch(struct supervise *s, const struct msg_launch *m, int blob,
 /* SIGTERM now, SIGKILL grace_ms later (0 = kill at once).  Unknown or already ending instances: only a shorter grace
  * has an effect. */
 void supervise_stop(struct supervise *s, uint64_t instance, uint32_t grace_ms);
+
+/* A tenant's totals, kept in the kernel above its instances: remembered, and in force while it has any.  A tenant that
+ * was never told gets quota_default.  0, or negative errno with e set: -ERANGE for a number out of range, else what the
+ * kernel refused (the numbers are remembered all the same). */
+int supervise_tenant(struct supervise *s, const struct msg_tenant *m, struct err *e);
+
+/* New limits of an instance, in force at once and kept for the next supervisor; unknown and ending ones are left alone.
+ * Memory that is in use above a lower limit is pushed out from the loop; when that does not help, on_instance tells so
+ * in its text, memory_limit stays what holds, and it is tried again until it does.  Errors as supervise_tenant(). */
+int supervise_limits(struct supervise *s, const struct msg_limits *m, struct err *e);
+
+/* Another share of the CPU than its limits say, for the present: neither recorded nor kept by the next supervisor's
+ * records (though by the kernel until it is told otherwise).  Errors as supervise_tenant(). */
+int supervise_throttle(struct supervise *s, const struct msg_throttle *m, struct err *e);
 
 /* Control has recorded the exit: drops the EXITED instance.  Others are left alone. */
 void supervise_forget(struct supervise *s, uint64_t instance);

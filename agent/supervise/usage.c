@@ -1,45 +1,116 @@
-/* What the instances use: each sampled every LIMIT_USAGE_MS, a bounded number per turn.  Layer agent, supervisor
- * process. */
+/* What instances and tenants use: each sampled every LIMIT_USAGE_MS, a bounded number per turn.  Layer agent,
+ * supervisor process. */
+#include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
 
 #include <assert.h>
 
+static_assert(LIMIT_USAGE_TURN <= MSG_USAGE_MAX && LIMIT_USAGE_TURN <= MSG_TENANT_USAGE_MAX, "one message per turn");
+
+static bool usage_of(struct instance *in, struct msg_usage *ret)
+{
+	struct cgroup_sample now = in->last;
+
+	if ((in->state != INSTANCE_RUNNING && in->state != INSTANCE_STOPPING) ||
+	    cgroup_sample_again(in->s->cgroup, in->slot, in->rec.m.instance, &now) < 0)
+		return false;
+	tenant_count(in, &now);
+	change_again(in);
+	*ret = (struct msg_usage){
+		.instance = in->rec.m.instance,
+		.memory = now.memory,
+		.memory_peak = now.memory_peak,
+		.cpu_us = now.cpu_us,
+		.throttled_us = now.throttled_us,
+		.io_read = now.io_read,
+		.io_write = now.io_write,
+		.pids = now.pids,
+		.oom_kills = now.oom_kills,
+		.pids_hits = now.pids_hits,
+		.memory_hits = now.memory_hits,
+		.throttled = now.throttled,
+		.periods = now.periods,
+	};
+	if (in->rec.link[0])
+		net_link_bytes(in->rec.link, &ret->net_in, &ret->net_out);
+	return true;
+}
+
+static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
+{
+	struct cgroup_sample now;
+
+	if (cgroup_sample(t->s->cgroup, t->slot, CGROUP_TENANT, &now) < 0)
+		return false;
+	change_tenant_again(t);
+	*ret = (struct msg_tenant_usage){
+		.tenant = t->tenant,
+		.memory = now.memory,
+		.memory_peak = now.memory_peak,
+		.cpu_us = now.cpu_us,
+		.throttled_us = now.throttled_us,
+		.io_read = now.io_read,
+		.io_write = now.io_write,
+		.slot = t->slot,
+		.pids = now.pids,
+		/* Which level counts a refused fork depends on the kernel: 6.10 and later on v2 count at the limit. */
+		.pids_hits = now.pids_hits > t->pids_hits ? now.pids_hits : t->pids_hits,
+		.oom_kills = now.oom_kills > t->oom_kills ? now.oom_kills : t->oom_kills,
+		.memory_hits = now.memory_hits,
+	};
+	return true;
+}
+
+/* The head goes to the tail: round-robin without a cursor that could dangle. */
+static void usage_instances(struct supervise *s, size_t budget)
+{
+	static struct msg_usage list[MSG_USAGE_MAX];
+	size_t n = 0;
+
+	for (; budget > 0; budget--) {
+		struct instance *in = TAILQ_FIRST(&s->living);
+		TAILQ_REMOVE(&s->living, in, link);
+		TAILQ_INSERT_TAIL(&s->living, in, link);
+		n += usage_of(in, &list[n]);
+	}
+	if (n)
+		s->ops.on_usage(s->ops.arg, list, n);
+}
+
+static void usage_tenants(struct supervise *s, size_t budget)
+{
+	static struct msg_tenant_usage list[MSG_TENANT_USAGE_MAX];
+	size_t n = 0;
+
+	for (; budget > 0; budget--) {
+		struct tenant *t = TAILQ_FIRST(&s->tenants_living);
+		TAILQ_REMOVE(&s->tenants_living, t, link);
+		TAILQ_INSERT_TAIL(&s->tenants_living, t, link);
+		n += usage_of_tenant(t, &list[n]);
+	}
+	if (n && s->ops.on_tenant_usage)
+		s->ops.on_tenant_usage(s->ops.arg, list, n);
+}
+
+static size_t usage_budget(size_t count)
+{
+	return count < LIMIT_USAGE_TURN ? count : LIMIT_USAGE_TURN;
+}
+
 static void usage_turn(void *arg)
 {
 	struct supervise *s = arg;
-	static struct msg_usage list[MSG_USAGE_MAX];
-	size_t n = 0, budget = LIMIT_USAGE_TURN;
+	size_t most = s->living_count > s->tenants_count ? s->living_count : s->tenants_count;
 	int64_t pause_us = (int64_t)LIMIT_USAGE_MS * 1000;
 
-	static_assert(LIMIT_USAGE_TURN <= MSG_USAGE_MAX, "one message per turn");
-	if (budget > s->living_count)
-		budget = s->living_count;
-	for (; budget > 0; budget--) {
-		/* The head goes to the tail: round-robin without a cursor that could dangle. */
-		struct instance *in = TAILQ_FIRST(&s->living);
-		struct cgroup_sample sample;
-		TAILQ_REMOVE(&s->living, in, link);
-		TAILQ_INSERT_TAIL(&s->living, in, link);
-		if ((in->state != INSTANCE_RUNNING && in->state != INSTANCE_STOPPING) ||
-		    cgroup_sample(s->cgroup, in->rec.m.instance, &sample) < 0)
-			continue;
-		list[n++] = (struct msg_usage){
-			.instance = in->rec.m.instance,
-			.memory = sample.memory,
-			.memory_peak = sample.memory_peak,
-			.cpu_us = sample.cpu_us,
-			.throttled_us = sample.throttled_us,
-			.pids = sample.pids,
-			.oom_kills = sample.oom_kills,
-		};
-		if (in->rec.link[0])
-			net_link_bytes(in->rec.link, &list[n - 1].net_in, &list[n - 1].net_out);
-	}
-	if (s->living_count > LIMIT_USAGE_TURN)
-		pause_us = pause_us * LIMIT_USAGE_TURN / (int64_t)s->living_count;
+	if (most > LIMIT_USAGE_TURN)
+		pause_us = pause_us * LIMIT_USAGE_TURN / (int64_t)most;
 	loop_timer_start(s->loop, &s->usage_timer, pause_us, usage_turn, s);
-	if (n)
-		s->ops.on_usage(s->ops.arg, list, n);
+	usage_instances(s, usage_budget(s->living_count));
+	/* As many turns as the instances take, so that a tenant's turn comes as often as that of its instances. */
+	usage_tenants(s, most > LIMIT_USAGE_TURN && s->tenants_count
+				 ? (s->tenants_count * LIMIT_USAGE_TURN + most - 1) / most
+				 : s->tenants_count);
 }
 
 int usage_start(struct supervise *s)

@@ -66,7 +66,7 @@ static _Noreturn void fail(const char *what, const struct err *e)
 
 static void remove_group(uint64_t id)
 {
-	for (int i = 0; i < 2000 && cgroup_remove(groups, id) == -EBUSY; i++)
+	for (int i = 0; i < 2000 && cgroup_remove(groups, 0, id) == -EBUSY; i++)
 		usleep(1000);
 }
 
@@ -75,12 +75,13 @@ static void start(struct instance *in, const int *stdio, unsigned stdio_count)
 {
 	struct err e = {0};
 	struct launch_fds fds = {.blob = blob_fd, .stack = stack_fd, .tree = tree_fd};
-	struct quota_limits limits = {.memory = order.memory, .cpu = 1000, .pids = 256};
+	struct quota_limits limits = quota_app_default;
 	size_t count = 0;
 	int pipe_fds[2], pidfd, r;
 
+	limits.memory = order.memory;
 	in->asked = clock_mono_us();
-	r = cgroup_make(groups, in->id, &limits, fds.cgroups, &count, &e);
+	r = cgroup_make(groups, 0, in->id, &limits, fds.cgroups, &count, &e);
 	if (r < 0)
 		fail("control group", &e);
 	in->status = memfd_create("status", MFD_CLOEXEC);
@@ -262,6 +263,7 @@ int main(int argc, char **argv)
 	};
 	static const char *const kinds[] = {"app", "git", "build", "store", "run"};
 	unsigned count = 0, parallel = 1, pause_ms = 0, keep = 0, envc = 0;
+	struct quota quota = quota_default;
 	const char *build = "build", *tree = NULL;
 	char *env[64], name[STACK_NAME], *text = NULL;
 	bool json = false;
@@ -344,8 +346,15 @@ int main(int argc, char **argv)
 	    cgroup_new(text, strrchr(dir, '/') + 1, false, &groups, &e) < 0)
 		fail("control groups", &e);
 	free(text);
+	cgroup_io_path(groups, dir);
+	quota.memory = LIMIT_MEMORY_MAX; /* the driver plays all tenants as one */
+	quota.pids = LIMIT_TENANT_PIDS_MAX;
+	quota.cpu = LIMIT_CPU_MAX;
+	if (cgroup_tenant(groups, 0, &quota, &e) < 0)
+		fail("tenant's control group", &e);
 
 	r = count ? run_many(count, parallel, pause_ms, keep, json) : run_one();
+	cgroup_tenant_remove(groups, 0);
 	cgroup_destroy(groups);
 	cgroup_free(groups);
 	launch_unload(&programs);

@@ -1,0 +1,19 @@
+/* New limits of what runs already, without a restart.  Layer agent, supervisor process.  supervise_limits(),
+ * supervise_throttle() and supervise_tenant() of supervise.h are in change.c. */
+#ifndef TULOU_AGENT_SUPERVISE_CHANGE_H
+#define TULOU_AGENT_SUPERVISE_CHANGE_H
+
+struct instance;
+struct tenant;
+
+/* Writes the CPU quota and weight that hold now: those of the throttle, else of the limits. */
+int change_cpu(struct instance *in);
+/* Brings the group's memory to its limit in steps, from the loop. */
+void change_memory(struct instance *in);
+void change_tenant_memory(struct tenant *t);
+/* Tries again what could not be had the last time; usage.c asks with each sample. */
+void change_again(struct instance *in);
+void change_tenant_again(struct tenant *t);
+void change_stop(struct instance *in);
+
+#endif
