@@ -95,6 +95,8 @@ void db_numbers_read(struct db_query *q, int column, enum quota_of of, void *ret
 size_t db_numbers_args(enum quota_of of, const void *p, struct db_arg *args);
 /* A column with a policy; what cannot be read is "none". */
 void db_egress(struct db_query *q, int column, struct quota_egress *ret);
+/* 0, or -EINVAL with the field: what the columns of profile and egress can hold. */
+int db_policy_check(uint32_t profile, const struct quota_egress *egress, struct err *e);
 
 /* Brings the schema up to date (schema.c). */
 int db_migrate(struct store *s, struct err *e);

@@ -28,6 +28,7 @@ uint64_t store_generation(const struct store *s);
 
 /* Lists call fn for each row in order; fn returning non-zero ends the walk with that value. Rows are valid during the
  * call. limit 0 = no limit.  fn may call any function here, but not store_rollback. */
+typedef int store_plan_fn(void *arg, const struct model_plan *p);
 typedef int store_tenant_fn(void *arg, const struct model_tenant *t);
 typedef int store_token_fn(void *arg, const struct model_token *t);
 typedef int store_app_fn(void *arg, const struct model_app *a);
@@ -43,10 +44,25 @@ int store_tenant_add(struct store *s, const char *name, const struct quota *quot
 int store_tenant_get(struct store *s, int64_t id, struct model_tenant *ret, struct err *e);
 int store_tenant_find(struct store *s, const char *name, struct model_tenant *ret, struct err *e);
 int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tenant_fn *fn, void *arg, struct err *e);
-int store_tenant_quota(struct store *s, int64_t id, const struct quota *quota, struct err *e);
+/* Sets plan, quota, profile, private_layers and egress.  With t->plan the other four become the plan's, in *t too;
+ * without, they are what *t says and the tenant leaves its plan.  Its apps that have no limits of their own get the
+ * plan's, else `follow` (NULL: they keep theirs), lowered to the quota.  All or nothing; -ENOENT: no such tenant or
+ * plan (field "plan"). */
+int store_tenant_set(struct store *s, struct model_tenant *t, const struct quota_limits *follow, struct err *e);
 /* -EBUSY while it has apps.  Deletes its tokens. */
 int store_tenant_del(struct store *s, int64_t id, struct err *e);
 void store_quota_default(struct quota *ret);
+
+/* Plans.  add fills id and created_ms.  update gives all of it to the tenants on the plan, and its limits (lowered to
+ * the quota) to those of their apps that have none of their own, in the same transaction.  del: -EBUSY while tenants
+ * are on it. */
+int store_plan_add(struct store *s, const struct model_plan *p, struct model_plan *ret, struct err *e);
+int store_plan_get(struct store *s, int64_t id, struct model_plan *ret, struct err *e);
+int store_plan_find(struct store *s, const char *name, struct model_plan *ret, struct err *e);
+int store_plan_list(struct store *s, int64_t after, unsigned limit, store_plan_fn *fn, void *arg, struct err *e);
+int store_plan_update(struct store *s, const struct model_plan *p, struct err *e);
+int store_plan_tenants(struct store *s, int64_t id, unsigned *ret, struct err *e); /* how many are on it */
+int store_plan_del(struct store *s, int64_t id, struct err *e);
 
 /* Tokens: secret is "tul_" + 43 characters (256 random bits, base64url), returned once and stored as HMAC-SHA256 under
  * a key of the database. */
@@ -60,8 +76,8 @@ int store_token_list(struct store *s, int64_t tenant, store_token_fn *fn, void *
 int store_token_del(struct store *s, int64_t tenant, int64_t id, struct err *e);
 unsigned store_token_count(struct store *s); /* all of them: 0 on a first start */
 
-/* Apps.  limits are copied from `limits`.  del removes everything that hangs on it but events and builds: those are
- * returned by store_build_unused until their trees have been removed. */
+/* Apps.  limits are copied from `limits`; own: they stay when the tenant's plan changes.  del removes everything that
+ * hangs on it but events and builds: those are returned by store_build_unused until their trees have been removed. */
 int store_app_add(struct store *s, int64_t tenant, const char *name, const struct quota_limits *limits, bool own,
 		  struct model_app *ret, struct err *e);
 int store_app_get(struct store *s, int64_t id, struct model_app *ret, struct err *e);
@@ -70,7 +86,7 @@ int store_app_find(struct store *s, const char *name, struct model_app *ret, str
 int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limit, store_app_fn *fn, void *arg,
 		   struct err *e);
 int store_app_update(struct store *s, const struct model_app *a,
-		     struct err *e); /* release, candidate, limits, health_path, paused */
+		     struct err *e); /* release, candidate, limits, profile, egress, health_path, paused */
 int store_app_del(struct store *s, int64_t id, struct err *e);
 unsigned store_app_count(struct store *s, int64_t tenant);
 

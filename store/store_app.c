@@ -163,6 +163,8 @@ int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 
 	if (r == 0)
 		r = app_health_check(a->health_path, e);
+	if (r == 0)
+		r = db_policy_check(a->profile, &a->egress, e);
 	if (r < 0)
 		return r;
 	quota_egress_text(&a->egress, egress);

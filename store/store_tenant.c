@@ -166,21 +166,71 @@ int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tena
 	return r;
 }
 
-int store_tenant_quota(struct store *s, int64_t id, const struct quota *quota, struct err *e)
+/* What its apps without limits of their own get. */
+static int tenant_followers(struct store *s, const struct model_tenant *t, const struct quota_limits *follow,
+			    struct err *e)
 {
-	struct db_arg args[DB_QUOTA_COUNT + 1];
+	struct db_arg args[DB_LIMITS_COUNT + 1];
+	struct quota_limits limits = *follow;
 	size_t n;
-	int r = quota_check(QUOTA_OF_TENANT, quota, "quota", e);
+	int r;
 
-	if (r < 0)
-		return r;
-	n = db_numbers_args(QUOTA_OF_TENANT, quota, args);
-	args[n++] = DB_I(id);
-	r = db_run(s, "UPDATE tenant SET " DB_QUOTA_SET("") " WHERE id = ?", args, n, e);
+	quota_clamp(&limits, &t->quota);
+	n = db_numbers_args(QUOTA_OF_LIMITS, &limits, args);
+	args[n++] = DB_I(t->id);
+	r = db_run(s, "UPDATE app SET " DB_LIMITS_SET("") " WHERE limits_own = 0 AND tenant = ?", args, n, e);
+	return r < 0 ? r : 0;
+}
+
+static int tenant_set(struct store *s, struct model_tenant *t, const struct quota_limits *follow, struct err *e)
+{
+	struct db_arg args[DB_QUOTA_COUNT + 5];
+	char egress[QUOTA_EGRESS_MAX];
+	struct model_plan p;
+	size_t n;
+	int r;
+
+	t->plan_name[0] = 0;
+	if (t->plan) {
+		if (store_plan_get(s, t->plan, &p, NULL) < 0)
+			return err_field(e, ENOENT, "plan", "plan: there is no such plan");
+		memcpy(t->plan_name, p.name, sizeof t->plan_name);
+		t->quota = p.quota;
+		t->profile = p.profile;
+		t->private_layers = p.private_layers;
+		t->egress = p.egress;
+		follow = &p.limits;
+	}
+	quota_egress_text(&t->egress, egress);
+	n = db_numbers_args(QUOTA_OF_TENANT, &t->quota, args);
+	args[n++] = DB_I(t->plan);
+	args[n++] = DB_I(t->profile);
+	args[n++] = DB_I(t->private_layers);
+	args[n++] = DB_S(egress);
+	args[n++] = DB_I(t->id);
+	r = db_run(s,
+		   "UPDATE tenant SET " DB_QUOTA_SET(
+			   "") ", plan = ?, profile = ?, private_layers = ?, egress = ? WHERE id = ?",
+		   args, n, e);
 	if (r == 0)
 		return err_set(e, ENOENT, "no such tenant");
+	return r < 0 ? r : follow ? tenant_followers(s, t, follow, e) : 0;
+}
+
+int store_tenant_set(struct store *s, struct model_tenant *t, const struct quota_limits *follow, struct err *e)
+{
+	struct model_tenant set = *t;
+	int r = quota_check(QUOTA_OF_TENANT, &t->quota, "quota", e);
+
+	if (r == 0)
+		r = db_policy_check(t->profile, &t->egress, e);
+	if (r == 0)
+		r = db_group_start(s, e);
+	if (r == 0)
+		r = db_group_end(s, tenant_set(s, &set, follow, e), e);
 	if (r < 0)
 		return r;
+	*t = set;
 	db_touch(s);
 	return 0;
 }

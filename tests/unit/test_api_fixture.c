@@ -58,8 +58,16 @@ static void fake_app_deleted(void *ctx, const struct model_app *app)
 
 static void fake_tenant_changed(void *ctx, int64_t tenant)
 {
+	(void)tenant;
+	((struct fix *)ctx)->tenant_changed++;
+}
+
+static void fake_tenant_used(void *ctx, int64_t tenant, struct quota *used, struct ops_tenant_usage *usage)
+{
 	(void)ctx;
 	(void)tenant;
+	*used = (struct quota){.memory = 192 << 20, .inodes = 77};
+	*usage = (struct ops_tenant_usage){.known = true, .memory = 50 << 20, .pids_hits = 3};
 }
 
 static int fake_release_new(void *ctx, int64_t app, int64_t from, bool use_config, const char *note, uint32_t *version,
@@ -405,6 +413,7 @@ struct fix *fix_start(bool tcp)
 			      .app_changed = fake_app_changed,
 			      .app_deleted = fake_app_deleted,
 			      .tenant_changed = fake_tenant_changed,
+			      .tenant_used = fake_tenant_used,
 			      .release_new = fake_release_new,
 			      .build_tarball = fake_build_tarball,
 			      .log_cancel = fake_log_cancel,

@@ -279,7 +279,7 @@ Test(control, quota_refuses_in_words)
 	cr_assert_eq(store_tenant_find(c->store, "acme", &t, NULL), 0);
 	cr_assert(fake_deploy(&f, app));
 	t.quota.memory = 160 << 20;
-	cr_assert_eq(store_tenant_quota(c->store, t.id, &t.quota, NULL), 0);
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
 	cr_assert_eq(store_formation_set(c->store, app, "web", 3, NULL), 0);
 	c->ops.app_changed(c, app);
@@ -288,11 +288,11 @@ Test(control, quota_refuses_in_words)
 	cr_assert_eq(events("instance.refused"), 1);
 	cr_assert(strstr(event_text, "memory quota 160 MiB"), "%s", event_text);
 	t.quota.memory = 1 << 30;
-	cr_assert_eq(store_tenant_quota(c->store, t.id, &t.quota, NULL), 0);
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
 	cr_assert(fake_until(&f, three_up, 2000));
 	t.quota.memory = 200 << 20;
-	cr_assert_eq(store_tenant_quota(c->store, t.id, &t.quota, NULL), 0);
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
 	cr_assert_eq(c->ops.run(c, app, "true", &io, run_done, NULL, &e), -EDQUOT,
 		     "a one-off command counts against the quota");

@@ -200,10 +200,13 @@ Test(store, tenants)
 	cr_assert(strstr(x.e.text, "1 app"), "%s", x.e.text);
 	cr_assert_eq(store_tenant_del(x.s, 999, &x.e), -ENOENT);
 	q.apps = 7;
-	cr_assert_eq(store_tenant_quota(x.s, u.id, &q, &x.e), 0);
+	u.quota = q;
+	cr_assert_eq(store_tenant_set(x.s, &u, NULL, &x.e), 0);
 	cr_assert_eq(store_tenant_get(x.s, u.id, &u, &x.e), 0);
 	cr_assert_eq(u.quota.apps, 7);
-	cr_assert_eq(store_tenant_quota(x.s, 999, &q, &x.e), -ENOENT);
+	t = u;
+	t.id = 999;
+	cr_assert_eq(store_tenant_set(x.s, &t, NULL, &x.e), -ENOENT);
 	cr_assert_eq(store_tenant_list(x.s, 0, 0, ids_tenant, &ids, &x.e), 0);
 	cr_assert_eq(ids.n, 2);
 	shop_close(&x);
@@ -320,7 +323,8 @@ Test(store, apps)
 	cr_assert_str_eq(x.e.field, "limits.pids");
 	store_quota_default(&q);
 	q.apps = 2;
-	cr_assert_eq(store_tenant_quota(x.s, x.t.id, &q, &x.e), 0);
+	x.t.quota = q;
+	cr_assert_eq(store_tenant_set(x.s, &x.t, NULL, &x.e), 0);
 	cr_assert_eq(store_app_add(x.s, x.t.id, "two", &limits, true, &a, &x.e), 0);
 	cr_assert_eq(store_app_add(x.s, x.t.id, "three", &limits, true, NULL, &x.e), -EDQUOT);
 	cr_assert_str_eq(x.e.field, "quota.apps");
@@ -423,7 +427,8 @@ Test(store, formation)
 	cr_assert_eq(store_formation_set(x.s, 999, "web", 1, &x.e), -ENOENT);
 	store_quota_default(&q);
 	q.instances = 4;
-	cr_assert_eq(store_tenant_quota(x.s, x.t.id, &q, &x.e), 0);
+	x.t.quota = q;
+	cr_assert_eq(store_tenant_set(x.s, &x.t, NULL, &x.e), 0);
 	cr_assert_eq(store_formation_set(x.s, x.a.id, "web", 4, &x.e), -EDQUOT);
 	cr_assert_eq(store_formation_set(x.s, x.a.id, "web", 3, &x.e), 0, "staying is allowed over a lowered quota");
 	cr_assert_eq(store_formation_set(x.s, x.a.id, "web", 1, &x.e), 0);

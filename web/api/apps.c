@@ -3,6 +3,7 @@
 
 #include "base/parse.h"
 #include "web/api/fields.h"
+#include "web/api/plans.h"
 #include "web/api/route.h"
 
 #include <errno.h>
@@ -40,11 +41,13 @@ json_t *apps_json(struct api *a, const struct model_app *app)
 	apps_url(a, app->name, url);
 	snprintf(git, sizeof git, "%s://%s%s/git/%s.git", a->scheme, set->domain_control, a->config.public_port_suffix,
 		 app->name);
-	return json_pack("{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:s}", "name", app->name,
-			 "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms), "state",
-			 json_is_string(state) ? state : json_null(), "release",
+	return json_pack("{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:b, s:o, s:o, s:s}", "name",
+			 app->name, "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms),
+			 "state", json_is_string(state) ? state : json_null(), "release",
 			 app_release(a->config.store, app->release), "candidate",
 			 app_release(a->config.store, app->candidate), "limits", fields_limits(&app->limits),
+			 "limits_own", app->limits_own ? 1 : 0, "profile",
+			 quota_profile_name((enum quota_profile)app->profile), "egress", fields_egress(&app->egress),
 			 "health_path", fields_safe(app->health_path), "paused", app->paused ? 1 : 0, "formation",
 			 fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
 }
@@ -124,29 +127,46 @@ static int app_owner(struct exchange *x, const char *name, struct model_tenant *
 	return 0;
 }
 
+/* Limits within the tenant's quota; a refusal says whose it is. */
+static int app_limits_read(json_t *l, const struct model_tenant *t, struct quota_limits *ret, struct err *e)
+{
+	int r = fields_get_limits(l, &t->quota, ret, e);
+
+	return r == -EDQUOT ? err_wrap(e, "tenant %s", t->name) : r;
+}
+
 void api_apps_post(struct exchange *x)
 {
-	static const char *const keys[] = {"name", "tenant", "limits", NULL};
-	const struct settings *s = x->api->config.settings;
-	struct quota_limits limits = s->app;
+	static const char *const keys[] = {"name", "tenant", "limits", "profile", "egress", NULL};
+	const struct settings *set = x->api->config.settings;
+	struct model_app want = {.egress = {.mode = QUOTA_EGRESS_PUBLIC}};
 	const char *name = NULL, *tenant = NULL;
+	struct store *s = x->api->config.store;
 	struct model_tenant t;
 	json_t *l = NULL;
 	struct err e = {0};
 	char location[64];
 
 	if (json_only(x->json, keys, &e) < 0 || json_get_str(x->json, "name", true, 256, &name, &e) < 0 ||
-	    app_name_ok(s, name, &e) < 0 || json_get_str(x->json, "tenant", false, 256, &tenant, &e) < 0 ||
-	    json_get_obj(x->json, "limits", false, &l, &e) < 0 || app_owner(x, tenant, &t, &e) < 0) {
+	    app_name_ok(set, name, &e) < 0 || json_get_str(x->json, "tenant", false, 256, &tenant, &e) < 0 ||
+	    json_get_obj(x->json, "limits", false, &l, &e) < 0 ||
+	    fields_get_profile(x->json, "profile", &want.profile, &e) < 0 ||
+	    fields_get_egress(x->json, "egress", &want.egress, &e) < 0 || app_owner(x, tenant, &t, &e) < 0) {
 		api_answer_err(x, &e);
 		return;
 	}
-	/* A small tenant's app begins within its quota. */
-	quota_clamp(&limits, &t.quota);
-	if ((l && fields_get_limits(l, &t.quota, &limits, &e) < 0) ||
-	    store_app_add(x->api->config.store, t.id, name, &limits, l != NULL, &x->app, &e) < 0) {
+	plans_followed(x->api, &t, &want.limits);
+	if ((l && app_limits_read(l, &t, &want.limits, &e) < 0) ||
+	    store_app_add(s, t.id, name, &want.limits, l != NULL, &x->app, &e) < 0) {
 		if (e.code == EEXIST)
 			err_field(&e, EEXIST, "name", "name: \"%s\" is taken on this node", name);
+		api_answer_err(x, &e);
+		return;
+	}
+	x->app.profile = want.profile;
+	x->app.egress = want.egress;
+	/* Checked already: this fails only when the database does, and then the turn with it. */
+	if (store_app_update(s, &x->app, &e) < 0) {
 		api_answer_err(x, &e);
 		return;
 	}
@@ -180,19 +200,36 @@ static int app_health_path(json_t *obj, char out[256], struct err *e)
 	return 0;
 }
 
+/* "limits": an object changes some of them, null gives those of the plan or the node back. */
+static int app_limits(struct exchange *x, struct model_app *app, struct err *e)
+{
+	json_t *l = json_object_get(x->json, "limits");
+	struct model_tenant t;
+	int r = l ? store_tenant_get(x->api->config.store, app->tenant, &t, e) : 0;
+
+	if (r < 0 || !l)
+		return r;
+	app->limits_own = !json_is_null(l);
+	if (!app->limits_own) {
+		plans_followed(x->api, &t, &app->limits);
+		return 0;
+	}
+	r = json_get_obj(x->json, "limits", false, &l, e);
+	return r == 0 ? app_limits_read(l, &t, &app->limits, e) : r;
+}
+
 void api_app_patch(struct exchange *x)
 {
-	static const char *const keys[] = {"limits", "paused", "health_path", NULL};
+	static const char *const keys[] = {"limits", "profile", "egress", "paused", "health_path", NULL};
 	struct store *s = x->api->config.store;
 	struct model_app app = x->app;
-	struct model_tenant t;
-	json_t *l = NULL;
 	struct err e = {0};
 
-	if (json_only(x->json, keys, &e) < 0 || json_get_obj(x->json, "limits", false, &l, &e) < 0 ||
-	    json_get_bool(x->json, "paused", false, &app.paused, &e) < 0 ||
-	    app_health_path(x->json, app.health_path, &e) < 0 || store_tenant_get(s, app.tenant, &t, &e) < 0 ||
-	    (l && fields_get_limits(l, &t.quota, &app.limits, &e) < 0) || store_app_update(s, &app, &e) < 0) {
+	if (json_only(x->json, keys, &e) < 0 || json_get_bool(x->json, "paused", false, &app.paused, &e) < 0 ||
+	    app_health_path(x->json, app.health_path, &e) < 0 ||
+	    fields_get_profile(x->json, "profile", &app.profile, &e) < 0 ||
+	    fields_get_egress(x->json, "egress", &app.egress, &e) < 0 || app_limits(x, &app, &e) < 0 ||
+	    store_app_update(s, &app, &e) < 0) {
 		api_answer_err(x, &e);
 		return;
 	}

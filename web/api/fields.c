@@ -157,6 +157,86 @@ int fields_get_quota(json_t *obj, struct quota *ret, struct err *e)
 	return r;
 }
 
+json_t *fields_used(const struct quota *used)
+{
+	json_t *o = json_object();
+	const struct quota_key *k;
+
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, QUOTA_OF_TENANT) &&
+		    (k->unit == QUOTA_BYTES || k->unit == QUOTA_COUNT || strcmp(k->name, "cpu") == 0))
+			json_object_set_new(o, k->json, number_json(k, quota_get(k, QUOTA_OF_TENANT, used)));
+	return o;
+}
+
+json_t *fields_egress(const struct quota_egress *g)
+{
+	json_t *o = json_pack("{s:s}", "mode", quota_egress_name((enum quota_egress_mode)g->mode)), *allow;
+	char text[QUOTA_EGRESS_TEXT];
+
+	if (g->mode != QUOTA_EGRESS_LIST)
+		return o;
+	allow = json_array();
+	for (uint32_t i = 0; i < g->count; i++) {
+		quota_egress_rule_text(&g->rules[i], text);
+		json_array_append_new(allow, json_string(text));
+	}
+	json_object_set_new(o, "allow", allow);
+	return o;
+}
+
+int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, struct err *e)
+{
+	static const char *const keys[] = {"mode", "allow", NULL};
+	struct quota_egress g = {0};
+	json_t *o = NULL, *allow = NULL, *item;
+	const char *mode = NULL;
+	char field[64];
+	size_t i;
+	int r = json_get_obj(obj, key, false, &o, e);
+
+	if (r < 0 || !o)
+		return r;
+	if ((r = json_only(o, keys, e)) < 0 || (r = json_get_str(o, "mode", true, 32, &mode, e)) < 0 ||
+	    (r = json_get_arr(o, "allow", false, &allow, e)) < 0)
+		return err_wrap(e, "%s", key);
+	g.mode = quota_egress_parse(mode);
+	if (g.mode == QUOTA_EGRESS_MODE_COUNT)
+		return err_field(e, EINVAL, "egress.mode", "%s.mode: must be none, public or list", key);
+	if (allow && g.mode != QUOTA_EGRESS_LIST)
+		return err_field(e, EINVAL, "egress.allow", "%s.allow: goes with the mode \"list\" only", key);
+	if (json_array_size(allow) > LIMIT_EGRESS_RULES)
+		return err_field(e, ERANGE, "egress.allow", "%s.allow: at most %d destinations", key,
+				 LIMIT_EGRESS_RULES);
+	json_array_foreach(allow, i, item)
+	{
+		snprintf(field, sizeof field, "%s.allow[%zu]", key, i);
+		if (!json_is_string(item))
+			return err_field(e, EINVAL, field, "%s: must be a string", field);
+		r = quota_egress_rule_parse(json_string_value(item), field, &g.rules[g.count], e);
+		if (r < 0)
+			return r;
+		g.count++;
+	}
+	*ret = g;
+	return 0;
+}
+
+int fields_get_profile(json_t *obj, const char *key, uint32_t *ret, struct err *e)
+{
+	const char *name = NULL;
+	enum quota_profile p;
+	int r = json_get_str(obj, key, false, 32, &name, e);
+
+	if (r < 0 || !name)
+		return r;
+	p = quota_profile_parse(name);
+	if (p == QUOTA_PROFILE_COUNT)
+		return err_field(e, EINVAL, key, "%s: must be default or strict", key);
+	*ret = p;
+	return 0;
+}
+
 json_t *fields_release(const struct model_release *r)
 {
 	return json_pack("{s:I, s:s, s:o, s:I, s:o, s:o}", "version", (json_int_t)r->version, "state",

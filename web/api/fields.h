@@ -26,6 +26,15 @@ json_t *fields_quota(const struct quota *q);
 /* Reads a quota over *ret. */
 int fields_get_quota(json_t *obj, struct quota *ret, struct err *e);
 
+/* Only the numbers that add up over a tenant's instances: what is used of its quota. */
+json_t *fields_used(const struct quota *used);
+
+/* {"mode":"list","allow":["203.0.113.0/24:443"]}; allow is there for a list only. */
+json_t *fields_egress(const struct quota_egress *g);
+/* Missing keys leave *ret as it is. */
+int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, struct err *e);
+int fields_get_profile(json_t *obj, const char *key, uint32_t *ret, struct err *e);
+
 json_t *fields_release(const struct model_release *r);
 json_t *fields_build(const struct model_build *b);
 json_t *fields_formation(struct store *s, int64_t app);

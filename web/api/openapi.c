@@ -24,6 +24,11 @@
 	"\"items\":" item "},\"next\":{\"type\":[\"string\",\"null\"]}}}"
 #define ARRAY(item) "{\"type\":\"array\",\"items\":" item "}"
 #define ANY "{\"type\":\"object\"}"
+#define NULLABLE "{\"type\":[\"string\",\"null\"]}"
+/* What plans and tenants have in common. */
+#define POLICY                                                                                                         \
+	P("quota", REF("Quota"))                                                                                       \
+	"," P("profile", REF("Profile")) "," P("private_layers", BOOL) "," P("egress", REF("Egress"))
 #define MAP(value) "{\"type\":\"object\",\"additionalProperties\":" value "}"
 
 static const struct {
@@ -39,13 +44,19 @@ static const struct {
 	{"Who",
 	 OBJ("\"role\"", P("role", STR) "," P("tenant", "{\"type\":[\"string\",\"null\"]}") "," P("token_id", INT))},
 	{"SessionNew", OBJ("\"token\"", P("token", STR))},
-	{"Quota", OBJ("", P("memory_bytes", BYTES) "," P("cpu", NUM) "," P("pids", INT) "," P("apps", INT) "," P(
-				  "instances", INT) "," P("disk_bytes", BYTES))},
-	{"Tenant",
-	 OBJ("", P("name", STR) "," P("created_at", TIME) "," P("quota", REF("Quota")) "," P("used", REF("Quota")))},
+	{"Egress", OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") "," P(
+					   "allow", ARRAY(STR)))},
+	{"Profile", "{\"type\":\"string\",\"enum\":[\"default\",\"strict\"]}"},
+	{"Plan", OBJ("", P("name", STR) "," P("created_at",
+					      TIME) "," POLICY "," P("limits", REF("Limits")) "," P("tenants", INT))},
+	{"Plans", LIST(REF("Plan"))},
+	{"PlanNew", OBJ("\"name\"", P("name", STR) "," POLICY "," P("limits", REF("Limits")))},
+	{"PlanChange", OBJ("", POLICY "," P("limits", REF("Limits")))},
+	{"Tenant", OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) "," POLICY "," P(
+				   "used", REF("Quota")) "," P("usage", ANY))},
 	{"Tenants", LIST(REF("Tenant"))},
-	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("quota", REF("Quota")))},
-	{"TenantChange", OBJ("\"quota\"", P("quota", REF("Quota")))},
+	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("plan", NULLABLE) "," POLICY)},
+	{"TenantChange", OBJ("", P("plan", NULLABLE) "," POLICY)},
 	{"Usage", LIST(OBJ("", P("app", STR) "," P("hour", TIME) "," P("cpu_seconds", NUM) "," P(
 				       "memory_byte_seconds",
 				       INT) "," P("requests", INT) "," P("bytes_in", INT) "," P("bytes_out", INT)))},
@@ -53,26 +64,29 @@ static const struct {
 					"created_at", TIME) "," P("used_at", TIME)))},
 	{"TokenNew", OBJ("\"role\"", P("role", STR) "," P("name", STR))},
 	{"TokenMade", OBJ("", P("id", INT) "," P("role", STR) "," P("name", STR) "," P("token", STR))},
-	{"Limits", OBJ("", P("memory_bytes", BYTES) "," P("disk_bytes", BYTES) "," P("cpu", NUM) "," P(
-				   "pids", INT) "," P("nofile", INT))},
 	{"ReleaseRef", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("version", INT) "," P(
 			       "created_at", TIME) "," P("note", STR) "}}"},
 	{"Formation", MAP(INT)},
 	{"App",
 	 OBJ("",
-	     P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P(
-		     "candidate",
-		     REF("ReleaseRef")) "," P("limits",
-					      REF("Limits")) "," P("health_path",
-								   STR) "," P("paused",
-									      BOOL) "," P("formation",
-											  REF("Formation")) "," P("stat"
-														  "s",
-														  ANY) "," P("git_url",
-															     STR))},
+	     P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) "," P(
+		     "limits",
+		     REF("Limits")) "," P("limits_own",
+					  BOOL) "," P("profile",
+						      REF("Profile")) "," P("egress",
+									    REF("Egress")) "," P("health_path",
+												 STR) "," P("paused",
+													    BOOL) "," P("formation",
+															REF("Formation")) "," P("stats",
+																		ANY) "," P("git_url",
+																			   STR))},
 	{"Apps", LIST(REF("App"))},
-	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")))},
-	{"AppChange", OBJ("", P("limits", REF("Limits")) "," P("paused", BOOL) "," P("health_path", STR))},
+	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
+					   "profile", REF("Profile")) "," P("egress", REF("Egress")))},
+	{"AppChange",
+	 OBJ("",
+	     P("limits", "{\"anyOf\":[" REF("Limits") ",{\"type\":\"null\"}]}") "," P("profile", REF("Profile")) "," P(
+		     "egress", REF("Egress")) "," P("paused", BOOL) "," P("health_path", STR))},
 	{"Release", OBJ("", P("version", INT) "," P("state", STR) "," P("note", STR) "," P("build", INT) "," P(
 				    "types", MAP(STR)) "," P("created_at", TIME))},
 	{"Releases", LIST(REF("Release"))},
@@ -164,6 +178,22 @@ static json_t *openapi_operation(const struct api_route *r, json_t *parameters)
 	return op;
 }
 
+/* The numbers of config/quota.h. */
+static json_t *openapi_numbers(enum quota_of of)
+{
+	json_t *properties = json_object();
+	const struct quota_key *k;
+
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, of))
+			json_object_set_new(properties, k->json,
+					    json_loads(k->unit == QUOTA_CPU				 ? NUM
+						       : k->unit == QUOTA_BYTES || k->unit == QUOTA_RATE ? BYTES
+													 : INT,
+						       0, NULL));
+	return json_pack("{s:s, s:o, s:b}", "type", "object", "properties", properties, "additionalProperties", 0);
+}
+
 json_t *api_openapi(const struct api *a)
 {
 	json_t *paths = json_object(), *parts = json_object();
@@ -186,6 +216,8 @@ json_t *api_openapi(const struct api *a)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(schemas); i++)
 		json_object_set_new(parts, schemas[i].name, json_loads(schemas[i].schema, 0, NULL));
+	json_object_set_new(parts, "Limits", openapi_numbers(QUOTA_OF_LIMITS));
+	json_object_set_new(parts, "Quota", openapi_numbers(QUOTA_OF_TENANT));
 	return json_pack("{s:s, s:{s:s, s:s, s:s}, s:o, s:{s:o, s:{s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s, s:s, s:s}}}, "
 			 "s:[{s:[]}, {s:[]}, {s:[]}]}",
 			 "openapi", "3.1.0", "info", "title", "Tulou", "version", TULOU_VERSION, "description",

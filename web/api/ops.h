@@ -37,6 +37,16 @@ struct ops_fsck {
 	void *arg;
 };
 
+/* What a tenant really uses now, all its instances together. */
+struct ops_tenant_usage {
+	bool known; /* its control group was measured; else the sum of what its instances were last seen to use */
+	uint64_t memory, memory_peak, cpu_us, throttled_us, io_read, io_write, net_in, net_out;
+	uint64_t disk; /* stored trees and what is in the writable layers */
+	uint32_t inodes, pids, instances;
+	uint32_t memory_hits, pids_hits, oom_kills; /* how often its own totals were hit */
+	double cpu_cores;
+};
+
 struct ops {
 	void *ctx;
 	/* The app's wanted state changed in the store (formation, config, release, domains, paused, created). Also
@@ -44,7 +54,11 @@ struct ops {
 	void (*app_changed)(void *ctx, int64_t app);
 	/* The app was deleted from the store: stop its instances, remove its routes, repository, releases and logs. */
 	void (*app_deleted)(void *ctx, const struct model_app *app);
+	/* A tenant's row, or the limits of its apps, changed in the store; or the tenant is new or gone. */
 	void (*tenant_changed)(void *ctx, int64_t tenant);
+	/* What counts against the quota (limits of what runs, stored bytes; apps are not filled), and what is really
+	 * used.  Both zeroed when the tenant is unknown.  May be NULL. */
+	void (*tenant_used)(void *ctx, int64_t tenant, struct quota *used, struct ops_tenant_usage *usage);
 
 	/* A release with the app's present config and the tree of `from` (0: the live release) becomes the candidate:
 	 * config change (note "Set config A") and rollback.  *version is the new release's.  -EBUSY while another

@@ -47,7 +47,8 @@ json_t *api_openapi(const struct api *a);
 /* clang-format off */
 #define API_HANDLERS(H) \
 	H(api_healthz) H(api_readyz) H(api_version) H(api_metrics) H(api_openapi_get) H(api_whoami) \
-	H(api_session_post) H(api_session_delete) H(api_tenants_list) H(api_tenants_post) \
+	H(api_session_post) H(api_session_delete) H(api_plans_list) H(api_plans_post) H(api_plan_get) \
+	H(api_plan_patch) H(api_plan_delete) H(api_tenants_list) H(api_tenants_post) \
 	H(api_tenant_get) H(api_tenant_patch) H(api_tenant_delete) H(api_quota_get) H(api_quota_put) \
 	H(api_usage_get) H(api_tokens_list) H(api_tokens_post) H(api_tokens_delete) H(api_apps_list) \
 	H(api_apps_post) H(api_app_get) H(api_app_patch) H(api_app_delete) H(api_builds_list) \

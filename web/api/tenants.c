@@ -1,58 +1,41 @@
 /* Tenants, their quotas, what they use.  Layer web, control process. */
 #include "base/clock.h"
+#include "base/own.h"
 #include "base/parse.h"
 #include "web/api/fields.h"
+#include "web/api/plans.h"
 #include "web/api/route.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-/* Adds up what counts against a tenant's quota. */
-struct tenant_used {
-	struct store *store;
-	struct quota sum;
-	const struct model_app *app;
-};
-
-static int used_instance(void *arg, const struct model_instance *i)
+static json_t *usage_json(const struct ops_tenant_usage *u)
 {
-	struct tenant_used *u = arg;
-
-	(void)i;
-	u->sum.memory += u->app->limits.memory;
-	u->sum.cpu += u->app->limits.cpu;
-	u->sum.pids += u->app->limits.pids;
-	u->sum.instances++;
-	return 0;
-}
-
-static int used_build(void *arg, const struct model_build *b)
-{
-	struct tenant_used *u = arg;
-
-	u->sum.disk += b->bytes;
-	return 0;
-}
-
-static int used_app(void *arg, const struct model_app *app)
-{
-	struct tenant_used *u = arg;
-
-	u->sum.apps++;
-	u->app = app;
-	store_instance_list(u->store, app->id, true, used_instance, u, NULL);
-	store_build_list(u->store, app->id, 0, UINT16_MAX, used_build, u, NULL);
-	return 0;
+	return json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "memory_bytes", (json_int_t)u->memory, "memory_peak_bytes", (json_int_t)u->memory_peak, "cpu",
+			 u->cpu_cores, "cpu_seconds", (double)u->cpu_us / 1e6, "throttled_seconds",
+			 (double)u->throttled_us / 1e6, "pids", (json_int_t)u->pids, "instances",
+			 (json_int_t)u->instances, "disk_bytes", (json_int_t)u->disk, "inodes", (json_int_t)u->inodes,
+			 "io_read_bytes", (json_int_t)u->io_read, "io_write_bytes", (json_int_t)u->io_write,
+			 "net_in_bytes", (json_int_t)u->net_in, "net_out_bytes", (json_int_t)u->net_out, "memory_hits",
+			 (json_int_t)u->memory_hits, "pids_hits", (json_int_t)u->pids_hits, "oom_kills",
+			 (json_int_t)u->oom_kills);
 }
 
 static json_t *tenant_json(struct api *a, const struct model_tenant *t)
 {
-	struct tenant_used u = {.store = a->config.store};
+	struct ops_tenant_usage usage = {0};
+	struct quota used = {0};
 
-	store_app_list(u.store, t->id, 0, LIMIT_APPS, used_app, &u, NULL);
-	return json_pack("{s:s, s:o, s:o, s:o}", "name", t->name, "created_at", fields_time(t->created_ms), "quota",
-			 fields_quota(&t->quota), "used", fields_quota(&u.sum));
+	if (a->config.ops->tenant_used)
+		a->config.ops->tenant_used(a->config.ops->ctx, t->id, &used, &usage);
+	used.apps = store_app_count(a->config.store, t->id);
+	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o}", "name", t->name, "created_at",
+			 fields_time(t->created_ms), "plan", fields_text(t->plan_name), "quota",
+			 fields_quota(&t->quota), "profile", quota_profile_name((enum quota_profile)t->profile),
+			 "private_layers", t->private_layers ? 1 : 0, "egress", fields_egress(&t->egress), "used",
+			 fields_used(&used), "usage", usage_json(&usage));
 }
 
 static int tenants_row(void *arg, const struct model_tenant *t)
@@ -81,28 +64,71 @@ void api_tenants_list(struct exchange *x)
 	fields_page_answer(x, &p, r > 0);
 }
 
+/* Reads what obj has over *t.  A plan and what a plan says exclude each other; *changed: obj had any of it. */
+static int tenant_read(struct exchange *x, json_t *obj, struct model_tenant *t, bool *changed, struct err *e)
+{
+	static const char *const own[] = {"quota", "profile", "private_layers", "egress"};
+	bool is_own = false, plan = json_is_string(json_object_get(obj, "plan"));
+	json_t *q = NULL;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+		if (!json_object_get(obj, own[i]))
+			continue;
+		is_own = true;
+		if (plan)
+			return err_field(e, EINVAL, own[i],
+					 "%s: a tenant on a plan has the plan's; set the plan, or %s alone to leave it",
+					 own[i], own[i]);
+	}
+	*changed = is_own || json_object_get(obj, "plan");
+	if (is_own)
+		t->plan = 0;
+	if ((r = plans_find(x, obj, "plan", &t->plan, e)) < 0 || (r = json_get_obj(obj, "quota", false, &q, e)) < 0 ||
+	    (q && (r = fields_get_quota(q, &t->quota, e)) < 0) ||
+	    (r = fields_get_profile(obj, "profile", &t->profile, e)) < 0 ||
+	    (r = json_get_bool(obj, "private_layers", false, &t->private_layers, e)) < 0)
+		return r;
+	return fields_get_egress(obj, "egress", &t->egress, e);
+}
+
+static void tenant_changed(struct exchange *x, int64_t id)
+{
+	const struct ops *ops = x->api->config.ops;
+
+	if (ops->tenant_changed)
+		ops->tenant_changed(ops->ctx, id);
+}
+
 void api_tenants_post(struct exchange *x)
 {
-	static const char *const keys[] = {"name", "quota", NULL};
-	struct quota quota;
-	struct model_tenant t;
+	static const char *const keys[] = {"name", "plan", "quota", "profile", "private_layers", "egress", NULL};
+	struct store *s = x->api->config.store;
+	struct model_tenant t = {.egress = {.mode = QUOTA_EGRESS_PUBLIC}}, made;
 	const char *name = NULL;
-	json_t *q = NULL;
+	bool changed = false;
 	struct err e = {0};
 	char location[64];
 
-	store_quota_default(&quota);
+	store_quota_default(&t.quota);
 	if (json_only(x->json, keys, &e) < 0 || json_get_str(x->json, "name", true, 256, &name, &e) < 0 ||
-	    parse_name(name, LIMIT_TENANT_NAME, "name", &e) < 0 || json_get_obj(x->json, "quota", false, &q, &e) < 0 ||
-	    (q && fields_get_quota(q, &quota, &e) < 0) ||
-	    store_tenant_add(x->api->config.store, name, &quota, &t, &e) < 0) {
+	    parse_name(name, LIMIT_TENANT_NAME, "name", &e) < 0 || tenant_read(x, x->json, &t, &changed, &e) < 0 ||
+	    store_tenant_add(s, name, &t.quota, &made, &e) < 0) {
 		api_answer_err(x, &e);
 		return;
 	}
-	if (x->api->config.ops->tenant_changed)
-		x->api->config.ops->tenant_changed(x->api->config.ops->ctx, t.id);
-	api_answer_json(x, 201, tenant_json(x->api, &t));
-	snprintf(location, sizeof location, "/v1/tenants/%s", t.name);
+	made.plan = t.plan;
+	made.profile = t.profile;
+	made.private_layers = t.private_layers;
+	made.egress = t.egress;
+	/* All of it has been checked: this fails only when the database does, and then the turn with it. */
+	if (changed && store_tenant_set(s, &made, NULL, &e) < 0) {
+		api_answer_err(x, &e);
+		return;
+	}
+	tenant_changed(x, made.id);
+	api_answer_json(x, 201, tenant_json(x->api, &made));
+	snprintf(location, sizeof location, "/v1/tenants/%s", made.name);
 	api_answer_header(x, "Location", location);
 }
 
@@ -111,32 +137,32 @@ void api_tenant_get(struct exchange *x)
 	api_answer_json(x, 200, tenant_json(x->api, &x->tenant));
 }
 
-/* Sets the quota that obj changes; false when an answer was prepared. */
-static bool tenant_set(struct exchange *x, json_t *obj)
+/* Apps without limits of their own follow the plan, or the node when there is none. */
+static bool tenant_set(struct exchange *x, struct model_tenant *t)
 {
-	struct quota quota = x->tenant.quota;
 	struct err e = {0};
 
-	if (fields_get_quota(obj, &quota, &e) < 0 ||
-	    store_tenant_quota(x->api->config.store, x->tenant.id, &quota, &e) < 0) {
+	if (store_tenant_set(x->api->config.store, t, &x->api->config.settings->app, &e) < 0) {
 		api_answer_err(x, &e);
 		return false;
 	}
-	x->tenant.quota = quota;
-	if (x->api->config.ops->tenant_changed)
-		x->api->config.ops->tenant_changed(x->api->config.ops->ctx, x->tenant.id);
+	x->tenant = *t;
+	tenant_changed(x, t->id);
 	return true;
 }
 
 void api_tenant_patch(struct exchange *x)
 {
-	static const char *const keys[] = {"quota", NULL};
-	json_t *q = NULL;
+	static const char *const keys[] = {"plan", "quota", "profile", "private_layers", "egress", NULL};
+	struct model_tenant t = x->tenant;
+	bool changed = false;
 	struct err e = {0};
 
-	if (json_only(x->json, keys, &e) < 0 || json_get_obj(x->json, "quota", true, &q, &e) < 0)
+	if (json_only(x->json, keys, &e) < 0 || tenant_read(x, x->json, &t, &changed, &e) < 0)
 		api_answer_err(x, &e);
-	else if (tenant_set(x, q))
+	else if (!changed)
+		api_answer_problem(x, 400, NULL, "nothing to change: plan, quota, profile, private_layers or egress");
+	else if (tenant_set(x, &t))
 		api_tenant_get(x);
 }
 
@@ -149,8 +175,7 @@ void api_tenant_delete(struct exchange *x)
 	else if (store_tenant_del(x->api->config.store, x->tenant.id, &e) < 0)
 		api_answer_err(x, &e);
 	else {
-		if (x->api->config.ops->tenant_changed)
-			x->api->config.ops->tenant_changed(x->api->config.ops->ctx, x->tenant.id);
+		tenant_changed(x, x->tenant.id);
 		api_answer_empty(x, 204);
 	}
 }
@@ -162,7 +187,13 @@ void api_quota_get(struct exchange *x)
 
 void api_quota_put(struct exchange *x)
 {
-	if (tenant_set(x, x->json))
+	struct model_tenant t = x->tenant;
+	struct err e = {0};
+
+	t.plan = 0; /* a quota of its own */
+	if (fields_get_quota(x->json, &t.quota, &e) < 0)
+		api_answer_err(x, &e);
+	else if (tenant_set(x, &t))
 		api_quota_get(x);
 }
 

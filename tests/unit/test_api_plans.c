@@ -1,0 +1,165 @@
+/* Plans, policies of tenants and apps, limits that follow: the API against a real store. */
+#include "tests/unit/test_api_fixture.h"
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <string.h>
+
+static json_t *ask(struct fix *f, const char *method, const char *path, const char *token, const char *body, int status)
+{
+	struct reply r = fix_request(f, method, path, token, NULL, body);
+	json_t *j = json_loads(r.body, 0, NULL);
+
+	cr_assert_eq(r.status, status, "%s %s: %d %s", method, path, r.status, r.body);
+	reply_done(&r);
+	return j;
+}
+
+static json_int_t number(json_t *j, const char *obj, const char *key)
+{
+	return json_integer_value(json_object_get(json_object_get(j, obj), key));
+}
+
+static const char *text(json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+#define MIB (1ll << 20)
+
+Test(api_plans, a_plan_is_made_given_and_changed)
+{
+	struct fix *f = fix_start(false);
+	json_t *j = ask(f, "POST", "/v1/plans", f->operator,
+			"{\"name\":\"hobby\",\"quota\":{\"memory_bytes\":\"512MiB\",\"pids\":100},"
+			"\"limits\":{\"memory_bytes\":\"96MiB\"},\"profile\":\"strict\",\"private_layers\":true,"
+			"\"egress\":{\"mode\":\"list\",\"allow\":[\"203.0.113.0/24:443\",\"198.51.100.7\"]}}",
+			201);
+
+	cr_assert_eq(number(j, "quota", "memory_bytes"), 512 * MIB);
+	cr_assert_eq(number(j, "limits", "memory_bytes"), 96 * MIB);
+	cr_assert_str_eq(text(j, "profile"), "strict");
+	cr_assert_eq(json_integer_value(json_object_get(j, "tenants")), 0);
+	json_decref(j);
+	json_decref(ask(f, "POST", "/v1/plans", f->operator, "{\"name\":\"hobby\"}", 409));
+	json_decref(ask(f, "POST", "/v1/plans", f->admin, "{\"name\":\"mine\"}", 403));
+
+	/* A tenant sees it, but not who else is on it. */
+	j = ask(f, "GET", "/v1/plans", f->reader, NULL, 200);
+	cr_assert_eq(json_array_size(json_object_get(j, "items")), 1);
+	cr_assert_null(json_object_get(json_array_get(json_object_get(j, "items"), 0), "tenants"));
+	json_decref(j);
+
+	json_decref(ask(f, "POST", "/v1/apps", f->admin, "{\"name\":\"follower\"}", 201));
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"plan\":\"hobby\"}", 200);
+	cr_assert_str_eq(text(j, "plan"), "hobby");
+	cr_assert_eq(number(j, "quota", "pids"), 100);
+	cr_assert(json_is_true(json_object_get(j, "private_layers")));
+	cr_assert_str_eq(json_string_value(json_array_get(json_object_get(json_object_get(j, "egress"), "allow"), 0)),
+			 "203.0.113.0/24:443");
+	json_decref(j);
+	j = ask(f, "GET", "/v1/apps/follower", f->reader, NULL, 200);
+	cr_assert_eq(number(j, "limits", "memory_bytes"), 96 * MIB);
+	cr_assert_eq(number(j, "limits", "pids"), 100, "lowered to the quota");
+	cr_assert(json_is_false(json_object_get(j, "limits_own")));
+	json_decref(j);
+	j = ask(f, "GET", "/v1/apps/shop", f->reader, NULL, 200);
+	cr_assert_eq(number(j, "limits", "memory_bytes"), 64 * MIB, "its own stay");
+	json_decref(j);
+
+	/* The plan's change reaches tenant and follower, and control is told. */
+	f->tenant_changed = 0;
+	json_decref(ask(f, "PATCH", "/v1/plans/hobby", f->operator,
+			"{\"quota\":{\"memory_bytes\":\"1GiB\"},\"limits\":{\"memory_bytes\":\"128MiB\"}}", 200));
+	cr_assert_eq(f->tenant_changed, 1);
+	j = ask(f, "GET", "/v1/apps/follower", f->reader, NULL, 200);
+	cr_assert_eq(number(j, "limits", "memory_bytes"), 128 * MIB);
+	json_decref(j);
+	j = ask(f, "DELETE", "/v1/plans/hobby", f->operator, NULL, 409);
+	cr_assert_not_null(strstr(text(j, "detail"), "1 tenant"));
+	json_decref(j);
+
+	/* An app that is made now follows it; a quota of its own ends that. */
+	j = ask(f, "POST", "/v1/apps", f->admin, "{\"name\":\"late\"}", 201);
+	cr_assert_eq(number(j, "limits", "memory_bytes"), 128 * MIB);
+	json_decref(j);
+	j = ask(f, "PUT", "/v1/tenants/acme/quota", f->operator, "{\"memory_bytes\":\"2GiB\"}", 200);
+	json_decref(j);
+	j = ask(f, "GET", "/v1/tenants/acme", f->reader, NULL, 200);
+	cr_assert(json_is_null(json_object_get(j, "plan")));
+	cr_assert_eq(number(j, "quota", "memory_bytes"), 2048 * MIB);
+	cr_assert_eq(number(j, "quota", "pids"), 100, "what is not named stays");
+	json_decref(j);
+	j = ask(f, "GET", "/v1/apps/late", f->reader, NULL, 200);
+	cr_assert_eq(number(j, "limits", "memory_bytes"), (json_int_t)f->settings.app.memory, "the node's again");
+	json_decref(j);
+	json_decref(ask(f, "DELETE", "/v1/plans/hobby", f->operator, NULL, 204));
+	json_decref(ask(f, "GET", "/v1/plans/hobby", f->operator, NULL, 404));
+	fix_stop(f);
+}
+
+Test(api_plans, a_tenant_is_made_on_a_plan)
+{
+	struct fix *f = fix_start(false);
+	json_t *j;
+
+	json_decref(ask(f, "POST", "/v1/plans", f->operator, "{\"name\":\"s\",\"quota\":{\"apps\":3}}", 201));
+	j = ask(f, "POST", "/v1/tenants", f->operator, "{\"name\":\"new\",\"plan\":\"s\"}", 201);
+	cr_assert_str_eq(text(j, "plan"), "s");
+	cr_assert_eq(number(j, "quota", "apps"), 3);
+	json_decref(j);
+	j = ask(f, "POST", "/v1/tenants", f->operator,
+		"{\"name\":\"own\",\"profile\":\"strict\",\"egress\":{\"mode\":\"none\"}}", 201);
+	cr_assert(json_is_null(json_object_get(j, "plan")));
+	cr_assert_str_eq(text(j, "profile"), "strict");
+	json_decref(j);
+	/* A refused one leaves nothing. */
+	json_decref(ask(f, "POST", "/v1/tenants", f->operator, "{\"name\":\"bad\",\"plan\":\"none\"}", 404));
+	json_decref(ask(f, "GET", "/v1/tenants/bad", f->operator, NULL, 404));
+	fix_stop(f);
+}
+
+Test(api_plans, a_tenant_sets_what_its_app_may)
+{
+	struct fix *f = fix_start(false);
+	json_t *j = ask(f, "PATCH", "/v1/apps/shop", f->deployer,
+			"{\"profile\":\"strict\",\"egress\":{\"mode\":\"list\",\"allow\":[\"192.0.2.1:5432\"]}}", 200);
+
+	cr_assert_str_eq(text(j, "profile"), "strict");
+	cr_assert_str_eq(text(json_object_get(j, "egress"), "mode"), "list");
+	cr_assert(json_is_true(json_object_get(j, "limits_own")));
+	json_decref(j);
+	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->reader, "{\"profile\":\"default\"}", 403));
+	/* Limits within the quota; null gives the node's back. */
+	j = ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":{\"memory_bytes\":\"8GiB\"}}", 403);
+	cr_assert_not_null(strstr(text(j, "detail"), "tenant acme"), "%s", text(j, "detail"));
+	cr_assert_not_null(strstr(text(j, "detail"), "quota of 4 GiB"), "%s", text(j, "detail"));
+	json_decref(j);
+	j = ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":{\"net_out_rate\":\"1MiB\",\"cpu_weight\":10}}",
+		200);
+	cr_assert_eq(number(j, "limits", "net_out_rate"), MIB);
+	json_decref(j);
+	j = ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":null}", 200);
+	cr_assert(json_is_false(json_object_get(j, "limits_own")));
+	cr_assert_eq(number(j, "limits", "memory_bytes"), (json_int_t)f->settings.app.memory);
+	cr_assert_str_eq(text(j, "profile"), "strict", "the rest stays");
+	json_decref(j);
+	fix_stop(f);
+}
+
+Test(api_plans, used_and_usage_are_shown)
+{
+	struct fix *f = fix_start(false);
+	json_t *j = ask(f, "GET", "/v1/tenants/acme", f->reader, NULL, 200);
+
+	cr_assert_eq(number(j, "used", "memory_bytes"), 192 * MIB);
+	cr_assert_eq(number(j, "used", "inodes"), 77);
+	cr_assert_eq(number(j, "used", "apps"), 1);
+	cr_assert_null(json_object_get(json_object_get(j, "used"), "net_in_rate"), "a rate does not add up");
+	cr_assert_eq(number(j, "usage", "memory_bytes"), 50 * MIB);
+	cr_assert_eq(number(j, "usage", "pids_hits"), 3);
+	json_decref(j);
+	fix_stop(f);
+}
