@@ -4,65 +4,92 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <stdio.h>
 
-/* "256 MiB", "3.9 GiB": one decimal where it says something; rounded down, so that "in use" never looks over a limit.
- */
-static void fits_bytes(uint64_t v, char out[32])
+/* One number of a sum: what is needed, what is in use, what there is. */
+struct fits_row {
+	const char *key; /* of config/quota.h, for its unit; NULL = a plain count */
+	const char *field, *what;
+	uint64_t need, used, total;
+};
+
+static void fits_text(const struct fits_row *r, uint64_t v, char out[QUOTA_TEXT])
 {
-	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-	unsigned u = 0;
-	uint64_t unit = 1, tenths;
+	static const struct quota_key count = {.unit = QUOTA_COUNT};
+	const struct quota_key *k = r->key ? quota_key_find(r->key) : NULL;
 
-	while (u < 4 && v / unit >= 1024) {
-		unit <<= 10;
-		u++;
-	}
-	tenths = v % unit * 10 / unit;
-	if (tenths && v / unit < 100)
-		snprintf(out, 32, "%llu.%llu %s", (unsigned long long)(v / unit), (unsigned long long)tenths, units[u]);
-	else
-		snprintf(out, 32, "%llu %s", (unsigned long long)(v / unit), units[u]);
+	quota_text(k ? k : &count, v, out);
 }
 
-static int fits_memory(uint64_t one, uint64_t used, uint64_t total, const char *field, const char *what, struct err *e)
+static int fits_row(const struct fits_row *r, struct err *e)
 {
-	char t[32], u[32], n[32];
+	char total[QUOTA_TEXT], used[QUOTA_TEXT], left[QUOTA_TEXT], need[QUOTA_TEXT];
 
-	if (used <= total && one <= total - used)
+	if (r->need == 0 || (r->used <= r->total && r->need <= r->total - r->used))
 		return 0;
-	fits_bytes(total, t);
-	fits_bytes(used, u);
-	fits_bytes(one, n);
-	return err_field(e, EDQUOT, field, "%s %s, %s in use, %s needed", what, t, u, n);
+	fits_text(r, r->total, total);
+	fits_text(r, r->used, used);
+	fits_text(r, r->used < r->total ? r->total - r->used : 0, left);
+	fits_text(r, r->need, need);
+	return err_field(e, EDQUOT, r->field, "%s %s, %s in use, %s left, %s needed", r->what, total, used, left, need);
 }
 
-static int fits_count(uint32_t one, uint32_t used, uint32_t total, const char *field, const char *what, struct err *e)
+static int fits_need(const struct plan_capacity *need, const struct plan_capacity *used, const struct quota *quota,
+		     const struct plan_capacity *node_used, const struct plan_capacity *node_total, struct err *e)
 {
-	if (used <= total && one <= total - used)
-		return 0;
-	return err_field(e, EDQUOT, field, "%s %u, %u in use, %u needed", what, total, used, one);
+	const struct fits_row tenant[] = {
+		{"memory", "quota.memory", "memory quota", need->memory, used->memory, quota->memory},
+		{"pids", "quota.pids", "process quota", need->pids, used->pids, quota->pids},
+		{"disk", "quota.disk", "disk quota", need->disk, used->disk, quota->disk},
+		{"inodes", "quota.inodes", "file quota", need->inodes, used->inodes, quota->inodes},
+		{NULL, "quota.instances", "instance quota", need->instances, used->instances, quota->instances},
+	};
+	const struct fits_row node[] = {
+		{"memory", "node.memory", "this node's memory", need->memory, node_used->memory, node_total->memory},
+		{"pids", "node.pids", "this node's processes", need->pids, node_used->pids, node_total->pids},
+		{"disk", "node.disk", "this node's disk", need->disk, node_used->disk, node_total->disk},
+		{NULL, "node.instances", "this node's instances", need->instances, node_used->instances,
+		 node_total->instances},
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof tenant / sizeof *tenant && r == 0; i++)
+		r = fits_row(&tenant[i], e);
+	for (size_t i = 0; i < sizeof node / sizeof *node && r == 0; i++)
+		if (node[i].total)
+			r = fits_row(&node[i], e);
+	return r;
 }
 
 int plan_fits(const struct quota_limits *one, const struct plan_capacity *used, const struct quota *quota,
 	      const struct plan_capacity *node_used, const struct plan_capacity *node_total, struct err *e)
 {
-	int r = fits_memory(one->memory, used->memory, quota->memory, "quota.memory", "memory quota", e);
+	const struct plan_capacity need = {
+		.memory = one->memory, .disk = one->disk, .inodes = one->inodes, .pids = one->pids, .instances = 1};
+	int r = fits_need(&need, used, quota, node_used, node_total, e);
 
-	if (r == 0)
-		r = fits_count(one->pids, used->pids, quota->pids, "quota.pids", "process quota", e);
-	if (r == 0)
-		r = fits_count(1, used->instances, quota->instances, "quota.instances", "instance quota", e);
-	if (r == 0 && one->cpu > quota->cpu)
-		r = err_field(e, EDQUOT, "quota.cpu", "CPU quota %u thousandths, one instance may use %u", quota->cpu,
-			      one->cpu);
-	if (r == 0 && node_total->memory)
-		r = fits_memory(one->memory, node_used->memory, node_total->memory, "node.memory", "this node's memory",
-				e);
-	if (r == 0 && node_total->pids)
-		r = fits_count(one->pids, node_used->pids, node_total->pids, "node.pids", "this node's processes", e);
-	if (r == 0 && node_total->instances)
-		r = fits_count(1, node_used->instances, node_total->instances, "node.instances",
-			       "this node's instances", e);
+	if (r == 0 && one->cpu > quota->cpu) {
+		const struct quota_key *k = quota_key_find("cpu");
+		char all[QUOTA_TEXT], mine[QUOTA_TEXT];
+		quota_text(k, quota->cpu, all);
+		quota_text(k, one->cpu, mine);
+		r = err_field(e, EDQUOT, "quota.cpu", "CPU quota %s, one instance may use %s", all, mine);
+	}
 	return r;
+}
+
+static uint64_t fits_more(uint64_t was, uint64_t is, unsigned count)
+{
+	return is > was ? (is - was) * count : 0;
+}
+
+int plan_fits_more(const struct quota_limits *was, const struct quota_limits *is, unsigned count,
+		   const struct plan_capacity *used, const struct quota *quota, const struct plan_capacity *node_used,
+		   const struct plan_capacity *node_total, struct err *e)
+{
+	const struct plan_capacity need = {.memory = fits_more(was->memory, is->memory, count),
+					   .disk = fits_more(was->disk, is->disk, count),
+					   .inodes = fits_more(was->inodes, is->inodes, count),
+					   .pids = (uint32_t)fits_more(was->pids, is->pids, count)};
+
+	return fits_need(&need, used, quota, node_used, node_total, e);
 }

@@ -88,17 +88,23 @@ void plan_exited(struct plan_backoff *backoffs, int64_t release, const char *typ
 /* The backoff row of (release, type), NULL when there is none. */
 const struct plan_backoff *plan_backoff_find(const struct plan_backoff *backoffs, int64_t release, const char *type);
 
-/* Does one more instance with these limits fit?  0, or -EDQUOT with e saying which limit, whose, how much is left
- * ("memory quota 4 GiB, 3.9 GiB in use, 256 MiB needed": the caller wraps the tenant's name around it).
- * used/quota are the tenant's; node_used/node_total the host's, where a total of 0 means: no limit.  CPU is shared, not
- * handed out: limits may add up to more than a quota, which the tenant's cgroup holds; only one that is larger alone is
- * refused. */
+/* Does one more instance with these limits fit?  0, or -EDQUOT with e saying which limit, how much is in use and left
+ * ("memory quota 4 GiB, 3.9 GiB in use, 100 MiB left, 256 MiB needed": the caller wraps the tenant's name around it).
+ * used/quota are the tenant's; node_used/node_total the host's, where a total of 0 means: no limit.  CPU and swap are
+ * shared, not handed out: limits may add up to more than a quota, which the tenant's cgroup holds; only a CPU limit
+ * that is larger alone is refused. */
 struct plan_capacity {
-	uint64_t memory;
+	uint64_t memory, swap;
+	uint64_t disk;	 /* writable layers' limits; a tenant's stored bytes too, where the caller adds them */
+	uint64_t inodes; /* of the writable layers */
 	uint32_t cpu, pids, instances;
 };
 struct err;
 int plan_fits(const struct quota_limits *one, const struct plan_capacity *used, const struct quota *quota,
 	      const struct plan_capacity *node_used, const struct plan_capacity *node_total, struct err *e);
+/* May `count` running instances change from one set of limits to another?  Only what grows is looked at. */
+int plan_fits_more(const struct quota_limits *was, const struct quota_limits *is, unsigned count,
+		   const struct plan_capacity *used, const struct quota *quota, const struct plan_capacity *node_used,
+		   const struct plan_capacity *node_total, struct err *e);
 
 #endif

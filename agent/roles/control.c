@@ -41,26 +41,38 @@ void control_written(struct control *c)
 	control_arm(c);
 }
 
+static void control_event_add(struct control *c, struct model_event *ev, const char *kind, const char *fmt, va_list ap)
+{
+	struct err e = {0};
+
+	snprintf(ev->kind, sizeof ev->kind, "%s", kind);
+	vsnprintf(ev->text, sizeof ev->text, fmt, ap);
+	if (store_event_add(c->store, ev, &e) < 0)
+		LOG_WARN("event not kept", "app=%" PRId64 " kind=%s error=\"%s\"", ev->app, kind, e.text);
+	else if (c->api)
+		api_event(c->api, ev);
+	control_written(c);
+}
+
 void control_event(struct control *c, const struct control_app *ca, int64_t instance, const char *kind, const char *fmt,
 		   ...)
 {
-	struct model_event ev = {.instance = instance};
-	struct err e = {0};
+	struct model_event ev = {.tenant = ca ? ca->rec.tenant : 0, .app = ca ? ca->rec.id : 0, .instance = instance};
 	va_list ap;
 
-	if (ca) {
-		ev.tenant = ca->rec.tenant;
-		ev.app = ca->rec.id;
-	}
-	snprintf(ev.kind, sizeof ev.kind, "%s", kind);
 	va_start(ap, fmt);
-	vsnprintf(ev.text, sizeof ev.text, fmt, ap);
+	control_event_add(c, &ev, kind, fmt, ap);
 	va_end(ap);
-	if (store_event_add(c->store, &ev, &e) < 0)
-		LOG_WARN("event not kept", "app=%s kind=%s error=\"%s\"", ca ? ca->rec.name : "", kind, e.text);
-	else if (c->api)
-		api_event(c->api, &ev);
-	control_written(c);
+}
+
+void control_tenant_event(struct control *c, const struct control_tenant *t, const char *kind, const char *fmt, ...)
+{
+	struct model_event ev = {.tenant = t->rec.id};
+	va_list ap;
+
+	va_start(ap, fmt);
+	control_event_add(c, &ev, kind, fmt, ap);
+	va_end(ap);
 }
 
 /* --- messages to the supervisor ------------------------------------------------------------------------------- */
@@ -267,6 +279,7 @@ static void control_on_synced(struct control *c)
 		}
 	}
 	c->synced = true;
+	control_tenant_synced(c);
 	for (unsigned i = 0; i < c->removal_count; i++)
 		control_send(c, MSG_REMOVE, &c->removals[i], sizeof c->removals[i], NULL, 0);
 	TAILQ_FOREACH(ca, &c->all, link)
@@ -302,6 +315,9 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 		break;
 	case MSG_USAGE:
 		control_on_usage(c, body, len / sizeof(struct msg_usage));
+		break;
+	case MSG_TENANT_USAGE:
+		control_on_tenant_usage(c, body, len / sizeof(struct msg_tenant_usage));
 		break;
 	case MSG_REMOVED:
 		control_on_removed(c, body);
@@ -431,6 +447,7 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	control_paths(c);
 	control_jobs_init(c);
 	control_ops_init(c);
+	control_tenant_init(c);
 	control_fsck_init(c);
 	c->super = chan_new(l, chan_fd, msg_rules_control, msg_rules_control_count, &ops, c);
 	if (!c->super)

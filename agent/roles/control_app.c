@@ -1,4 +1,4 @@
-/* Apps and tenants in memory, and the reconciler: plan_app() and what its actions do.  Layer agent, control process. */
+/* Apps in memory, and the reconciler: plan_app() and what its actions do.  Layer agent, control process. */
 #include "agent/roles/control_core.h"
 
 #include "base/clock.h"
@@ -10,44 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- tenants -------------------------------------------------------------------------------------------------- */
-
-struct control_tenant *control_tenant_get(struct control *c, int64_t id)
-{
-	struct control_tenant *t = map_get(c->tenants, &id, sizeof id);
-
-	if (t)
-		return t;
-	t = calloc(1, sizeof *t);
-	if (!t || store_tenant_get(c->store, id, &t->rec, NULL) < 0 ||
-	    map_put(c->tenants, &t->rec.id, sizeof t->rec.id, t) < 0) {
-		free(t);
-		return NULL;
-	}
-	return t;
-}
-
-void control_tenant_changed(struct control *c, int64_t id)
-{
-	struct control_tenant *t = map_get(c->tenants, &id, sizeof id);
-	struct model_tenant fresh;
-	struct err e = {0};
-	struct control_app *ca;
-	int r = store_tenant_get(c->store, id, &fresh, &e);
-
-	if (t && r == 0) {
-		t->rec = fresh;
-		TAILQ_FOREACH(ca, &c->all, link)
-		{
-			if (ca->tenant == t)
-				control_touch(ca); /* the quota may allow more now */
-		}
-	} else if (t && r == -ENOENT && t->apps == 0 && t->used.instances == 0) {
-		map_del(c->tenants, &id, sizeof id);
-		free(t);
-	}
-}
 
 /* --- apps ----------------------------------------------------------------------------------------------------- */
 
@@ -139,12 +101,12 @@ static void control_domains_load(struct control_app *ca)
 static int control_app_refresh(struct control_app *ca)
 {
 	struct control *c = ca->control;
-	int64_t candidate = ca->rec.candidate;
+	struct model_app was = ca->rec;
 	int n, r = store_app_get(c->store, ca->rec.id, &ca->rec, NULL);
 
 	if (r < 0)
 		return r;
-	if (ca->rec.candidate != candidate) {
+	if (ca->rec.candidate != was.candidate) {
 		ca->candidate_since_ms = control_now_ms();
 		ca->why[0] = ca->blame[0] = 0;
 	}
@@ -153,6 +115,7 @@ static int control_app_refresh(struct control_app *ca)
 	control_types_load(c, ca->rec.release, &ca->live);
 	control_types_load(c, ca->rec.candidate, &ca->candidate);
 	control_domains_load(ca);
+	control_app_relimit(ca, &was);
 	control_touch(ca);
 	return 0;
 }
@@ -175,6 +138,7 @@ struct control_app *control_app_load(struct control *c, int64_t id)
 		return NULL;
 	}
 	ca->tenant->apps++;
+	TAILQ_INSERT_TAIL(&ca->tenant->peers, ca, peer);
 	ca->slot = control_slot_take(c, id);
 	after = TAILQ_LAST(&c->all, control_app_list);
 	while (after && after->rec.id > id)
@@ -223,6 +187,7 @@ void control_app_free(struct control_app *ca)
 		map_del(c->apps, &ca->rec.id, sizeof ca->rec.id);
 	c->slots[ca->slot / 32] &= ~(1u << ca->slot % 32);
 	ca->tenant->apps--;
+	TAILQ_REMOVE(&ca->tenant->peers, ca, peer);
 	control_disk_sub(ca, ca->disk);
 	free(ca->domains);
 	free(ca->backoffs);

@@ -51,12 +51,39 @@
 struct control;
 struct control_app;
 
+/* What can be hit, and when it was last told: see control_hits.c. */
+enum control_hit {
+	CONTROL_HIT_OOM,
+	CONTROL_HIT_MEMORY,
+	CONTROL_HIT_PIDS,
+	CONTROL_HIT_CPU,
+	CONTROL_HIT_DISK,
+	CONTROL_HIT_INODES,
+	CONTROL_HIT_COUNT
+};
+struct control_hits {
+	int64_t told_ms[CONTROL_HIT_COUNT];  /* monotonic; 0 = never */
+	int64_t pause_ms[CONTROL_HIT_COUNT]; /* before it is told again: doubled while it goes on */
+	uint64_t since[CONTROL_HIT_COUNT];   /* hits that have not been told */
+	uint64_t periods;		     /* of CPU time in which since[CONTROL_HIT_CPU] were throttled */
+};
+
+TAILQ_HEAD(control_peers, control_app);
+
 /* A tenant in memory. */
 struct control_tenant {
 	struct model_tenant rec;
-	struct plan_capacity used; /* limits of its living instances and of its runs */
-	uint64_t disk;		   /* bytes of its stored trees */
-	unsigned apps;
+	struct plan_capacity used;  /* limits of its living instances and of its runs */
+	uint64_t disk;		    /* bytes of its stored trees */
+	unsigned apps;		    /* in `peers`, by id */
+	struct control_peers peers; /* its apps */
+	struct quota told;	    /* to the supervisor, when `is_told` */
+	bool is_told;
+	struct msg_tenant_usage usage;		    /* last sample of its control group; tenant 0 = none yet */
+	int64_t usage_ms;			    /* when, monotonic */
+	double cpu_now;				    /* CPUs, between the last two samples */
+	uint64_t memory_hits, pids_hits, oom_kills; /* of its own level, since control started */
+	struct control_hits hits;
 };
 
 /* Names of a release's process types. */
@@ -89,6 +116,7 @@ struct control_app {
 	struct control *control; /* borrowed */
 	struct control_tenant *tenant;
 	TAILQ_ENTRY(control_app) link;	  /* all, by id */
+	TAILQ_ENTRY(control_app) peer;	  /* in tenant->peers */
 	TAILQ_ENTRY(control_app) touched; /* to be planned */
 	TAILQ_ENTRY(control_app) starved; /* wants to start, but CONTROL_STARTS are in flight */
 	bool is_touched, is_starved, deleted;
@@ -134,8 +162,9 @@ struct control_instance {
 	TAILQ_ENTRY(control_instance) save;
 	bool is_unsaved; /* its record goes to the store at the end of the turn */
 	struct model_instance rec;
-	struct quota_limits limits;
-	uint64_t object; /* build whose tree it runs */
+	struct quota_limits limits; /* as charged and told to the supervisor */
+	struct quota_egress egress; /* told to the supervisor */
+	uint64_t object;	    /* build whose tree it runs */
 	uint32_t version;
 	uint32_t address; /* host byte order */
 	int32_t pid;
@@ -151,8 +180,9 @@ struct control_instance {
 	int64_t started_ms;	       /* wall */
 	char *health_path;	       /* owned; NULL = TCP only */
 	struct control_health *health; /* owned; NULL while nothing is checked */
-	uint64_t memory, memory_peak, cpu_us, throttled_us;
-	uint32_t pids, oom_kills;
+	struct msg_usage usage;	       /* last sample; all 0 before the first */
+	bool has_base;		       /* usage counts from its start or from a sample: differences mean something */
+	struct control_hits hits;
 };
 
 struct control_worker {
@@ -245,9 +275,29 @@ void control_event(struct control *c, const struct control_app *ca, int64_t inst
 		   ...) __attribute__((format(printf, 5, 6)));
 void control_remove(struct control *c, enum msg_remove_kind kind, uint64_t id); /* kept until it is confirmed */
 
-/* control_app.c */
+void control_tenant_event(struct control *c, const struct control_tenant *t, const char *kind, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* control_tenant.c */
 struct control_tenant *control_tenant_get(struct control *c, int64_t id); /* from the store when unknown; NULL */
 void control_tenant_changed(struct control *c, int64_t id);
+/* Its totals, before the first launch on this connection and when they changed since. */
+void control_tenant_tell(struct control *c, struct control_tenant *t);
+/* After a sync: tenants and limits of what runs, which may have changed while nobody could be told. */
+void control_tenant_synced(struct control *c);
+/* New limits or egress of an app reach its instances; was: what the app had, or NULL to tell them in any case. */
+void control_app_relimit(struct control_app *ca, const struct model_app *was);
+void control_egress(const struct control_app *ca, struct quota_egress *ret); /* in effect */
+void control_on_tenant_usage(struct control *c, const struct msg_tenant_usage *u, size_t n);
+void control_tenant_init(struct control *c);				       /* its part of c->ops */
+struct plan_capacity control_tenant_committed(const struct control_tenant *t); /* limits and stored bytes */
+void control_tenant_used(const struct control_tenant *t, struct quota *used, struct ops_tenant_usage *usage);
+
+/* control_hits.c: what was hit reaches the tenant as events */
+void control_hits_instance(struct control_instance *ci, const struct msg_usage *now); /* before ci->usage = *now */
+void control_hits_tenant(struct control *c, struct control_tenant *t, const struct msg_tenant_usage *now);
+
+/* control_app.c */
 struct control_app *control_app_get(struct control *c, int64_t id); /* NULL when unknown */
 struct control_app *control_app_load(struct control *c,
 				     int64_t id); /* makes it, or reads it again; NULL when deleted */
@@ -332,7 +382,14 @@ json_t *control_history_json(const struct control_history *h, unsigned minutes);
 double control_quantile(const float *bucket, double part);
 
 /* control_node.c */
+struct control_counts {
+	unsigned running, starting, wanted;
+};
+/* by_state (NULL: not wanted) gets the number of apps by state. */
+void control_node_counts(struct control *c, struct control_counts *n, json_t *by_state);
 json_t *control_node_json(struct control *c);
+
+/* control_metrics.c */
 void control_metrics(struct control *c, struct buf *out);
 
 /* control_text.c: pure */

@@ -18,6 +18,9 @@ void control_charge(struct control *c, struct control_tenant *t, const struct qu
 
 	for (size_t i = 0; i < ARRAY_LEN(sums) && sums[i]; i++) {
 		sums[i]->memory += (uint64_t)((int64_t)limits->memory * sign);
+		sums[i]->swap += (uint64_t)((int64_t)limits->swap * sign);
+		sums[i]->disk += (uint64_t)((int64_t)limits->disk * sign);
+		sums[i]->inodes += (uint64_t)((int64_t)limits->inodes * sign);
 		sums[i]->cpu += (uint32_t)((int32_t)limits->cpu * sign);
 		sums[i]->pids += (uint32_t)((int32_t)limits->pids * sign);
 		sums[i]->instances += (uint32_t)sign;
@@ -43,7 +46,7 @@ static int control_fits_beside(struct control *c, struct control_tenant *t, cons
 int control_fits(struct control *c, struct control_tenant *t, const struct quota_limits *limits,
 		 const struct control_app *replaced, int64_t release, struct err *e)
 {
-	struct plan_capacity used = t->used;
+	struct plan_capacity used = control_tenant_committed(t);
 	struct control_instance *ci;
 
 	if (replaced)
@@ -52,6 +55,8 @@ int control_fits(struct control *c, struct control_tenant *t, const struct quota
 			if (ci->rec.release != release) {
 				used.memory -= ci->limits.memory;
 				used.pids -= ci->limits.pids;
+				used.disk -= ci->limits.disk;
+				used.inodes -= ci->limits.inodes;
 				used.instances--;
 			}
 		}
@@ -143,9 +148,7 @@ void control_policy(const struct control_app *ca, struct msg_launch *m)
 
 	m->profile = ca->rec.profile > t->profile ? ca->rec.profile : t->profile;
 	m->private_layers = t->private_layers;
-	quota_egress_meet(&t->egress, &ca->rec.egress, &m->egress);
-	if (m->profile == QUOTA_PROFILE_STRICT)
-		m->egress = (struct quota_egress){.mode = QUOTA_EGRESS_NONE};
+	control_egress(ca, &m->egress);
 }
 
 static int control_instance_blob(struct control_instance *ci, const struct model_release *r, const char *command,
@@ -201,9 +204,12 @@ static int control_instance_launch(struct control_instance *ci, const struct mod
 	if (blob < 0)
 		return blob;
 	control_policy(ca, &m);
+	ci->egress = m.egress;
+	ci->has_base = true;
 	memcpy(m.name, ca->rec.name, sizeof m.name);
 	memcpy(m.type, ci->rec.type, sizeof m.type);
 	memcpy(m.tenant_name, ca->rec.tenant_name, sizeof m.tenant_name);
+	control_tenant_tell(ca->control, ca->tenant);
 	control_send(ca->control, MSG_LAUNCH, &m, sizeof m, &blob, 1);
 	ci->in_flight = true;
 	ca->control->starts++;
@@ -367,9 +373,7 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 	ci->rec.exit_code = m->exit_code;
 	ci->rec.exited_ms = m->exited_ms ? m->exited_ms : clock_wall_ms();
 	ci->rec.state = MODEL_INSTANCE_EXITED; /* allowed from everywhere */
-	if (m->cpu_us > ci->cpu_us)
-		ci->cpu_us = m->cpu_us;
-	ca->cpu_gone_us += ci->cpu_us;
+	ca->cpu_gone_us += m->cpu_us > ci->usage.cpu_us ? m->cpu_us : ci->usage.cpu_us;
 	c->exits_total++;
 	if (m->exit == MSG_EXIT_OOM) {
 		c->oom_total++;
@@ -464,8 +468,8 @@ void control_on_instance(struct control *c, const struct msg_instance *m)
 	ci->pid = m->pid;
 	if (m->started_ms)
 		ci->started_ms = m->started_ms;
-	if (m->memory_limit && m->memory_peak > ci->memory_peak)
-		ci->memory_peak = m->memory_peak;
+	if (m->memory_limit && m->memory_peak > ci->usage.memory_peak)
+		ci->usage.memory_peak = m->memory_peak;
 	if (ci->in_flight && m->state != MSG_STATE_STARTING) {
 		ci->in_flight = false;
 		c->starts--;

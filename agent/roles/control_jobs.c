@@ -99,6 +99,7 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	memcpy(m->name, ca->rec.name, sizeof m->name);
 	memcpy(m->tenant_name, ca->rec.tenant_name, sizeof m->tenant_name);
 	j->id = job->id;
+	control_tenant_tell(c, ca->tenant);
 	control_send(c, MSG_LAUNCH, m, sizeof *m, out, nfds + 1);
 	return 0;
 }

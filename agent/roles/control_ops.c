@@ -26,12 +26,6 @@ static void ops_app_deleted(void *ctx, const struct model_app *app)
 	control_app_deleted(ctx, app);
 }
 
-static void ops_tenant_changed(void *ctx, int64_t tenant)
-{
-	control_tenant_changed(ctx, tenant);
-	control_written(ctx);
-}
-
 static int ops_app(struct control *c, int64_t app, struct control_app **ret, struct err *e)
 {
 	struct control_app *ca = control_app_get(c, app);
@@ -103,14 +97,17 @@ static int ops_release_new(void *ctx, int64_t app, int64_t from_release, bool us
 /* Does the tenant have disk left for one more tree? */
 static int ops_disk(const struct control_app *ca, struct err *e)
 {
+	uint64_t in_use = control_tenant_committed(ca->tenant).disk;
 	char used[32], quota[32];
 
-	if (ca->tenant->disk < ca->tenant->rec.quota.disk)
+	if (in_use < ca->tenant->rec.quota.disk)
 		return 0;
-	control_text_bytes(ca->tenant->disk, used);
+	control_text_bytes(in_use, used);
 	control_text_bytes(ca->tenant->rec.quota.disk, quota);
-	return err_field(e, EDQUOT, "quota.disk", "tenant %s: disk quota %s, %s in use: delete apps, or ask for more",
-			 ca->tenant->rec.name, quota, used);
+	return err_field(
+		e, EDQUOT, "quota.disk",
+		"tenant %s: disk quota %s, %s in use, nothing left: delete apps or old releases, or ask for more",
+		ca->tenant->rec.name, quota, used);
 }
 
 static int ops_build_tarball(void *ctx, int64_t app, const struct ops_log_fn *log, int *in, int64_t *build,
@@ -287,14 +284,14 @@ static void ops_instances(void *ctx, int64_t app, json_t *arr)
 		clock_rfc3339(ci->started_ms ? ci->started_ms : ci->rec.created_ms, started);
 		o = json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:i,s:I,s:I,s:f,s:i,s:s,s:i,s:i,s:s}", "id", id, "type",
 			      ci->rec.type, "release", (int)ci->version, "state", ops_state(ci), "address", address,
-			      "port", (int)c->app_port, "pid", (int)ci->pid, "memory_bytes", (json_int_t)ci->memory,
-			      "memory_limit_bytes", (json_int_t)ci->limits.memory, "cpu_seconds",
-			      (double)ci->cpu_us / 1e6, "pids", (int)ci->pids, "started_at", started, "start_us",
-			      (int)ci->start_us, "restarts", b ? (int)b->crashes : 0, "reason",
+			      "port", (int)c->app_port, "pid", (int)ci->pid, "memory_bytes",
+			      (json_int_t)ci->usage.memory, "memory_limit_bytes", (json_int_t)ci->limits.memory,
+			      "cpu_seconds", (double)ci->usage.cpu_us / 1e6, "pids", (int)ci->usage.pids, "started_at",
+			      started, "start_us", (int)ci->start_us, "restarts", b ? (int)b->crashes : 0, "reason",
 			      ci->rec.reason[0] ? ci->rec.reason : control_health_why(ci));
 		if (o) {
-			json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ci->memory_peak));
-			json_object_set_new(o, "throttled_seconds", json_real((double)ci->throttled_us / 1e6));
+			json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ci->usage.memory_peak));
+			json_object_set_new(o, "throttled_seconds", json_real((double)ci->usage.throttled_us / 1e6));
 			json_array_append_new(arr, o);
 		}
 	}
@@ -386,7 +383,6 @@ void control_ops_init(struct control *c)
 	c->ops = (struct ops){.ctx = c,
 			      .app_changed = ops_app_changed,
 			      .app_deleted = ops_app_deleted,
-			      .tenant_changed = ops_tenant_changed,
 			      .release_new = ops_release_new,
 			      .build_tarball = ops_build_tarball,
 			      .log_cancel = ops_log_cancel,

@@ -19,21 +19,17 @@ void control_on_usage(struct control *c, const struct msg_usage *u, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		int64_t id = (int64_t)u[i].instance;
+		uint64_t cpu_us;
 		struct control_instance *ci = map_get(c->instances, &id, sizeof id);
 
 		if (!ci)
 			continue;
-		ci->memory = u[i].memory;
-		ci->memory_peak = u[i].memory_peak;
-		ci->cpu_us = u[i].cpu_us > ci->cpu_us ? u[i].cpu_us : ci->cpu_us;
-		ci->throttled_us = u[i].throttled_us;
-		ci->pids = u[i].pids;
-		if (u[i].oom_kills > ci->oom_kills && ci->rec.state == MODEL_INSTANCE_RUNNING)
-			control_event(c, ci->app, ci->rec.id, "instance.oom",
-				      "A process of %s.%" PRId64
-				      " was killed: it needed more memory than the limit of %" PRIu64 " MiB",
-				      ci->rec.type, ci->rec.id, ci->limits.memory >> 20);
-		ci->oom_kills = u[i].oom_kills;
+		control_hits_instance(ci, &u[i]);
+		cpu_us = ci->usage.cpu_us;
+		ci->usage = u[i];
+		if (ci->usage.cpu_us < cpu_us)
+			ci->usage.cpu_us = cpu_us;
+		ci->has_base = true;
 	}
 }
 
@@ -69,7 +65,7 @@ uint64_t control_app_cpu_us(const struct control_app *ca)
 
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
-		us += ci->cpu_us;
+		us += ci->usage.cpu_us;
 	}
 	return us;
 }
@@ -81,7 +77,7 @@ uint64_t control_app_memory(const struct control_app *ca)
 
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
-		bytes += ci->memory;
+		bytes += ci->usage.memory;
 	}
 	return bytes;
 }

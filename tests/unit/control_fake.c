@@ -159,8 +159,19 @@ static void fake_on_super(void *arg, uint16_t type, const void *body, size_t len
 	const struct msg_forget *forget = body;
 
 	(void)len;
+	f->order++;
 	switch (type) {
+	case MSG_TENANT:
+		f->tenant = *(const struct msg_tenant *)body;
+		f->tenants++;
+		f->tenant_order = f->order;
+		break;
+	case MSG_LIMITS:
+		cr_assert_lt(f->limit_count, FAKE_MAX);
+		f->limits[f->limit_count++] = *(const struct msg_limits *)body;
+		break;
 	case MSG_LAUNCH:
+		f->launch_order = f->launch_order ? f->launch_order : f->order;
 		fake_launch(f, body, fds, nfds);
 		break;
 	case MSG_STOP:

@@ -41,6 +41,10 @@ struct fake {
 	uint32_t version;
 	char error[400];
 	char verdict[8];
+	/* totals and limits that were told; order counts all messages */
+	struct msg_tenant tenant;
+	struct msg_limits limits[FAKE_MAX];
+	unsigned tenants, limit_count, order, tenant_order, launch_order;
 };
 
 /* Makes a directory, the store's folders and a control in it; runs until it is synced. */

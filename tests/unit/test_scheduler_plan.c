@@ -330,7 +330,7 @@ Test(scheduler, fits)
 	used.memory++;
 	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
 	cr_assert_str_eq(e.field, "quota.memory");
-	cr_assert_str_eq(e.text, "memory quota 4 GiB, 3.7 GiB in use, 256 MiB needed");
+	cr_assert_str_eq(e.text, "memory quota 4 GiB, 3.7 GiB in use, 255 MiB left, 256 MiB needed");
 	used.memory = 5ull << 30; /* the quota was lowered since */
 	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
 	used = none;
@@ -345,6 +345,7 @@ Test(scheduler, fits)
 	one.cpu = 4001;
 	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
 	cr_assert_str_eq(e.field, "quota.cpu");
+	cr_assert_str_eq(e.text, "CPU quota 4 cores, one instance may use 4.001 cores");
 	one.cpu = 4000;
 	cr_assert_eq(plan_fits(&one, &used, &quota, &node, &total, &e), 0);
 	node.memory = 900ull << 20;
@@ -354,6 +355,49 @@ Test(scheduler, fits)
 	node.instances = 5;
 	cr_assert_eq(plan_fits(&one, &used, &quota, &node, &total, &e), -EDQUOT);
 	cr_assert_str_eq(e.field, "node.instances");
+}
+
+Test(scheduler, fits_disk_and_files)
+{
+	struct quota_limits one = {.disk = 128ull << 20, .inodes = 1000};
+	struct quota quota = {.disk = 1ull << 30, .inodes = 2500, .instances = 100};
+	struct plan_capacity used = {.disk = 896ull << 20, .inodes = 1500}, none = {0};
+	struct err e = {0};
+
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), 0, "%s", e.text);
+	used.inodes++;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "quota.inodes");
+	cr_assert_str_eq(e.text, "file quota 2500, 1501 in use, 999 left, 1000 needed");
+	used.disk += 28ull << 20;
+	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.text, "disk quota 1 GiB, 924 MiB in use, 100 MiB left, 128 MiB needed");
+}
+
+/* Limits of what runs: only growth is looked at, for all instances together. */
+Test(scheduler, fits_more)
+{
+	struct quota_limits was = {.memory = 256ull << 20, .pids = 100, .disk = 64ull << 20, .inodes = 100}, is = was;
+	struct quota quota = {.memory = 1ull << 30, .pids = 300, .disk = 1ull << 30, .inodes = 1000, .instances = 3};
+	struct plan_capacity used = {.memory = 768ull << 20, .pids = 300, .disk = 2ull << 30, .instances = 3},
+			     none = {0};
+	struct err e = {0};
+
+	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), 0,
+		     "over a lowered quota: may stay");
+	is.memory = 341ull << 20;
+	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), 0, "%s", e.text);
+	is.memory = 342ull << 20;
+	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.text, "memory quota 1 GiB, 768 MiB in use, 256 MiB left, 258 MiB needed");
+	is.memory = 1;
+	is.pids = 1;
+	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), 0, "less is always allowed");
+	is.disk++;
+	cr_assert_eq(plan_fits_more(&was, &is, 0, &used, &quota, &none, &none, &e), 0, "nothing runs");
+	is.disk = was.disk + 1;
+	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), -EDQUOT);
+	cr_assert_str_eq(e.field, "quota.disk");
 }
 
 Test(scheduler, names)

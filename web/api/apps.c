@@ -203,6 +203,7 @@ static int app_health_path(json_t *obj, char out[256], struct err *e)
 /* "limits": an object changes some of them, null gives those of the plan or the node back. */
 static int app_limits(struct exchange *x, struct model_app *app, struct err *e)
 {
+	const struct ops *ops = x->api->config.ops;
 	json_t *l = json_object_get(x->json, "limits");
 	struct model_tenant t;
 	int r = l ? store_tenant_get(x->api->config.store, app->tenant, &t, e) : 0;
@@ -210,12 +211,11 @@ static int app_limits(struct exchange *x, struct model_app *app, struct err *e)
 	if (r < 0 || !l)
 		return r;
 	app->limits_own = !json_is_null(l);
-	if (!app->limits_own) {
+	if (!app->limits_own)
 		plans_followed(x->api, &t, &app->limits);
-		return 0;
-	}
-	r = json_get_obj(x->json, "limits", false, &l, e);
-	return r == 0 ? app_limits_read(l, &t, &app->limits, e) : r;
+	else if ((r = json_get_obj(x->json, "limits", false, &l, e)) == 0)
+		r = app_limits_read(l, &t, &app->limits, e);
+	return r == 0 && ops->limits_fit ? ops->limits_fit(ops->ctx, app->id, &app->limits, e) : r;
 }
 
 void api_app_patch(struct exchange *x)

@@ -60,6 +60,10 @@ struct ops {
 	 * used.  Both zeroed when the tenant is unknown.  May be NULL. */
 	void (*tenant_used)(void *ctx, int64_t tenant, struct quota *used, struct ops_tenant_usage *usage);
 
+	/* May the app's running instances have these limits now?  -EDQUOT saying which quota, whose, how much is left.
+	 * May be NULL. */
+	int (*limits_fit)(void *ctx, int64_t app, const struct quota_limits *limits, struct err *e);
+
 	/* A release with the app's present config and the tree of `from` (0: the live release) becomes the candidate:
 	 * config change (note "Set config A") and rollback.  *version is the new release's.  -EBUSY while another
 	 * roll-out or build runs. */

@@ -1,0 +1,286 @@
+/* Text for Prometheus.  Layer agent, control process.
+ *
+ * Names of figures of instances follow cAdvisor where it has them; those of tenants have a label `resource` with the
+ * keys of config/quota.h. */
+#include "agent/roles/control_core.h"
+
+#include "base/own.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void metric(struct buf *out, const char *name, const char *type, const char *help)
+{
+	buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* Names of tenants and apps are [a-z0-9-] and need no escaping. */
+#define APP_LABELS "{tenant=\"%s\",app=\"%s\"}"
+#define INSTANCE_LABELS "{tenant=\"%s\",app=\"%s\",instance=\"%s.%" PRId64 "\"}"
+
+/* The next app that is not being deleted, NULL at the end; and the next instance of all of them. */
+static struct control_app *next_app(struct control *c, struct control_app *ca)
+{
+	do
+		ca = ca ? TAILQ_NEXT(ca, link) : TAILQ_FIRST(&c->all);
+	while (ca && ca->deleted);
+	return ca;
+}
+
+static struct control_instance *next_instance(struct control *c, struct control_instance *ci)
+{
+	struct control_app *ca = ci ? ci->app : next_app(c, NULL);
+	struct control_instance *next = ci ? TAILQ_NEXT(ci, link) : ca ? TAILQ_FIRST(&ca->instances) : NULL;
+
+	while (ca && !next) {
+		ca = next_app(c, ca);
+		next = ca ? TAILQ_FIRST(&ca->instances) : NULL;
+	}
+	return next;
+}
+
+static void metrics_instances(struct control *c, struct buf *out)
+{
+	struct control_instance *ci;
+
+#define INSTANCE_METRIC(metric_name, kind, help, fmt, value)                                                           \
+	metric(out, metric_name, kind, help);                                                                          \
+	for (ci = next_instance(c, NULL); ci; ci = next_instance(c, ci))                                               \
+	buf_printf(out, metric_name INSTANCE_LABELS " " fmt "\n", ci->app->rec.tenant_name, ci->app->rec.name,         \
+		   ci->rec.type, ci->rec.id, value)
+	INSTANCE_METRIC("container_memory_working_set_bytes", "gauge", "Memory in use.", "%" PRIu64, ci->usage.memory);
+	INSTANCE_METRIC("container_memory_max_usage_bytes", "gauge", "Highest memory use seen.", "%" PRIu64,
+			ci->usage.memory_peak);
+	INSTANCE_METRIC("container_spec_memory_limit_bytes", "gauge", "Memory limit.", "%" PRIu64, ci->limits.memory);
+	INSTANCE_METRIC("container_memory_failcnt", "counter", "Times the memory limit was reached.", "%" PRIu32,
+			ci->usage.memory_hits);
+	INSTANCE_METRIC("container_oom_events_total", "counter", "Processes killed at the memory limit.", "%" PRIu32,
+			ci->usage.oom_kills);
+	INSTANCE_METRIC("container_cpu_usage_seconds_total", "counter", "CPU time used.", "%.6f",
+			(double)ci->usage.cpu_us / 1e6);
+	INSTANCE_METRIC("container_spec_cpu_cores", "gauge", "CPU limit.", "%.3f", (double)ci->limits.cpu / 1e3);
+	INSTANCE_METRIC("container_cpu_cfs_periods_total", "counter", "Periods of CPU time in which it ran.",
+			"%" PRIu32, ci->usage.periods);
+	INSTANCE_METRIC("container_cpu_cfs_throttled_periods_total", "counter",
+			"Periods in which it waited at its CPU limit.", "%" PRIu32, ci->usage.throttled);
+	INSTANCE_METRIC("container_cpu_cfs_throttled_seconds_total", "counter", "Time throttled at the CPU limit.",
+			"%.6f", (double)ci->usage.throttled_us / 1e6);
+	INSTANCE_METRIC("container_processes", "gauge", "Processes and threads.", "%" PRIu32, ci->usage.pids);
+	INSTANCE_METRIC("container_threads_max", "gauge", "Limit of processes and threads.", "%" PRIu32,
+			ci->limits.pids);
+	INSTANCE_METRIC("tulou_instance_pids_refused_total", "counter", "Processes and threads refused at a limit.",
+			"%" PRIu32, ci->usage.pids_hits);
+	INSTANCE_METRIC("container_fs_usage_bytes", "gauge", "Bytes in the writable layer.", "%" PRIu64,
+			ci->usage.disk);
+	INSTANCE_METRIC("container_fs_limit_bytes", "gauge", "Limit of the writable layer.", "%" PRIu64,
+			ci->limits.disk);
+	INSTANCE_METRIC("container_fs_inodes_total", "gauge", "Limit of files in the writable layer.", "%" PRIu32,
+			ci->limits.inodes);
+	INSTANCE_METRIC("container_fs_inodes_free", "gauge", "Files that can still be made.", "%" PRIu64,
+			ci->limits.inodes > ci->usage.inodes ? ci->limits.inodes - ci->usage.inodes : (uint64_t)0);
+	INSTANCE_METRIC("container_fs_reads_bytes_total", "counter", "Bytes read from the disk.", "%" PRIu64,
+			ci->usage.io_read);
+	INSTANCE_METRIC("container_fs_writes_bytes_total", "counter", "Bytes written to the disk.", "%" PRIu64,
+			ci->usage.io_write);
+	INSTANCE_METRIC("container_network_receive_bytes_total", "counter", "Bytes received.", "%" PRIu64,
+			ci->usage.net_in);
+	INSTANCE_METRIC("container_network_transmit_bytes_total", "counter", "Bytes sent.", "%" PRIu64,
+			ci->usage.net_out);
+#undef INSTANCE_METRIC
+}
+
+static void metrics_apps(struct control *c, struct buf *out)
+{
+	static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+	struct control_app *ca;
+	struct stats_sum s;
+
+	metric(out, "tulou_app_instances", "gauge", "Running instances of the live release.");
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca))
+		buf_printf(out, "tulou_app_instances" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
+			   control_running(ca));
+	metric(out, "tulou_app_instances_wanted", "gauge", "Instances of the formation.");
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca))
+		buf_printf(out, "tulou_app_instances_wanted" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
+			   control_wanted(ca));
+	metric(out, "tulou_app_requests_total", "counter",
+	       "Requests by class of status; none = the client left first.");
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
+		control_sum(ca, &s);
+		for (unsigned i = 0; s.requests && i < ARRAY_LEN(classes); i++)
+			buf_printf(out,
+				   "tulou_app_requests_total{tenant=\"%s\",app=\"%s\",status=\"%s\"} %" PRIu64 "\n",
+				   ca->rec.tenant_name, ca->rec.name, classes[i], s.status[i]);
+	}
+	metric(out, "tulou_app_request_duration_seconds", "histogram", "From the request's head to the answer's end.");
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
+		uint64_t sum = 0;
+
+		control_sum(ca, &s);
+		if (!s.requests)
+			continue;
+		for (unsigned i = 0; i < STATS_BUCKETS; i++) {
+			sum += s.bucket[i];
+			if (i < STATS_BUCKETS - 1)
+				buf_printf(out,
+					   "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"%."
+					   "6f\"} %" PRIu64 "\n",
+					   ca->rec.tenant_name, ca->rec.name, (double)(1u << (i + 7)) / 1e6, sum);
+		}
+		buf_printf(out,
+			   "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"+Inf\"} %" PRIu64
+			   "\n",
+			   ca->rec.tenant_name, ca->rec.name, sum);
+		buf_printf(out, "tulou_app_request_duration_seconds_sum" APP_LABELS " %.6f\n", ca->rec.tenant_name,
+			   ca->rec.name, (double)s.duration_us / 1e6);
+		buf_printf(out, "tulou_app_request_duration_seconds_count" APP_LABELS " %" PRIu64 "\n",
+			   ca->rec.tenant_name, ca->rec.name, sum);
+	}
+	metric(out, "tulou_app_upstream_errors_total", "counter", "Connections to instances that failed.");
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
+		control_sum(ca, &s);
+		buf_printf(out, "tulou_app_upstream_errors_total" APP_LABELS " %" PRIu64 "\n", ca->rec.tenant_name,
+			   ca->rec.name, s.upstream_errors);
+	}
+}
+
+static void metrics_node(struct control *c, struct buf *out)
+{
+	struct control_counts n = {0};
+	uint64_t sum = 0;
+
+	control_node_counts(c, &n, NULL);
+#define NODE_METRIC(name, type, help, fmt, value)                                                                      \
+	metric(out, name, type, help);                                                                                 \
+	buf_printf(out, name " " fmt "\n", value)
+	NODE_METRIC("tulou_node_memory_bytes", "gauge", "Memory of the host.", "%" PRIu64, c->host.memory);
+	NODE_METRIC("tulou_node_memory_available_bytes", "gauge", "Memory that can still be used.", "%" PRIu64,
+		    c->host.memory_available);
+	NODE_METRIC("tulou_node_memory_committed_bytes", "gauge", "Sum of the memory limits of what runs.", "%" PRIu64,
+		    c->used.memory);
+	NODE_METRIC("tulou_node_cpu_cores_used", "gauge", "CPUs busy.", "%.3f", c->host_cpu_now);
+	NODE_METRIC("tulou_node_apps", "gauge", "Registered apps.", "%zu", map_count(c->apps));
+	NODE_METRIC("tulou_node_instances_running", "gauge", "Running instances.", "%u", n.running);
+	NODE_METRIC("tulou_node_instances_starting", "gauge", "Starting instances.", "%u", n.starting);
+	NODE_METRIC("tulou_node_instances_wanted", "gauge", "Wanted instances.", "%u", n.wanted);
+	NODE_METRIC("tulou_instance_exits_total", "counter", "Instances that ended since control started.", "%" PRIu64,
+		    c->exits_total);
+	NODE_METRIC("tulou_instance_oom_total", "counter", "Instances killed at their memory limit.", "%" PRIu64,
+		    c->oom_total);
+	NODE_METRIC("tulou_deploys_succeeded_total", "counter", "Roll-outs that went live.", "%" PRIu64, c->deploys_ok);
+	NODE_METRIC("tulou_deploys_failed_total", "counter", "Roll-outs that were given up.", "%" PRIu64,
+		    c->deploys_failed);
+	NODE_METRIC("tulou_control_backlog", "gauge", "Messages to the supervisor that wait.", "%zu",
+		    chan_backlog(c->super));
+#undef NODE_METRIC
+	metric(out, "tulou_instance_start_seconds", "histogram", "From the request to the app's exec.");
+	for (unsigned i = 0; i < ARRAY_LEN(c->start_bucket); i++) {
+		sum += c->start_bucket[i];
+		if (i < ARRAY_LEN(c->start_bucket) - 1)
+			buf_printf(out, "tulou_instance_start_seconds_bucket{le=\"%.3f\"} %" PRIu64 "\n",
+				   0.002 * (1u << i), sum);
+	}
+	buf_printf(out, "tulou_instance_start_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", sum);
+	buf_printf(out, "tulou_instance_start_seconds_sum %.6f\ntulou_instance_start_seconds_count %" PRIu64 "\n",
+		   (double)c->start_us_sum / 1e6, sum);
+}
+
+static void metrics_workers(struct control *c, struct buf *out)
+{
+	if (!c->stats)
+		return;
+#define WORKER_METRIC(name, type, help, fmt, field)                                                                    \
+	metric(out, name, type, help);                                                                                 \
+	for (unsigned i = 0; i < c->settings.proxy_workers; i++)                                                       \
+	buf_printf(out, name "{worker=\"%u\"} " fmt "\n", i,                                                           \
+		   atomic_load_explicit(&c->stats->worker[i].field, memory_order_relaxed))
+	WORKER_METRIC("tulou_proxy_connections", "gauge", "Client connections open.", "%" PRIu32, connections);
+	WORKER_METRIC("tulou_proxy_upstreams", "gauge", "Connections to instances open.", "%" PRIu32, upstreams);
+	WORKER_METRIC("tulou_proxy_parked", "gauge", "Requests that wait for an instance.", "%" PRIu32, parked);
+	WORKER_METRIC("tulou_proxy_accepted_total", "counter", "Client connections accepted.", "%" PRIu64, accepted);
+	WORKER_METRIC("tulou_proxy_bad_requests_total", "counter", "Requests refused as malformed.", "%" PRIu64,
+		      bad_requests);
+	WORKER_METRIC("tulou_proxy_unknown_hosts_total", "counter", "Requests for a host that nobody has.", "%" PRIu64,
+		      unknown_hosts);
+#undef WORKER_METRIC
+}
+
+/* One sample for each tenant that has apps. */
+struct tenant_row {
+	const struct control_tenant *t;
+	struct quota used;
+	struct ops_tenant_usage usage;
+};
+
+static bool next_tenant(struct control *c, size_t *pos, struct tenant_row *row)
+{
+	while ((row->t = map_next(c->tenants, pos)))
+		if (row->t->apps) {
+			control_tenant_used(row->t, &row->used, &row->usage);
+			return true;
+		}
+	return false;
+}
+
+/* In the unit of the API: bytes, cores, counts. */
+static void tenant_value(struct buf *out, const char *name, const struct control_tenant *t, const struct quota_key *k,
+			 const struct quota *q)
+{
+	uint64_t v = quota_get(k, QUOTA_OF_TENANT, q);
+
+	if (k->unit == QUOTA_CPU)
+		buf_printf(out, "%s{tenant=\"%s\",resource=\"%s\"} %.3f\n", name, t->rec.name, k->name,
+			   (double)v / 1000);
+	else
+		buf_printf(out, "%s{tenant=\"%s\",resource=\"%s\"} %" PRIu64 "\n", name, t->rec.name, k->name, v);
+}
+
+static void metrics_tenants(struct control *c, struct buf *out)
+{
+	const struct quota_key *k;
+	struct tenant_row row;
+	size_t pos = 0;
+
+	metric(out, "tulou_tenant_quota", "gauge", "What a tenant may use in all; rates: 0 = not limited.");
+	while (next_tenant(c, &pos, &row))
+		for (unsigned i = 0; (k = quota_key(i)); i++)
+			if (quota_has(k, QUOTA_OF_TENANT))
+				tenant_value(out, "tulou_tenant_quota", row.t, k, &row.t->rec.quota);
+	pos = 0;
+	metric(out, "tulou_tenant_committed", "gauge",
+	       "What counts against the quota: limits of what runs, stored bytes.");
+	while (next_tenant(c, &pos, &row))
+		for (unsigned i = 0; (k = quota_key(i)); i++)
+			if (quota_has(k, QUOTA_OF_TENANT) && k->unit != QUOTA_WEIGHT && k->unit != QUOTA_RATE &&
+			    k->unit != QUOTA_PERCOUNT && strcmp(k->name, "cpu_burst") != 0)
+				tenant_value(out, "tulou_tenant_committed", row.t, k, &row.used);
+#define TENANT_METRIC(metric_name, kind, help, fmt, value)                                                             \
+	metric(out, metric_name, kind, help);                                                                          \
+	for (pos = 0; next_tenant(c, &pos, &row);)                                                                     \
+	buf_printf(out, metric_name "{tenant=\"%s\"} " fmt "\n", row.t->rec.name, value)
+	TENANT_METRIC("tulou_tenant_memory_usage_bytes", "gauge", "Memory in use.", "%" PRIu64, row.usage.memory);
+	TENANT_METRIC("tulou_tenant_memory_max_usage_bytes", "gauge", "Highest memory use seen.", "%" PRIu64,
+		      row.usage.memory_peak);
+	TENANT_METRIC("tulou_tenant_cpu_usage_seconds_total", "counter", "CPU time used.", "%.6f",
+		      (double)row.usage.cpu_us / 1e6);
+	TENANT_METRIC("tulou_tenant_processes", "gauge", "Processes and threads.", "%" PRIu32, row.usage.pids);
+	TENANT_METRIC("tulou_tenant_disk_usage_bytes", "gauge", "Stored trees and writable layers.", "%" PRIu64,
+		      row.usage.disk);
+	TENANT_METRIC("tulou_tenant_memory_hits_total", "counter", "Times the memory quota was reached.", "%" PRIu32,
+		      row.usage.memory_hits);
+	TENANT_METRIC("tulou_tenant_pids_refused_total", "counter", "Processes refused at the quota.", "%" PRIu32,
+		      row.usage.pids_hits);
+	TENANT_METRIC("tulou_tenant_oom_kills_total", "counter", "Processes killed at the memory quota.", "%" PRIu32,
+		      row.usage.oom_kills);
+#undef TENANT_METRIC
+}
+
+void control_metrics(struct control *c, struct buf *out)
+{
+	metrics_node(c, out);
+	metrics_workers(c, out);
+	metrics_tenants(c, out);
+	metrics_apps(c, out);
+	metrics_instances(c, out);
+}

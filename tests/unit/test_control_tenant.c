@@ -1,0 +1,311 @@
+/* Totals, limits and egress on their way to the supervisor; what was hit on its way to the tenant. */
+#include "tests/unit/control_fake.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MIB (1ull << 20)
+
+static struct fake f;
+static int64_t app;
+
+struct seen {
+	const char *kind;
+	unsigned n;
+	int64_t tenant;
+	char text[384];
+};
+
+static int see(void *arg, const struct model_event *ev)
+{
+	struct seen *s = arg;
+
+	if (strcmp(ev->kind, s->kind) != 0)
+		return 0;
+	s->n++;
+	s->tenant = ev->tenant;
+	memcpy(s->text, ev->text, sizeof s->text);
+	return 0;
+}
+
+static struct seen events(const char *kind)
+{
+	struct seen s = {.kind = kind};
+
+	store_event_list(f.control->store, 0, 0, 0, 1000, see, &s, NULL);
+	return s;
+}
+
+static struct model_tenant acme(void)
+{
+	struct model_tenant t;
+
+	cr_assert_eq(store_tenant_find(f.control->store, "acme", &t, NULL), 0);
+	return t;
+}
+
+static void begin(void)
+{
+	fake_start(&f);
+	app = fake_app_new(&f, "shop");
+	cr_assert(fake_deploy(&f, app));
+}
+
+Test(control_tenant, totals_come_before_the_first_launch_and_when_they_change)
+{
+	struct model_tenant t;
+	struct control *c;
+	unsigned told;
+
+	begin();
+	c = f.control;
+	t = acme();
+	cr_assert_eq(f.tenants, 1, "told once for build, store and app");
+	cr_assert_lt(f.tenant_order, f.launch_order);
+	cr_assert_eq(f.tenant.tenant, (uint64_t)t.id);
+	cr_assert_eq(f.tenant.quota.pids, t.quota.pids);
+	t.quota.memory = 1024 * MIB;
+	t.quota.pids = 77;
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	fake_run(&f, 20);
+	cr_assert_eq(f.tenants, 2);
+	cr_assert_eq(f.tenant.quota.pids, 77);
+	cr_assert(strstr(events("tenant.quota").text, "memory 4 GiB → 1 GiB"), "%s", events("tenant.quota").text);
+	cr_assert_eq(events("tenant.quota").tenant, t.id);
+	told = f.tenants;
+	fake_restart(&f);
+	cr_assert_eq(f.tenants, told + 1, "a new control says it again for what runs");
+	cr_assert_eq(f.limit_count, 1, "and the limits");
+	fake_stop(&f);
+}
+
+Test(control_tenant, limits_reach_what_runs)
+{
+	struct fake_instance *i;
+	struct model_app rec;
+	struct control *c;
+	struct quota used;
+	struct ops_tenant_usage usage;
+
+	begin();
+	c = f.control;
+	i = fake_newest(&f, app);
+	cr_assert_eq(store_app_get(c->store, app, &rec, NULL), 0);
+	rec.limits.memory = 96 * MIB;
+	rec.egress = (struct quota_egress){.mode = QUOTA_EGRESS_NONE};
+	cr_assert_eq(store_app_update(c->store, &rec, NULL), 0);
+	c->ops.app_changed(c, app);
+	fake_run(&f, 20);
+	cr_assert_eq(f.limit_count, 1);
+	cr_assert_eq(f.limits[0].instance, i->launch.instance);
+	cr_assert_eq(f.limits[0].limits.memory, 96 * MIB);
+	cr_assert_eq(f.limits[0].egress.mode, QUOTA_EGRESS_NONE);
+	cr_assert(i->alive, "without a restart");
+	cr_assert_eq(f.launches, 1);
+	c->ops.tenant_used(c, rec.tenant, &used, &usage);
+	cr_assert_eq(used.memory, 96 * MIB, "charged anew");
+	cr_assert_eq(used.instances, 1);
+	cr_assert_eq(used.disk, 16 * MIB + 4096, "writable layer and stored tree");
+	cr_assert_eq(used.inodes, 4096);
+	cr_assert(strstr(events("app.limits").text, "memory 64 MiB → 96 MiB"), "%s", events("app.limits").text);
+	c->ops.app_changed(c, app);
+	fake_run(&f, 20);
+	cr_assert_eq(f.limit_count, 1, "nothing new, nothing sent");
+	fake_stop(&f);
+}
+
+Test(control_tenant, a_plan_and_a_policy_reach_what_runs)
+{
+	struct model_plan p = {.name = "small", .quota = quota_default, .limits = quota_app_default};
+	struct model_app rec;
+	struct model_tenant t;
+	struct control *c;
+
+	begin();
+	c = f.control;
+	t = acme();
+	cr_assert_eq(store_app_get(c->store, app, &rec, NULL), 0);
+	rec.limits_own = false;
+	cr_assert_eq(store_app_update(c->store, &rec, NULL), 0);
+	c->ops.app_changed(c, app);
+	p.egress.mode = QUOTA_EGRESS_LIST;
+	p.egress.count = 1;
+	cr_assert_eq(quota_egress_rule_parse("203.0.113.0/24:443", "x", &p.egress.rules[0], NULL), 0);
+	p.limits.memory = 80 * MIB;
+	cr_assert_eq(store_plan_add(c->store, &p, &p, NULL), 0);
+	t.plan = p.id;
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	fake_run(&f, 20);
+	cr_assert_eq(f.limit_count, 1);
+	cr_assert_eq(f.limits[0].limits.memory, 80 * MIB);
+	cr_assert_eq(f.limits[0].egress.mode, QUOTA_EGRESS_LIST, "an app that may all is bounded by its tenant");
+	cr_assert_eq(f.limits[0].egress.rules[0].port_max, 443);
+	cr_assert_str_eq(events("tenant.plan").text, "On plan small");
+	/* Strict: no egress, whatever the policies say. */
+	p.profile = QUOTA_PROFILE_STRICT;
+	cr_assert_eq(store_plan_update(c->store, &p, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	fake_run(&f, 20);
+	cr_assert_eq(f.limit_count, 2);
+	cr_assert_eq(f.limits[1].egress.mode, QUOTA_EGRESS_NONE);
+	fake_stop(&f);
+}
+
+Test(control_tenant, refusals_say_which_whose_and_how_much)
+{
+	struct model_tenant t;
+	struct model_app rec;
+	struct quota_limits want;
+	struct err e = {0};
+	struct control *c;
+
+	begin();
+	c = f.control;
+	t = acme();
+	cr_assert_eq(store_app_get(c->store, app, &rec, NULL), 0);
+	want = rec.limits;
+	t.quota.memory = 100 * MIB;
+	t.quota.inodes = 6000;
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	want.memory = 120 * MIB;
+	cr_assert_eq(c->ops.limits_fit(c, app, &want, &e), -EDQUOT);
+	cr_assert_str_eq(e.text, "tenant acme: memory quota 100 MiB, 64 MiB in use, 36 MiB left, 56 MiB needed");
+	want.memory = 100 * MIB;
+	cr_assert_eq(c->ops.limits_fit(c, app, &want, &e), 0);
+	/* One more instance: its files do not fit. */
+	t.quota.memory = 1024 * MIB;
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	cr_assert_eq(store_formation_set(c->store, app, "web", 2, NULL), 0);
+	c->ops.app_changed(c, app);
+	fake_run(&f, 50);
+	cr_assert_eq(fake_alive(&f, app), 1);
+	cr_assert(strstr(events("instance.refused").text,
+			 "tenant acme: file quota 6000, 4096 in use, 1904 left, 4096 needed"),
+		  "%s", events("instance.refused").text);
+	fake_stop(&f);
+}
+
+static void sample(const struct msg_usage *u)
+{
+	cr_assert_eq(chan_send(f.super, MSG_USAGE, u, sizeof *u, NULL, 0), 0);
+	fake_run(&f, 15);
+}
+
+Test(control_tenant, what_an_instance_hits_is_told_once_a_minute)
+{
+	struct msg_usage u = {.memory = 60 * MIB, .memory_peak = 64 * MIB, .pids = 64};
+	struct control *c;
+	struct buf text;
+	char want[128];
+
+	begin();
+	c = f.control;
+	u.instance = fake_newest(&f, app)->launch.instance;
+	sample(&u);
+	cr_assert_eq(events("instance.oom").n + events("instance.pids").n + events("instance.throttled").n +
+			     events("instance.disk").n + events("instance.memory").n,
+		     0);
+	u.oom_kills = 1;
+	u.pids_hits = 7;
+	u.memory_hits = 150;
+	u.periods = 100;
+	u.throttled = 80;
+	u.disk = 16 * MIB * 96 / 100;
+	u.inodes = 10;
+	u.net_in = 1234;
+	sample(&u);
+	cr_assert(strstr(events("instance.oom").text, "limit of 64 MiB (peak 64 MiB)"), "%s",
+		  events("instance.oom").text);
+	cr_assert(strstr(events("instance.pids").text, "(7 times): it has 64 of 64"), "%s",
+		  events("instance.pids").text);
+	cr_assert(strstr(events("instance.memory").text, "150 times"), "%s", events("instance.memory").text);
+	cr_assert(strstr(events("instance.throttled").text, "80 % of its periods: its limit is 0.5 cores"), "%s",
+		  events("instance.throttled").text);
+	cr_assert(strstr(events("instance.disk").text, "of 16 MiB in use"), "%s", events("instance.disk").text);
+	for (int k = 0; k < 5; k++) {
+		u.oom_kills++;
+		u.pids_hits += 100;
+		u.memory_hits += 1000;
+		u.periods += 100;
+		u.throttled += 100;
+		sample(&u);
+	}
+	cr_assert_eq(events("instance.oom").n, 1);
+	cr_assert_eq(events("instance.pids").n, 1);
+	cr_assert_eq(events("instance.memory").n, 1);
+	cr_assert_eq(events("instance.throttled").n, 1);
+	cr_assert_eq(events("instance.disk").n, 1);
+
+	buf_init(&text, 1 << 20);
+	c->ops.metrics(c, &text);
+	snprintf(want, sizeof want, "instance=\"web.%llu\"}", (unsigned long long)u.instance);
+	for (const char *const *m =
+		     (const char *const[]){"container_cpu_cfs_periods_total", "container_fs_usage_bytes",
+					   "container_network_receive_bytes_total", "container_memory_failcnt",
+					   "container_threads_max", "container_cpu_cfs_throttled_periods_total", NULL};
+	     *m; m++) {
+		char line[200];
+		snprintf(line, sizeof line, "\n%s{tenant=\"acme\",app=\"shop\",%s", *m, want);
+		cr_assert(strstr(text.data, line), "%s", line);
+	}
+	cr_assert(strstr(text.data, "\ntulou_tenant_quota{tenant=\"acme\",resource=\"memory\"} 4294967296\n"));
+	cr_assert(strstr(text.data, "\ntulou_tenant_committed{tenant=\"acme\",resource=\"cpu\"} 0.500\n"));
+	buf_done(&text);
+	fake_stop(&f);
+}
+
+Test(control_tenant, an_adopted_instance_has_no_history)
+{
+	struct msg_usage u = {.oom_kills = 5, .pids_hits = 50, .periods = 1000, .throttled = 1000};
+
+	begin();
+	u.instance = fake_newest(&f, app)->launch.instance;
+	fake_restart(&f);
+	sample(&u);
+	cr_assert_eq(events("instance.oom").n + events("instance.pids").n + events("instance.throttled").n, 0,
+		     "what was counted before this control is not news");
+	u.pids_hits++;
+	sample(&u);
+	cr_assert_eq(events("instance.pids").n, 1);
+	fake_stop(&f);
+}
+
+Test(control_tenant, what_a_tenant_hits)
+{
+	struct msg_tenant_usage u = {.memory = 4096 * MIB, .memory_peak = 4096 * MIB, .pids = 4096, .pids_hits = 9};
+	struct ops_tenant_usage usage;
+	struct quota used;
+
+	begin();
+	u.tenant = (uint64_t)acme().id;
+	cr_assert_eq(chan_send(f.super, MSG_TENANT_USAGE, &u, sizeof u, NULL, 0), 0);
+	fake_run(&f, 15);
+	cr_assert_eq(events("tenant.pids").n, 0, "the first sample only says where it starts");
+	u.pids_hits = 12;
+	u.oom_kills = 2;
+	u.cpu_us = 1000;
+	cr_assert_eq(chan_send(f.super, MSG_TENANT_USAGE, &u, sizeof u, NULL, 0), 0);
+	fake_run(&f, 15);
+	cr_assert(strstr(events("tenant.pids").text, "(3 times): all apps together have 4096, the quota is 4096"), "%s",
+		  events("tenant.pids").text);
+	cr_assert(strstr(events("tenant.memory").text, "2 processes were killed"), "%s", events("tenant.memory").text);
+	cr_assert_eq(events("tenant.memory").tenant, acme().id);
+	f.control->ops.tenant_used(f.control, acme().id, &used, &usage);
+	cr_assert(usage.known);
+	cr_assert_eq(usage.memory, 4096 * MIB);
+	cr_assert_eq(usage.pids_hits, 3);
+	cr_assert_gt(usage.cpu_cores, 0);
+	/* A new group counts from 0. */
+	u.pids_hits = 1;
+	cr_assert_eq(chan_send(f.super, MSG_TENANT_USAGE, &u, sizeof u, NULL, 0), 0);
+	fake_run(&f, 15);
+	f.control->ops.tenant_used(f.control, acme().id, &used, &usage);
+	cr_assert_eq(usage.pids_hits, 4);
+	fake_stop(&f);
+}
