@@ -26,6 +26,7 @@ enum setting_kind {
 	SETTING_POOL,	 /* pool_net, pool_prefix */
 	SETTING_LISTEN,	 /* addresses and, in `offset2`, their count */
 	SETTING_WORKERS, /* unsigned or "auto" */
+	SETTING_AUTO,	 /* bool: "auto" or "off" */
 	SETTING_U32,
 	SETTING_BYTES, /* uint64_t */
 	SETTING_TIME,  /* uint64_t, milliseconds */
@@ -56,6 +57,7 @@ static const struct setting settings_table[] = {
 	{"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
 	{"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
 	{"proxy.workers", SETTING_WORKERS, AT(proxy_workers), 0, 1, LIMIT_WORKERS},
+	{"scheduler.throttle", SETTING_AUTO, AT(throttle), 0, 0, 0},
 	{"build.concurrent", SETTING_U32, AT(build_concurrent), 0, 1, 64},
 	{"build.time", SETTING_TIME, AT(build_time_ms), 0, 10000, 4 * 3600000},
 	{"health.timeout", SETTING_TIME, AT(health_ms), 0, 1000, 600000},
@@ -149,6 +151,7 @@ void settings_default(struct settings *s)
 		.proxy_workers = settings_workers(),
 		.app = quota_app_default,
 		.build = quota_build_default,
+		.throttle = true,
 		.build_concurrent = 2,
 		.build_time_ms = LIMIT_BUILD_MS,
 		.health_ms = LIMIT_HEALTH_MS,
@@ -292,6 +295,11 @@ static int settings_value(json_t *value, const struct setting *row, struct setti
 		if (r == 0)
 			*(uint32_t *)(void *)at = (uint32_t)number;
 		return r;
+	case SETTING_AUTO:
+		if (strcmp(v, "auto") != 0 && strcmp(v, "off") != 0)
+			return err_field(e, EINVAL, row->key, "%s: auto or off", row->key);
+		*(bool *)(void *)at = strcmp(v, "auto") == 0;
+		return 0;
 	case SETTING_BYTES:
 		return parse_bytes(v, row->min, row->max, row->key, (uint64_t *)(void *)at, e);
 	case SETTING_TIME:

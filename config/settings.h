@@ -42,6 +42,8 @@ struct settings {
 
 	unsigned proxy_workers; /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
 
+	bool throttle; /* scheduler.throttle: auto; off = contention changes no weights or quotas */
+
 	struct quota_limits app;   /* app.NAME for each name of quota_key(): quota_app_default; CPU in thousandths */
 	struct quota_limits build; /* build.NAME: quota_build_default */
 	unsigned build_concurrent; /* build.concurrent: 2 */

@@ -444,6 +444,8 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	TAILQ_INIT(&c->touched);
 	TAILQ_INIT(&c->starved);
 	TAILQ_INIT(&c->unsaved);
+	TAILQ_INIT(&c->throttle.busy);
+	TAILQ_INIT(&c->throttle.held);
 	control_paths(c);
 	control_jobs_init(c);
 	control_ops_init(c);
@@ -492,6 +494,7 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 		return r;
 	}
 	control_tick(c);
+	control_throttle_tick(c);
 	*ret = c;
 	return 0;
 }
@@ -518,6 +521,7 @@ void control_free(struct control *c)
 	builds_free(c->builds);
 	control_workers_free(c);
 	loop_timer_stop(&c->tick);
+	control_throttle_stop(c);
 	loop_timer_stop(&c->retry);
 	loop_timer_stop(&c->end);
 	while ((ca = TAILQ_FIRST(&c->all)))

@@ -15,6 +15,7 @@
 
 #include "agent/build/build.h"
 #include "agent/roles/control.h"
+#include "agent/roles/control_throttle.h"
 #include "agent/roles/messages.h"
 #include "base/chan.h"
 #include "base/json.h"
@@ -84,6 +85,10 @@ struct control_tenant {
 	double cpu_now;				    /* CPUs, between the last two samples */
 	uint64_t memory_hits, pids_hits, oom_kills; /* of its own level, since control started */
 	struct control_hits hits;
+	struct throttle_state throttle;
+	unsigned throttle_run, throttle_row; /* its row in the tick of that number */
+	TAILQ_ENTRY(control_tenant) held;    /* while its weight is lowered */
+	bool is_held;
 };
 
 /* Names of a release's process types. */
@@ -183,6 +188,7 @@ struct control_instance {
 	struct msg_usage usage;	       /* last sample; all 0 before the first */
 	bool has_base;		       /* usage counts from its start or from a sample: differences mean something */
 	struct control_hits hits;
+	struct control_use use; /* what the throttle knows of it */
 };
 
 struct control_worker {
@@ -202,6 +208,7 @@ struct control_job {
 	struct quota_limits limits;
 	uint32_t kind;
 	int64_t app;
+	struct control_use use; /* what the throttle knows of it, when it has a tenant */
 };
 
 struct control_message {
@@ -259,6 +266,7 @@ struct control {
 	struct control_host host;
 	struct control_history history;
 	double host_cpu_now, host_rate_now;
+	struct control_throttle throttle;
 	struct loop_timer tick, retry, end;
 	struct loop_signal term;
 	unsigned ticks;
@@ -407,6 +415,7 @@ void control_text_tail(const char *p, size_t n, const char *source, unsigned lin
 void control_text_listeners(const char *text, bool v6, struct buf *out);
 uint64_t control_text_meminfo(const char *text, const char *key); /* bytes */
 double control_text_pressure(const char *text);			  /* avg10 of the line "some" */
+uint64_t control_text_waited(const char *text);			  /* total of the line "some", microseconds */
 
 /* control_proc.c */
 void control_proc_host(struct control_host *h, const char *data_dir);

@@ -55,6 +55,12 @@ static void hits_throttled(struct control_instance *ci, const struct msg_usage *
 	char cpu[QUOTA_TEXT];
 	bool due;
 
+	if (ci->use.state
+		    .cpu) { /* it waits at the node's quota of now, not at its limit: "instance.slowed" tells that */
+		ci->hits.periods = 0;
+		ci->hits.since[CONTROL_HIT_CPU] = 0;
+		return;
+	}
 	ci->hits.periods += hits_grown(ci->usage.periods, now->periods);
 	if (ci->hits.periods < HITS_PERIODS) {
 		ci->hits.since[CONTROL_HIT_CPU] += throttled;

@@ -109,6 +109,8 @@ static struct control_instance *control_instance_new(struct control_app *ca, con
 	ci->rec = *rec;
 	ci->limits = ca->rec.limits;
 	ci->since_ms = control_now_ms();
+	ci->use = (struct control_use){
+		.tenant = ca->tenant, .limits = &ci->limits, .id = (uint64_t)rec->id, .slot = ca->slot};
 	if (map_put(c->instances, &ci->rec.id, sizeof ci->rec.id, ci) < 0) {
 		free(ci);
 		return NULL;
@@ -174,6 +176,7 @@ static void control_instance_free(struct control_instance *ci)
 	struct control *c = ci->app->control;
 
 	control_health_stop(ci);
+	control_throttle_gone(c, &ci->use);
 	if (ci->in_flight)
 		c->starts--;
 	if (ci->is_unsaved)

@@ -27,6 +27,7 @@ static void control_job_free(struct control *c, struct control_job *job)
 {
 	if (job->tenant)
 		control_charge(c, job->kind == MSG_KIND_BUILD ? NULL : job->tenant, &job->limits, -1);
+	control_throttle_gone(c, &job->use);
 	map_del(c->jobs, &job->id, sizeof job->id);
 	free(job);
 }
@@ -89,6 +90,8 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	}
 	if (m->kind == MSG_KIND_BUILD || m->kind == MSG_KIND_RUN) {
 		job->tenant = ca->tenant;
+		job->use = (struct control_use){
+			.tenant = ca->tenant, .limits = &job->limits, .id = job->id, .slot = UINT32_MAX};
 		control_charge(c, job->kind == MSG_KIND_BUILD ? NULL : ca->tenant, &job->limits, 1);
 	}
 	m->limits = job->limits;

@@ -61,6 +61,7 @@ json_t *control_node_json(struct control *c)
 				      (double)c->used.cpu / 1000, "instances", LIMIT_INSTANCES));
 	json_object_set_new(o, "cpu_cores", json_real(c->host_cpu_now));
 	json_object_set_new(o, "requests_per_second", json_real(c->host_rate_now));
+	json_object_set_new(o, "throttle", control_throttle_node_json(c));
 	json_object_set_new(o, "generation", json_integer((json_int_t)store_generation(c->store)));
 	return o;
 }

@@ -292,6 +292,7 @@ static void ops_instances(void *ctx, int64_t app, json_t *arr)
 		if (o) {
 			json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ci->usage.memory_peak));
 			json_object_set_new(o, "throttled_seconds", json_real((double)ci->usage.throttled_us / 1e6));
+			json_object_set_new(o, "throttle", control_throttle_json(&ci->use) ?: json_null());
 			json_array_append_new(arr, o);
 		}
 	}

@@ -1,6 +1,7 @@
 /* Figures of the host and of a sandbox's network, from /proc.  Layer agent, control process. */
 #include "agent/roles/control_core.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/own.h"
 
@@ -57,6 +58,32 @@ void control_proc_host(struct control_host *h, const char *data_dir)
 	if (!h->cpus)
 		h->cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 	proc_cpu(h);
+}
+
+/* Read once a second: the files are small. */
+void control_proc_pulse(struct control_pulse *p)
+{
+	static const char *const pressure[] = {"/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io"};
+	OWN_FREE char *load = proc_read("/proc/loadavg");
+	const char *slash = load ? strchr(load, '/') : NULL;
+	struct control_host h = {0};
+
+	memset(p, 0, sizeof *p);
+	p->at_us = clock_mono_us();
+	proc_cpu(&h);
+	p->busy = h.cpu_busy;
+	p->all = h.cpu_all;
+	for (unsigned i = 0; i < ARRAY_LEN(pressure); i++) {
+		OWN_FREE char *text = proc_read(pressure[i]);
+
+		p->pressure = p->pressure || (i == 0 && text);
+		p->waited_us[i] = text ? control_text_waited(text) : 0;
+	}
+	/* "0.10 0.20 0.30 3/512 1234": three run or wait, this process is one of them. */
+	while (slash && slash > load && slash[-1] >= '0' && slash[-1] <= '9')
+		slash--;
+	p->runnable = slash ? (unsigned)strtoul(slash, NULL, 10) : 0;
+	p->runnable -= p->runnable > 0;
 }
 
 /* /proc/<pid>/net shows the process's own network namespace, to everybody (fs/proc/proc_net.c asks for no permission).

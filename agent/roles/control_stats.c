@@ -22,8 +22,15 @@ void control_on_usage(struct control *c, const struct msg_usage *u, size_t n)
 		uint64_t cpu_us;
 		struct control_instance *ci = map_get(c->instances, &id, sizeof id);
 
+		if (control_is_job(u[i].instance)) {
+			struct control_job *job = map_get(c->jobs, &u[i].instance, sizeof u[i].instance);
+
+			if (job)
+				control_throttle_usage(c, &job->use, u[i].cpu_us);
+		}
 		if (!ci)
 			continue;
+		control_throttle_usage(c, &ci->use, u[i].cpu_us);
 		control_hits_instance(ci, &u[i]);
 		cpu_us = ci->usage.cpu_us;
 		ci->usage = u[i];

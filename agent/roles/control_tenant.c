@@ -100,6 +100,7 @@ void control_tenant_changed(struct control *c, int64_t id)
 	if (t && r == 0) {
 		tenant_refresh(c, t, &fresh);
 	} else if (t && r == -ENOENT && t->apps == 0 && t->used.instances == 0) {
+		control_throttle_tenant_gone(c, t);
 		map_del(c->tenants, &id, sizeof id);
 		free(t);
 	}

@@ -186,3 +186,11 @@ double control_text_pressure(const char *text)
 
 	return p ? strtod(p + 11, NULL) : 0;
 }
+
+uint64_t control_text_waited(const char *text)
+{
+	const char *p = strstr(text, "some "), *end = p ? strchr(p, '\n') : NULL,
+		   *total = p ? strstr(p, " total=") : NULL;
+
+	return total && (!end || total < end) ? strtoull(total + 7, NULL, 10) : 0;
+}

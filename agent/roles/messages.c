@@ -24,6 +24,7 @@ const struct chan_rule msg_rules_supervisor_from_control[] = {
 	{MSG_TENANT, "tenant", EXACT(struct msg_tenant), 0, 0},
 	{MSG_LIMITS, "limits", EXACT(struct msg_limits), 0, 0},
 	{MSG_THROTTLE, "throttle", EXACT(struct msg_throttle), 0, 0},
+	{MSG_THROTTLE_TENANT, "throttle-tenant", EXACT(struct msg_throttle_tenant), 0, 0},
 	{MSG_FSCK, "fsck", EXACT(struct msg_fsck), 0, 0},
 };
 const size_t msg_rules_supervisor_from_control_count = ARRAY_LEN(msg_rules_supervisor_from_control);

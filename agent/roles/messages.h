@@ -31,7 +31,8 @@ enum msg_type {
 	MSG_TENANT,	 /* struct msg_tenant: its totals; before the first launch of a tenant, and when they change */
 	MSG_LIMITS,	 /* struct msg_limits: new limits of a running instance */
 	MSG_THROTTLE,	 /* struct msg_throttle: its share for the present */
-	MSG_FSCK,	 /* struct msg_fsck: compare what is there with what is known */
+	MSG_THROTTLE_TENANT, /* struct msg_throttle_tenant */
+	MSG_FSCK,	     /* struct msg_fsck: compare what is there with what is known */
 
 	/* supervisor -> control */
 	MSG_INSTANCE = 64, /* struct msg_instance */
@@ -173,6 +174,13 @@ struct msg_throttle {
 	uint64_t instance;
 	uint32_t cpu_weight; /* 1..10000, 0 = that of its limits */
 	uint32_t cpu;	     /* thousandths, never above its limits; 0 = that of its limits */
+};
+
+/* The same for a tenant as a whole.  Weight 1, here and above: the idle class, which everybody preempts. */
+struct msg_throttle_tenant {
+	uint64_t tenant;
+	uint32_t slot;
+	uint32_t cpu_weight; /* 1..10000, 0 = that of its totals */
 };
 
 struct msg_fsck {

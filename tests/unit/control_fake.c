@@ -190,6 +190,10 @@ static void fake_on_super(void *arg, uint16_t type, const void *body, size_t len
 				chan_send(f->super, MSG_INSTANCE, &f->inst[i].state, sizeof f->inst[i].state, NULL, 0);
 		chan_send(f->super, MSG_SYNC_DONE, NULL, 0, NULL, 0);
 		break;
+	case MSG_THROTTLE:
+	case MSG_THROTTLE_TENANT:
+		f->throttles++;
+		break;
 	case MSG_REMOVE:
 		f->removes++;
 		chan_send(f->super, MSG_REMOVED, body, len, NULL, 0);

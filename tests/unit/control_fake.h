@@ -33,7 +33,7 @@ struct fake {
 	unsigned launches, removes, up, up_min; /* routes that are up now; fewest since `watch` was set */
 	bool watch;
 	uint64_t up_id[FAKE_MAX];
-	unsigned hosts, sync_ends;
+	unsigned hosts, sync_ends, throttles;
 	/* result of the last build that was followed */
 	char log[65536];
 	size_t log_len;

@@ -34,6 +34,7 @@ Test(config, settings_defaults)
 	cr_assert_eq(s.uid_base, 0x40000000u);
 	cr_assert_geq(s.proxy_workers, 1);
 	cr_assert_eq(s.app.memory, 256ull << 20);
+	cr_assert(s.throttle);
 	cr_assert_eq(s.build_time_ms, 900000);
 	cr_assert_neq(s.node_name[0], 0);
 }
@@ -55,6 +56,7 @@ Test(config, settings_full_file)
 			   "domains: { apps: apps.example.com, control: tulou.example.com }\n"
 			   "network: { pool: 10.0.0.0/8, link_prefix: t2 }\n"
 			   "proxy:   { workers: 3 }\n"
+			   "scheduler: { throttle: off }\n"
 			   "app:\n  memory: 512MiB\n  cpu: 250\n  nofile: 1024\n"
 			   "build: { concurrent: 4, time: 20m }\n"
 			   "health: { timeout: 5s, drain: 100ms, grace: 2 }\n",
@@ -66,6 +68,7 @@ Test(config, settings_full_file)
 	cr_assert_eq(s.pool_prefix, 8);
 	cr_assert_str_eq(s.link_prefix, "t2");
 	cr_assert_eq(s.proxy_workers, 3);
+	cr_assert_not(s.throttle);
 	cr_assert_eq(s.app.memory, 512ull << 20);
 	cr_assert_eq(s.app.cpu, 250);
 	cr_assert_eq(s.build.nofile, 4096);
@@ -123,6 +126,7 @@ Test(config, settings_refusals_name_the_key)
 		{"proxy: { workers: 0 }", "proxy.workers", ERANGE},
 		{"proxy: { workers: 17 }", "proxy.workers", ERANGE},
 		{"proxy: { workers: many }", "proxy.workers", EINVAL},
+		{"scheduler: { throttle: maybe }", "scheduler.throttle", EINVAL},
 		{"app: { memory: 1 }", "app.memory", ERANGE},
 		{"app: { memory: 256MB }", "app.memory", EINVAL},
 		{"app: { memory: 99999999999999999999TiB }", "app.memory", ERANGE},
@@ -161,7 +165,7 @@ Test(config, settings_keys_are_documented)
 	unsigned n = 0;
 	for (const char *k; (k = settings_key(n)); n++)
 		cr_assert_not_null(strchr(k, '.'));
-	cr_assert_eq(n, 50);
+	cr_assert_eq(n, 51);
 	cr_assert_null(settings_key(n + 100));
 }
 

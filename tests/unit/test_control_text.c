@@ -103,6 +103,11 @@ Test(control, host_figures)
 	cr_assert_eq(control_text_meminfo("MemTotal:       1024 kB\nMemAvailable:     16 kB\n", "MemAvailable"), 16384);
 	cr_assert_eq(control_text_meminfo("MemTotal:       1024 kB", "MemFree"), 0);
 	cr_assert_float_eq(control_text_pressure("some avg10=1.50 avg60=0\nfull avg10=9"), 1.5, 0.001);
+	cr_assert_eq(
+		control_text_waited("some avg10=0.00 avg60=0.00 avg300=0.00 total=6597038\nfull avg10=0.00 total=7\n"),
+		6597038);
+	cr_assert_eq(control_text_waited("some avg10=0.00\nfull avg10=0.00 total=7\n"), 0);
+	cr_assert_eq(control_text_waited(""), 0);
 	control_proc_host(&h, "/");
 	cr_assert_gt(h.memory, h.memory_available);
 	cr_assert_gt(h.cpus, 0);

@@ -93,7 +93,9 @@ struct ops {
 
 	/* Appends instance objects of an app to arr:
 	 * {"id","type","release","state","address","port","pid","memory_bytes",
-	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason"}. */
+	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason",
+	 * "throttle": null or {"state":"slowed|boosted","weight","tenant_weight"?,"cpu","since","used_cpu","fair_cpu",
+	 * "reason"}}. */
 	void (*instances)(void *ctx, int64_t app, json_t *arr);
 	/* New object with the figures of an app:
 	 * {"state","instances_running","instances_wanted","memory_bytes","cpu_cores",

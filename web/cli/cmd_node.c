@@ -12,7 +12,7 @@
 int cli_cmd_node(struct cli *c)
 {
 	OWN_ANSWER struct cli_answer a = {0};
-	json_t *capacity, *pressure, *load, *instances, *count;
+	json_t *capacity, *pressure, *load, *instances, *throttle, *count;
 	char x[24], y[24], z[24], ago[32], states[256] = "";
 	const char *state;
 	int code = cli_call(c, "GET", "/v1/node", NULL, &a);
@@ -44,6 +44,12 @@ int cli_cmd_node(struct cli *c)
 		 cli_bytes(y, cli_num(a.json, "disk_bytes")));
 	cli_pair("pressure", "cpu %.1f %%, memory %.1f %%, io %.1f %%", cli_num(pressure, "cpu"),
 		 cli_num(pressure, "memory"), cli_num(pressure, "io"));
+	throttle = json_object_get(a.json, "throttle");
+	if (throttle)
+		cli_pair("throttle", "%s: %.0f slowed, %.0f boosted, %.0f s of contention%s", cli_str(throttle, "mode"),
+			 cli_num(throttle, "slowed"), cli_num(throttle, "boosted"),
+			 cli_num(throttle, "contended_seconds"),
+			 json_is_true(json_object_get(throttle, "contended")) ? ", now too" : "");
 	cli_pair("apps", "%.0f of %.0f tenants%s%s", cli_num(a.json, "apps"), cli_num(a.json, "tenants"),
 		 *states ? ": " : "", states);
 	cli_pair("instances", "%.0f running, %.0f starting, %.0f wanted", cli_num(instances, "running"),

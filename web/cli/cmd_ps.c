@@ -33,7 +33,8 @@ int cli_cmd_ps(struct cli *c)
 	t = cli_table_new(ARRAY_LEN(heads), heads);
 	json_array_foreach(json_object_get(a.json, "items"), i, in)
 	{
-		char release[24], memory[16], limit[16], both[48], cpu[24], pids[24], ago[32], restarts[24];
+		json_t *throttle = json_object_get(in, "throttle");
+		char state[48], release[24], memory[16], limit[16], both[48], cpu[24], pids[24], ago[32], restarts[24];
 		json_t *rel = json_object_get(in, "release");
 
 		if (json_is_string(rel))
@@ -42,11 +43,15 @@ int cli_cmd_ps(struct cli *c)
 			snprintf(release, sizeof release, "v%.0f", json_number_value(rel));
 		snprintf(both, sizeof both, "%s of %s", cli_bytes(memory, cli_num(in, "memory_bytes")),
 			 cli_bytes(limit, cli_num(in, "memory_limit_bytes")));
+		/* "running, slowed": it yields to others, and the reason says why. */
+		snprintf(state, sizeof state, "%.20s%s%.20s", cli_str(in, "state"),
+			 json_is_object(throttle) ? ", " : "", cli_str(throttle, "state"));
 		snprintf(cpu, sizeof cpu, "%.1f", cli_num(in, "cpu_seconds"));
 		snprintf(pids, sizeof pids, "%.0f", cli_num(in, "pids"));
 		snprintf(restarts, sizeof restarts, "%.0f", cli_num(in, "restarts"));
-		cli_table_add(t, cli_str(in, "id"), cli_str(in, "type"), release, cli_str(in, "state"), both, cpu, pids,
-			      cli_since(ago, cli_str(in, "started_at")), restarts, cli_str(in, "reason"));
+		cli_table_add(t, cli_str(in, "id"), cli_str(in, "type"), release, state, both, cpu, pids,
+			      cli_since(ago, cli_str(in, "started_at")), restarts,
+			      *cli_str(in, "reason") ? cli_str(in, "reason") : cli_str(throttle, "reason"));
 	}
 	cli_table_print(
 		c, t,

@@ -136,6 +136,10 @@ function makeApp(name, tenant, state) {
 			pids: 11,
 			started_at: iso(began - 36e5 * (i + 1)),
 			start_us: 2400,
+			throttle:
+				app.state === 'running' && i === 2
+					? { state: 'slowed', weight: 1, cpu: null, reason: 'it wants more than its fair share of 0.42 CPU cores while others wait' }
+					: null,
 			restarts: app.state === 'crashed' ? 6 : 0,
 			reason:
 				app.state === 'crashed'

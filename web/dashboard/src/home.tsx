@@ -50,6 +50,12 @@ function NodeHead(p: { node: Node }): JSX.Element {
 							</dd>
 						</div>
 					))}
+				{n.throttle && (n.throttle.slowed ?? 0) > 0 && (
+					<div title="Instances that want more CPU than their fair share, while others wait">
+						<dt>Slowed</dt>
+						<dd class="warn-text">{n.throttle.slowed}</dd>
+					</div>
+				)}
 			</dl>
 		</div>
 	);

@@ -87,6 +87,12 @@ export function Instances(p: {
 									</th>
 									<td>
 										<Badge state={i.state} />
+										{i.throttle && (
+											<span title={visible(i.throttle.reason ?? '', 200)}>
+												{' '}
+												<Badge state={i.throttle.state} />
+											</span>
+										)}
 										{i.reason && <Foreign text={i.reason} class="reason" max={200} />}
 									</td>
 									<td>v{i.release}</td>

@@ -104,6 +104,18 @@ export interface Instance {
 	start_us?: number;
 	restarts?: number;
 	reason?: string;
+	throttle?: Throttle | null;
+}
+
+/** It yields to others, or goes before them, while the node has more work than CPUs. */
+export interface Throttle {
+	state: 'slowed' | 'boosted';
+	weight?: number;
+	cpu?: number | null;
+	since?: string | null;
+	used_cpu?: number;
+	fair_cpu?: number;
+	reason?: string;
 }
 
 export interface Event {
@@ -131,6 +143,7 @@ export interface Node {
 	memory_used_bytes: number;
 	load?: number[];
 	pressure?: { cpu?: number; memory?: number; io?: number };
+	throttle?: { mode?: string; contended?: boolean; contended_seconds?: number; slowed?: number; boosted?: number };
 	disk_bytes?: number;
 	disk_used_bytes?: number;
 	tenants?: number;

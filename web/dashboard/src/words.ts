@@ -28,6 +28,9 @@ export const STATE_TONE: Record<string, Tone> = {
 	failed: 'bad',
 	retired: 'idle',
 	succeeded: 'ok',
+	// of the throttle
+	slowed: 'busy',
+	boosted: 'ok',
 };
 
 export interface Facts {

@@ -1,0 +1,62 @@
+"""Noisy neighbours: who takes more CPU than its share while others wait yields, and both tenant and operator see it."""
+import time
+from harness import *
+
+SPINNER = """
+import os, threading, http.server
+if os.fork() == 0:
+    while True: pass
+if os.fork() == 0:
+    while True: pass
+for _ in range(os.cpu_count()):
+    if os.fork() == 0:
+        while True: pass
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *a): pass
+http.server.HTTPServer(("0.0.0.0", int(os.environ["PORT"])), H).serve_forever()
+"""
+
+
+def setup():
+    node = Node("noisy", "health: { grace: 2s }\n").start()
+    node.acme, node.evil = node.tenant("acme"), node.tenant("evil")
+    node.app("good", node.acme)
+    node.deploy_ok("good", node.acme, server("good"))
+    return node
+
+
+def teardown(node):
+    if node:
+        node.cleanup()
+
+
+def test_spinner_yields(node):
+    """an app that spins on every core is slowed while another serves, its owner is told, and it is over when it stops"""
+    node.app("spin", node.evil, limits={"cpu": os.cpu_count()})
+    node.deploy_ok("spin", node.evil, {"Procfile": "web: python3 spin.py\n", "spin.py": SPINNER})
+    with Load(node, "good", threads=1, pause=0.02) as load:
+        slowed = wait_for("the spinner to be slowed", lambda: [i for i in node.instances("spin", node.evil) if (i["throttle"] or {}).get("state") == "slowed"], 40, 0.3)
+        check("fair share" in slowed[0]["throttle"]["reason"], slowed)
+        wait_for("the event", lambda: [e for e in node.events("spin", node.evil) if e["kind"] == "instance.slowed"], 20, 0.3)
+        for i in node.instances("good", node.acme):
+            check((i["throttle"] or {}).get("state") != "slowed", i)
+        throttle = node.api("GET", "/v1/node", want=200)["throttle"]
+        check(throttle["slowed"] >= 1 and any(x["app"] == "spin" for x in throttle["items"]), throttle)
+        metrics = node.request("GET", "/metrics", token=node.token)[1].decode()
+        check('tulou_instance_throttle_weight_ratio{tenant="evil",app="spin"' in metrics, "no metric")
+    check(not load.failures, load.failures[:3])
+    check(not [e for e in node.events("good", node.acme) if e["kind"] == "instance.slowed"], "the quiet one was slowed")
+    node.api("PUT", "/v1/apps/spin/formation", {"web": 0}, token=node.evil, want=200)
+    wait_for("nobody to be slowed", lambda: node.api("GET", "/v1/node", want=200)["throttle"]["slowed"] == 0, 30, 0.3)
+
+
+def test_off(node):
+    """scheduler.throttle: off changes nothing, and says so"""
+    other = Node("noisyoff", "scheduler: { throttle: off }\n")
+    try:
+        other.start()
+        equal(other.api("GET", "/v1/node", want=200)["throttle"]["mode"], "off", "mode")
+    finally:
+        other.cleanup()
