@@ -304,6 +304,14 @@ static void supervisor_on_log_open(void *arg, const struct msg_log_open *m, int 
 		chan_send(s->logger.chan, MSG_LOG_OPEN, m, sizeof *m, &fd, 1);
 }
 
+static void supervisor_on_log_rate(void *arg, const struct msg_log_rate *m)
+{
+	struct supervisor *s = arg;
+
+	if (s->logger.chan)
+		chan_send(s->logger.chan, MSG_LOG_RATE, m, sizeof *m, NULL, 0);
+}
+
 static void supervisor_on_removed(void *arg, const struct msg_remove *m)
 {
 	struct supervisor *s = arg;
@@ -555,6 +563,7 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 					  .on_usage = supervisor_on_usage,
 					  .on_tenant_usage = supervisor_on_tenant_usage,
 					  .on_log_open = supervisor_on_log_open,
+					  .on_log_rate = supervisor_on_log_rate,
 					  .on_removed = supervisor_on_removed,
 					  .on_fsck_found = supervisor_on_fsck_found,
 					  .on_fsck_list = supervisor_on_fsck_list,

@@ -90,6 +90,11 @@ int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgr
 /* The same, given the last one: of a group that has not run since then only the memory is read. */
 int cgroup_sample_again(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *inout);
 
+/* Compares memory, swap, CPU quota and pids of a group with these: 0 the same, 1 the first that differs is in text,
+ * -ENOENT the group is gone. */
+int cgroup_compare(const struct cgroup *c, uint32_t slot, uint64_t id, const struct quota_limits *l, char *text,
+		   size_t cap);
+
 /* Where instance id has its group: slot, or CGROUP_FLAT when it is there only. */
 uint32_t cgroup_find(const struct cgroup *c, uint32_t slot, uint64_t id);
 /* True when process pid is a member. */

@@ -59,6 +59,9 @@ struct cgroup {
 
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_v2_ops;
 
+/* "t<slot>", "t<slot>/<instance>", or "<instance>" for CGROUP_FLAT. */
+void cgroup_name(uint32_t slot, uint64_t id, char name[CGROUP_NAME_MAX]);
+
 /* Files of a group in the hierarchy of controller k; -ENOENT when there is no such controller. */
 
 /* One write(2) of a number or text. */

@@ -23,7 +23,7 @@
 #define CGROUP_KILL_CHUNK 64 /* pidfds open at a time */
 #define CGROUP_REUSE_STEPS 4 /* of memory, for a group left over: nothing runs in it */
 
-static void name_of(uint32_t slot, uint64_t id, char name[CGROUP_NAME_MAX])
+void cgroup_name(uint32_t slot, uint64_t id, char name[CGROUP_NAME_MAX])
 {
 	if (slot == CGROUP_FLAT)
 		snprintf(name, CGROUP_NAME_MAX, "%" PRIu64, id);
@@ -92,7 +92,7 @@ int cgroup_tenant(struct cgroup *c, uint32_t slot, const struct quota *q, struct
 	char name[CGROUP_NAME_MAX];
 	int there, r;
 
-	name_of(slot, CGROUP_TENANT, name);
+	cgroup_name(slot, CGROUP_TENANT, name);
 	there = make_dirs(c, name, CGROUP_TENANT, e);
 	if (there < 0)
 		return there;
@@ -106,7 +106,7 @@ bool cgroup_tenant_there(const struct cgroup *c, uint32_t slot)
 {
 	char name[CGROUP_NAME_MAX];
 
-	name_of(slot, CGROUP_TENANT, name);
+	cgroup_name(slot, CGROUP_TENANT, name);
 	for (unsigned i = 0; i < c->count; i++)
 		if (faccessat(c->root[i], name, F_OK, 0) < 0)
 			return false;
@@ -125,8 +125,8 @@ int cgroup_make(struct cgroup *c, uint32_t slot, uint64_t id, const struct quota
 	char tenant[CGROUP_NAME_MAX], name[CGROUP_NAME_MAX];
 	int r;
 
-	name_of(slot, CGROUP_TENANT, tenant);
-	name_of(slot, id, name);
+	cgroup_name(slot, CGROUP_TENANT, tenant);
+	cgroup_name(slot, id, name);
 	*nfds = 0;
 	r = make_dirs(c, name, id, e);
 	if (r == 1)
@@ -149,7 +149,7 @@ int cgroup_change(struct cgroup *c, uint32_t slot, uint64_t id, const struct quo
 	struct cgroup_numbers n = of_instance(l);
 	char name[CGROUP_NAME_MAX];
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	return c->ops->set(c, name, &n, false, e);
 }
 
@@ -157,7 +157,7 @@ int cgroup_memory(struct cgroup *c, uint32_t slot, uint64_t id, uint64_t memory,
 {
 	char name[CGROUP_NAME_MAX];
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	return c->ops->memory(c, name, memory, swap);
 }
 
@@ -166,7 +166,7 @@ int cgroup_cpu(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t cpu, uint3
 	struct cgroup_numbers n = {.cpu = cpu, .cpu_burst = burst, .cpu_weight = weight, .tenant = id == CGROUP_TENANT};
 	char name[CGROUP_NAME_MAX];
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	return c->ops->cpu(c, name, &n, false);
 }
 
@@ -179,7 +179,7 @@ int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgr
 {
 	char name[CGROUP_NAME_MAX];
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	*ret = (struct cgroup_sample){0};
 	if (!there(c, CGROUP_MEMORY, name))
 		return -ENOENT;
@@ -192,7 +192,7 @@ int cgroup_sample_again(const struct cgroup *c, uint32_t slot, uint64_t id, stru
 	char name[CGROUP_NAME_MAX];
 	struct cgroup_sample now = *inout;
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	c->ops->glance(c, name, &now);
 	if (now.cpu_us == 0 || now.cpu_us != inout->cpu_us)
 		return cgroup_sample(c, slot, id, inout);
@@ -204,8 +204,8 @@ uint32_t cgroup_find(const struct cgroup *c, uint32_t slot, uint64_t id)
 {
 	char nested[CGROUP_NAME_MAX], flat[CGROUP_NAME_MAX];
 
-	name_of(slot, id, nested);
-	name_of(CGROUP_FLAT, id, flat);
+	cgroup_name(slot, id, nested);
+	cgroup_name(CGROUP_FLAT, id, flat);
 	return !there(c, CGROUP_PIDS, nested) && there(c, CGROUP_PIDS, flat) ? CGROUP_FLAT : slot;
 }
 
@@ -245,7 +245,7 @@ bool cgroup_holds(const struct cgroup *c, uint32_t slot, uint64_t id, pid_t pid)
 	char name[CGROUP_NAME_MAX];
 	OWN_FREE char *list = NULL;
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	return members(c, name, &list) == 0 && members_have(list, pid);
 }
 
@@ -257,7 +257,7 @@ int cgroup_members(const struct cgroup *c, uint32_t slot, uint64_t id, void (*fn
 	pid_t pid;
 	int r, n = 0;
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	r = members(c, name, &list);
 	if (r < 0)
 		return r;
@@ -293,7 +293,7 @@ int cgroup_kill(const struct cgroup *c, uint32_t slot, uint64_t id)
 	size_t n = 0;
 	int r, killed = 0;
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	r = members(c, name, &list);
 	if (r < 0 || !*list)
 		return r == -ENOENT ? 0 : r;
@@ -313,7 +313,7 @@ int cgroup_remove(struct cgroup *c, uint32_t slot, uint64_t id)
 	char name[CGROUP_NAME_MAX];
 	int r = 0;
 
-	name_of(slot, id, name);
+	cgroup_name(slot, id, name);
 	for (unsigned i = 0; i < c->count; i++)
 		if (has_level(c, i, id) && unlinkat(c->root[i], name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 			r = errno == ENOTEMPTY ? -EBUSY : -errno;

@@ -106,7 +106,7 @@ void change_stop(struct instance *in)
  */
 
 /* The limits with the throttle in them. */
-static struct quota_limits limits_now(const struct instance *in)
+struct quota_limits change_now(const struct instance *in)
 {
 	struct quota_limits l = in->rec.limits;
 
@@ -119,7 +119,7 @@ static struct quota_limits limits_now(const struct instance *in)
 
 int change_cpu(struct instance *in)
 {
-	struct quota_limits l = limits_now(in);
+	struct quota_limits l = change_now(in);
 
 	return cgroup_cpu(in->s->cgroup, in->slot, in->rec.m.instance, l.cpu, l.cpu_burst, l.cpu_weight);
 }
@@ -155,7 +155,7 @@ static int limits_change(struct instance *in, const struct quota_limits *to, str
 	int r;
 
 	in->rec.limits = *to;
-	now = limits_now(in);
+	now = change_now(in);
 	r = cgroup_change(in->s->cgroup, in->slot, in->rec.m.instance, &now, e);
 	in->change_tries = 0;
 	in->rec.m.text[0] = 0;
@@ -163,6 +163,26 @@ static int limits_change(struct instance *in, const struct quota_limits *to, str
 	if (fewer)
 		cgroup_members(in->s->cgroup, in->slot, in->rec.m.instance, set_nofile, &nofile);
 	return r;
+}
+
+int change_repair(struct instance *in, struct err *e)
+{
+	struct quota_limits l = in->rec.limits;
+
+	return limits_change(in, &l, e);
+}
+
+/* in NULL: the tenant's alone. */
+static void log_rate(struct supervise *s, const struct instance *in, uint32_t slot)
+{
+	const struct tenant *t = tenant_get(s, slot);
+	struct msg_log_rate m = {.instance = in ? in->rec.m.instance : 0,
+				 .slot = slot,
+				 .rate = in ? in->rec.limits.log_rate : 0,
+				 .tenant_rate = t ? t->quota.log_rate : quota_default.log_rate};
+
+	if (s->ops.on_log_rate)
+		s->ops.on_log_rate(s->ops.arg, &m);
 }
 
 int supervise_limits(struct supervise *s, const struct msg_limits *m, struct err *e)
@@ -186,6 +206,7 @@ int supervise_limits(struct supervise *s, const struct msg_limits *m, struct err
 	if (in->state != INSTANCE_BUILDING && in->state != INSTANCE_RUNNING && in->state != INSTANCE_STOPPING)
 		return 0;
 	r = limits_change(in, &m->limits, e);
+	log_rate(s, in, in->rec.m.slot);
 	record_write(s->instances_dir, &in->rec);
 	return r;
 }
@@ -218,5 +239,9 @@ int supervise_tenant(struct supervise *s, const struct msg_tenant *m, struct err
 	if (m->slot >= LIMIT_TENANTS)
 		return err_field(e, ERANGE, "slot", "slot is %u, not below %d", m->slot, LIMIT_TENANTS);
 	r = quota_check(QUOTA_OF_TENANT, &m->quota, "", e);
-	return r < 0 ? r : tenant_tell(s, m->tenant, m->slot, &m->quota, e);
+	if (r == 0)
+		r = tenant_tell(s, m->tenant, m->slot, &m->quota, e);
+	if (r == 0)
+		log_rate(s, NULL, m->slot);
+	return r;
 }

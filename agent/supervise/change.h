@@ -3,6 +3,9 @@
 #ifndef TULOU_AGENT_SUPERVISE_CHANGE_H
 #define TULOU_AGENT_SUPERVISE_CHANGE_H
 
+#include "base/err.h"
+#include "config/quota.h"
+
 struct instance;
 struct tenant;
 
@@ -15,5 +18,10 @@ void change_tenant_memory(struct tenant *t);
 void change_again(struct instance *in);
 void change_tenant_again(struct tenant *t);
 void change_stop(struct instance *in);
+
+/* The limits as they should be in the kernel: with the throttle in them. */
+struct quota_limits change_now(const struct instance *in);
+/* Writes them again. */
+int change_repair(struct instance *in, struct err *e);
 
 #endif

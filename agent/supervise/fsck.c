@@ -2,6 +2,7 @@
  * supervisor process. */
 #include "agent/supervise/fsck.h"
 
+#include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -85,6 +86,25 @@ static void check_process(struct fsck *f, const struct instance *in)
 			  (int)pid);
 }
 
+static void check_limits(struct fsck *f, struct instance *in)
+{
+	struct quota_limits want = change_now(in);
+	uint64_t id = in->rec.m.instance;
+	struct err e = {0};
+	char text[120];
+	int r;
+
+	/* What the kernel could not lower yet is tried again anyway. */
+	if (in->gone || in->shrinking)
+		return;
+	r = cgroup_compare(f->s->cgroup, in->slot, id, &want, text, sizeof text);
+	if (r == 1)
+		fsck_tell(f, "cgroup", id, f->repair && change_repair(in, &e) == 0,
+			  "the control group of instance %" PRIu64 ": %s", id, text);
+	else if (r < 0)
+		fsck_tell(f, "cgroup", id, false, "the control group of instance %" PRIu64 " is gone", id);
+}
+
 static void check_link(struct fsck *f, const struct instance *in)
 {
 	if (in->rec.m.address && in->rec.link[0] && if_nametoindex(in->rec.link) == 0)
@@ -112,6 +132,7 @@ static void check_instance(struct fsck *f, struct instance *in)
 		return;
 	check_record(f, in);
 	check_process(f, in);
+	check_limits(f, in);
 	check_link(f, in);
 	check_tree(f, in);
 }

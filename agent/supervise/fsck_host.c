@@ -33,6 +33,47 @@ static void on_record(void *arg, uint64_t id)
 			  "the runtime folder of instance %" PRIu64 " was left behind", id);
 }
 
+/* --- groups ---------------------------------------------------------------------------------------------------------
+ */
+
+static void on_group(void *arg, uint32_t slot, uint64_t id)
+{
+	struct fsck *f = arg;
+	const struct instance *in = id == CGROUP_TENANT ? NULL : find(f, id);
+	const struct tenant *t = id == CGROUP_TENANT ? tenant_get(f->s, slot) : NULL;
+
+	if ((in && in->slot == slot) || (t && t->living))
+		return;
+	if (f->repair)
+		cgroup_kill(f->s->cgroup, slot, id);
+	if (id == CGROUP_TENANT)
+		fsck_tell(f, "cgroup", 0, f->repair && cgroup_tenant_remove(f->s->cgroup, slot) == 0,
+			  "the control group of tenant slot %u was left behind", slot);
+	else /* what was just killed leaves its group a moment later: the next run finds it gone or still there */
+		fsck_tell(f, "cgroup", id, f->repair && cgroup_remove(f->s->cgroup, slot, id) == 0,
+			  "the control group %" PRIu64 " of tenant slot %u belongs to no instance", id, slot);
+}
+
+static void check_tenants(struct fsck *f)
+{
+	const struct tenant *t = NULL;
+
+	TAILQ_FOREACH(t, &f->s->tenants_living, link)
+	{
+		const struct quota *q = &t->quota;
+		struct quota_limits want = {
+			.memory = q->memory + t->lent, .swap = q->swap + t->lent_swap, .cpu = q->cpu, .pids = q->pids};
+		struct err e = {0};
+		char text[120];
+		if (!t->told || t->shrinking)
+			continue;
+		if (cgroup_compare(f->s->cgroup, t->slot, CGROUP_TENANT, &want, text, sizeof text) != 1)
+			continue;
+		fsck_tell(f, "cgroup", 0, f->repair && tenant_tell(f->s, t->tenant, t->slot, q, &e) == 0,
+			  "the control group of tenant slot %u: %s", t->slot, text);
+	}
+}
+
 /* --- interfaces -----------------------------------------------------------------------------------------------------
  */
 
@@ -187,6 +228,8 @@ static void check_forwarding(struct fsck *f)
 void fsck_host(struct fsck *f)
 {
 	record_each(f->s->instances_dir, on_record, f);
+	cgroup_each(f->s->cgroup, on_group, f);
+	check_tenants(f);
 	check_links(f);
 	check_mounts(f);
 	check_strays(f);

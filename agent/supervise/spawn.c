@@ -95,11 +95,13 @@ struct instance *instance_new(struct supervise *s, const struct msg_launch *m, i
 /* What the logger is told of an instance's output. */
 static void fill_log(const struct instance *in, struct msg_log_open *m)
 {
+	const struct tenant *t = tenant_get(in->s, in->rec.m.slot);
+
 	*m = (struct msg_log_open){.app = in->rec.m.app,
 				   .instance = in->rec.m.instance,
 				   .slot = in->rec.m.slot,
 				   .rate = in->rec.limits.log_rate,
-				   .tenant_rate = quota_default.log_rate};
+				   .tenant_rate = t ? t->quota.log_rate : quota_default.log_rate};
 	snprintf(m->source, sizeof m->source, "%s.%" PRIu64, in->rec.m.type, in->rec.m.instance);
 }
 

@@ -34,6 +34,8 @@ struct supervise_ops {
 	/* The output pipe of an instance, for the logger.  fd is the read end, borrowed for the call (sending it
 	 * duplicates it). */
 	void (*on_log_open)(void *arg, const struct msg_log_open *m, int fd);
+	/* Other rates of an instance's output, or of a tenant's together. */
+	void (*on_log_rate)(void *arg, const struct msg_log_rate *m);
 	/* A stored tree is gone. */
 	void (*on_removed)(void *arg, const struct msg_remove *m);
 	/* supervise_fsck: differences, what is there, the end; a list's message has len bytes. */

@@ -119,3 +119,17 @@ def test_tenant_quota(node):
         check("quota" in str(value), value)
     check(sum(i["state"] == "running" for i in node.instances("p1", poor)) <= 1, "over the quota")
     equal(node.get("p1")[0], 200, "status")
+
+
+def test_log_rate(node):
+    """lines over an app's rate are dropped and counted; a new rate holds at once, without a restart"""
+    node.app("talk", node.acme, limits={"log_rate": 50})
+    node.deploy_ok("talk", node.acme, {"Procfile": "web: python3 server.py\ntalk: sh -c 'while :; do for i in 1 2 3 4 5 6 7 8 9 10; do echo word; done; sleep 0.02; done'\n",
+                                       "server.py": SERVER % {"version": "x"}})
+    node.api("PUT", "/v1/apps/talk/formation", {"talk": 1}, token=node.acme, want=200)
+    wait_for("a note about what was dropped", lambda: "more than 50 lines a second" in node.logs("talk", lines=500), 20)
+    pid = [i["pid"] for i in node.instances("talk") if i["type"] == "talk"]
+    node.api("PATCH", "/v1/apps/talk", {"limits": {"log_rate": 20}}, token=node.acme, want=200)
+    wait_for("the new rate", lambda: "more than 20 lines a second" in node.logs("talk", lines=500), 20)
+    equal([i["pid"] for i in node.instances("talk") if i["type"] == "talk"], pid, "pid")
+    node.api("PUT", "/v1/apps/talk/formation", {"talk": 0}, token=node.acme, want=200)

@@ -72,6 +72,32 @@ def test_record(node):
     equal(wait_for("the instance", lambda: [x for x in node.instances("shop") if x["state"] == "running"])[0]["pid"], i["pid"], "pid")
 
 
+def group_files(node, name):
+    return [f for f in glob.glob(f"/sys/fs/cgroup/*/{node.cgroup}/**/{name}", recursive=True) + glob.glob(f"/sys/fs/cgroup/{node.cgroup}/**/{name}", recursive=True)]
+
+
+def test_groups(node):
+    """limits that somebody changed in the kernel, and a group that nobody owns, are found and mended"""
+    i = node.instances("shop")[0]
+    pids = [f for f in group_files(node, "pids.max") if f.split("/")[-2] == str(i["id"])]
+    check(pids, "no pids.max of the instance")
+    was = open(pids[0]).read()
+    with open(pids[0], "w") as f:
+        f.write("999")
+    tenant = os.path.dirname(os.path.dirname(pids[0]))
+    os.mkdir(tenant + "/4444")
+    text = "\n".join(words(fsck(node)))
+    check("pids.max is 999" in text and "4444" in text, text)
+    fsck(node, True)
+    equal(open(pids[0]).read(), was, "pids.max")
+    check(not os.path.exists(tenant + "/4444"), "the stray group is still there")
+    equal(words(fsck(node)), [], "differences after the repair")
+    with open(tenant + "/pids.max", "w") as f:
+        f.write("max")
+    check(any("tenant slot" in w for w in words(fsck(node, True))), "the tenant's group")
+    equal(words(fsck(node)), [], "differences after the repair")
+
+
 def test_forwarding(node):
     """forwarding that somebody switched off is switched on again"""
     with open("/proc/sys/net/ipv4/ip_forward", "w") as f:
