@@ -11,10 +11,14 @@ $(O)/unit: $(UNIT_OBJ) $(call rooms,$(UNIT_ROOMS))
 unit: $(O)/unit ## build and run the unit tests only
 	$(O)/unit
 
+# agent/supervise alone, for the tests of the kernel's limits.
+$(O)/supervise_shell: $(O)/obj/tests/system/supervise_shell.o $(call rooms,agent/supervise agent/sandbox store config base)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 TEST_OUT := $(O)/tests
 test: ## install what tests need, build, run every suite; the last line counts them
 	$(Q)deploy/bootstrap build run test
-	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker
+	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker $(O)/supervise_shell
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) \
 		unit='$(O)/unit --tap --jobs 2 --timeout 120' \
 		lint='tests/lint $(O)' \
@@ -24,7 +28,7 @@ test: ## install what tests need, build, run every suite; the last line counts t
 		supervise='tests/system/supervise.sh $(O)' \
 		system='python3 tests/system/run.py --build $(O)'
 
-test-system: all ## the system tests only (ONLY=pattern)
+test-system: all $(O)/supervise_shell ## the system tests only (ONLY=pattern)
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) system='python3 tests/system/run.py --build $(O) $(if $(ONLY),--only $(ONLY))'
 
 lint: ## format, layers, banned functions, static analysis
@@ -44,7 +48,7 @@ format: ## re-format all C files
 .PHONY: unit test test-system lint asan tsan coverage format
 
 VM ?= $(HOME)/.cache/tulou-vm
-test-vm: all ## cgroup v2 and systemd, in an emulated virtual machine (slow)
+test-vm: all $(O)/supervise_shell ## cgroup v2 and systemd, in an emulated virtual machine (slow)
 	$(Q)deploy/bootstrap vm
 	$(Q)TEST_TIMEOUT=2400 tests/run $(TEST_OUT) vm='tests/vm/test $(O) $(VM)'
 .PHONY: test-vm

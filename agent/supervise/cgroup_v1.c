@@ -17,6 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Memory and swap together may be a little more than their sum.  The kernel asks for both before it asks for memory, in
+ * batches of 64 pages, and does not count what fails there (6.18: memory.memsw.failcnt stays 0): with equal limits
+ * nobody would learn that the memory limit was met. */
+#define V1_SPARE (64u * 4096)
+
 static int v1_fail(int r, const char *what, const char *name, struct err *e)
 {
 	return err_set(e, -r, "cannot set %s of cgroup %s: %s", what, name, strerror(-r));
@@ -54,7 +59,7 @@ static int v1_memory(struct cgroup *c, const char *name, uint64_t memory, uint64
 		r = cgroup_write_u64(c, CGROUP_MEMORY, name, "memory.limit_in_bytes", used - CGROUP_RECLAIM_STEP);
 		return r < 0 ? r : -EAGAIN;
 	}
-	return v1_set_memory(c, name, memory, memory + swap);
+	return v1_set_memory(c, name, memory, memory + swap + V1_SPARE);
 }
 
 static int v1_quota(struct cgroup *c, const char *name, uint64_t us)
@@ -168,7 +173,7 @@ static int v1_set(struct cgroup *c, const char *name, const struct cgroup_number
 {
 	int r;
 
-	if (fresh && (r = v1_set_memory(c, name, n->memory, n->memory + n->swap)) < 0)
+	if (fresh && (r = v1_set_memory(c, name, n->memory, n->memory + n->swap + V1_SPARE)) < 0)
 		return v1_fail(r, "memory", name, e);
 	if ((r = v1_cpu(c, name, n, fresh)) < 0)
 		return v1_fail(r, "cpu", name, e);

@@ -115,7 +115,7 @@ Test(supervise, cgroup_v1_sets_limits_and_opens_tasks)
 	cr_assert_eq(cgroup_make(c, 5, 42, &l, fds, &n, NULL), 0);
 	cr_assert_eq(n, 4, "cpu and cpuacct are mounted together: %zu", n);
 	expect(&f, "memory/tulou/t5/42/memory.limit_in_bytes", "67108864");
-	expect(&f, "memory/tulou/t5/42/memory.memsw.limit_in_bytes", "75497472");
+	expect(&f, "memory/tulou/t5/42/memory.memsw.limit_in_bytes", "75759616");
 	expect(&f, "cpu,cpuacct/tulou/t5/42/cpu.cfs_burst_us", "25000"); /* never above the quota */
 	expect(&f, "cpu,cpuacct/tulou/t5/42/cpu.shares", "512");
 	expect(&f, "cpu,cpuacct/tulou/cpu.shares", "512");
@@ -398,7 +398,7 @@ Test(supervise, cgroup_v1_changes_live)
 	put(&f, "memory/tulou/t5/8/memory.usage_in_bytes", "33554432\n");
 	cr_assert_eq(cgroup_memory(c, 5, 8, l.memory, l.swap), 0);
 	expect(&f, "memory/tulou/t5/8/memory.limit_in_bytes", "33554432");
-	expect(&f, "memory/tulou/t5/8/memory.memsw.limit_in_bytes", "33554432");
+	expect(&f, "memory/tulou/t5/8/memory.memsw.limit_in_bytes", "33816576");
 	cr_assert_eq(cgroup_cpu(c, 5, 8, 250, 0, 10000), 0);
 	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.cfs_quota_us", "25000");
 	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.cfs_burst_us", "0");
