@@ -37,7 +37,7 @@ archive   = $(O)/lib/$(subst /,_,$(1)).a
 objects   = $(patsubst %.c,$(O)/obj/%.o,$(call src,$(1)))
 
 DAEMON_ROOMS := agent/roles agent/build agent/image agent/supervise web/api web/dashboard web/proxy web/http scheduler store config base
-CLI_ROOMS    := web/cli base
+CLI_ROOMS    := web/cli config base
 UNPACK_ROOMS := agent/build base
 
 all: $(O)/tuloud $(O)/tulou $(O)/tulou-sandbox $(O)/tulou-unpack ## build the programs

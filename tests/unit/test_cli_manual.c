@@ -56,6 +56,21 @@ Test(cli, manual_has_every_command)
 	}
 }
 
+Test(cli, manual_has_every_limit)
+{
+	OWN_FREE char *text = page("deploy/man/tulou.1");
+	const struct quota_key *k;
+
+	cr_assert(strstr(text, "\n.Sh LIMITS AND QUOTAS\n"));
+	for (unsigned i = 0; (k = quota_key(i)); i++) {
+		char first[64], second[64];
+
+		snprintf(first, sizeof first, "\n.It Cm %s", k->name);
+		snprintf(second, sizeof second, " , %s\n", k->name);
+		cr_assert(strstr(text, first) || strstr(text, second), "tulou.1 lacks the limit %s", k->name);
+	}
+}
+
 Test(cli, manual_has_every_setting)
 {
 	OWN_FREE char *text = page("deploy/man/tulou.yaml.5");

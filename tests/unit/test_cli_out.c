@@ -133,26 +133,49 @@ Test(cli, lines_end_when_asked_and_at_their_limit)
 
 Test(cli, limits_as_people_write_them)
 {
-	static const char *const known[] = {"memory", "cpu", "pids", NULL};
-	char a[] = "memory=256MiB", b[] = "cpu=0.5", d[] = "pids=64";
-	char *good[] = {a, b, d};
+	char a[] = "memory=256MiB", b[] = "cpu=0.5", d[] = "pids=64", r[] = "net-in=unlimited", w[] = "io_weight=10";
+	char *good[] = {a, b, d, r, w};
 	json_t *j = json_object();
 	struct err e = {0};
 
-	cr_assert_eq(cli_fields_limits(j, good, 3, known, &e), 0, "%s", e.text);
+	cr_assert_eq(cli_fields_limits(j, QUOTA_OF_LIMITS, good, 5, &e), 0, "%s", e.text);
 	cr_assert_eq(json_integer_value(json_object_get(j, "memory_bytes")), 256 << 20);
 	cr_assert_float_eq(json_real_value(json_object_get(j, "cpu")), 0.5, 1e-9);
 	cr_assert_eq(json_integer_value(json_object_get(j, "pids")), 64);
-	for (size_t i = 0; i < 8; i++) {
-		static const char *const bad[] = {"memory",  "memory=", "=1",	  "memory=x",
-						  "cpu=nan", "cpu=-1",	"disk=1", "pids=1.5"};
+	cr_assert(json_is_integer(json_object_get(j, "net_in_rate")));
+	cr_assert_eq(json_integer_value(json_object_get(j, "io_weight")), 10);
+	for (size_t i = 0; i < 9; i++) {
+		static const char *const bad[] = {"memory", "memory=", "=1",	   "memory=x",	      "cpu=nan",
+						  "cpu=-1", "apps=1",  "pids=1.5", "memory=unlimited"};
 		char word[32];
 		char *list[] = {word};
 
 		snprintf(word, sizeof word, "%s", bad[i]);
-		cr_assert_eq(cli_fields_limits(j, list, 1, known, &e), -EINVAL, "%s", bad[i]);
+		cr_assert_eq(cli_fields_limits(j, QUOTA_OF_LIMITS, list, 1, &e), -EINVAL, "%s", bad[i]);
 	}
 	json_decref(j);
+}
+
+Test(cli, plans_as_people_write_them)
+{
+	char a[] = "memory=2GiB", b[] = "app.memory=128MiB", p[] = "profile=strict", l[] = "private-layers=yes",
+	     g[] = "egress=203.0.113.0/24:443,198.51.100.7", plan[] = "plan=none", apps[] = "apps=3";
+	char *words[] = {a, b, p, l, g, apps}, *off[] = {plan}, *wrong[] = {b};
+	json_t *j = json_object(), *t = json_object();
+	struct err e = {0};
+
+	cr_assert_eq(cli_fields_policy(j, words, 6, CLI_FIELDS_OF_PLAN, &e), 0, "%s", e.text);
+	cr_assert_eq(json_integer_value(json_object_get(json_object_get(j, "quota"), "memory_bytes")), 2ll << 30);
+	cr_assert_eq(json_integer_value(json_object_get(json_object_get(j, "limits"), "memory_bytes")), 128 << 20);
+	cr_assert(json_is_true(json_object_get(j, "private_layers")));
+	cr_assert_eq(json_array_size(json_object_get(json_object_get(j, "egress"), "allow")), 2);
+	cr_assert_eq(cli_fields_policy(j, off, 1, CLI_FIELDS_OF_PLAN, &e), -EINVAL, "a plan has no plan");
+	cr_assert_eq(cli_fields_policy(t, off, 1, CLI_FIELDS_OF_TENANT, &e), 0);
+	cr_assert(json_is_null(json_object_get(t, "plan")));
+	cr_assert_eq(cli_fields_policy(t, wrong, 1, CLI_FIELDS_OF_TENANT, &e), -EINVAL);
+	cr_assert_null(cli_fields_egress("example.com", &e));
+	json_decref(j);
+	json_decref(t);
 }
 
 Test(cli, formations_and_config)

@@ -6,6 +6,7 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/numbers.h"
 #include "web/cli/out.h"
 #include "web/cli/pack.h"
 
@@ -14,8 +15,6 @@
 #include <unistd.h>
 
 extern char **environ;
-
-static const char *const limit_names[] = {"memory", "cpu", "disk", "pids", "nofile", NULL};
 
 /* A first word is the app, as in `tulou apps info shop`. */
 static void app_of_word(struct cli *c)
@@ -96,7 +95,8 @@ int cli_cmd_apps_create(struct cli *c)
 
 	if (!body)
 		return cli_fail(CLI_USAGE, "name: '%.60s' is not UTF-8 text", c->argv[0]);
-	if (cli_fields_options(c, limits, (const char *const[]){"memory", "cpu", "disk", "pids", NULL}, &e))
+	if (cli_fields_options(c, limits, QUOTA_OF_LIMITS, &e) ||
+	    cli_fields_limits(limits, QUOTA_OF_LIMITS, c->argv + 1, c->argc - 1, &e))
 		return cli_fail(CLI_USAGE, "%s", e.text);
 	if (json_object_size(limits) > 0)
 		json_object_set(body, "limits", limits);
@@ -128,7 +128,7 @@ int cli_cmd_apps_info(struct cli *c)
 {
 	OWN_ANSWER struct cli_answer a = {0};
 	json_t *release, *candidate, *stats, *count;
-	char path[128], ago[32], memory[16], formation[512] = "";
+	char path[128], ago[32], memory[16], formation[512] = "", egress[CLI_EGRESS_TEXT];
 	const char *type;
 	int code;
 
@@ -168,6 +168,8 @@ int cli_cmd_apps_info(struct cli *c)
 		 cli_num(stats, "requests_total"), cli_num(stats, "requests_per_second"), cli_num(stats, "p50_ms"),
 		 cli_num(stats, "p99_ms"));
 	print_limits(json_object_get(a.json, "limits"));
+	cli_pair("profile", "%s", cli_str(a.json, "profile"));
+	cli_pair("egress", "%s", cli_numbers_egress(egress, json_object_get(a.json, "egress")));
 	cli_pair("health", "%s", *cli_str(a.json, "health_path") ? cli_str(a.json, "health_path") : "TCP connection");
 	return CLI_OK;
 }
@@ -242,6 +244,18 @@ int cli_cmd_apps_restart(struct cli *c)
 	return code;
 }
 
+static int print_all_limits(struct cli *c, json_t *app)
+{
+	if (c->json) {
+		cli_json(json_object_get(app, "limits"));
+		return CLI_OK;
+	}
+	cli_pair("set by", "%s",
+		 json_is_true(json_object_get(app, "limits_own")) ? "the app" : "the tenant's plan, else the node");
+	cli_numbers_print(QUOTA_OF_LIMITS, json_object_get(app, "limits"));
+	return CLI_OK;
+}
+
 int cli_cmd_apps_limits(struct cli *c)
 {
 	OWN_JSON json_t *limits = json_object();
@@ -251,21 +265,62 @@ int cli_cmd_apps_limits(struct cli *c)
 	char path[128];
 	int code;
 
+	if (c->argc == 1 && strcmp(c->argv[0], "reset") == 0)
+		json_object_set_new(body, "limits", json_null());
+	else if (cli_fields_limits(limits, QUOTA_OF_LIMITS, c->argv, c->argc, &e))
+		return cli_fail(CLI_USAGE, "%s", e.text);
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, c->argc > 0 ? "PATCH" : "GET", path, c->argc > 0 ? body : NULL, &a);
+	return code ? code : print_all_limits(c, a.json);
+}
+
+/* Destinations are words of their own, or one with commas. */
+int cli_cmd_apps_egress(struct cli *c)
+{
+	OWN_JSON json_t *body = json_object();
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128], words[CLI_EGRESS_TEXT] = "", text[CLI_EGRESS_TEXT];
+	struct err e = {0};
+	json_t *egress;
+	int code;
+
+	for (int i = 0; i < c->argc; i++)
+		snprintf(words + strlen(words), sizeof words - strlen(words), "%s%s", i ? "," : "", c->argv[i]);
 	if (c->argc > 0) {
-		if (cli_fields_limits(limits, c->argv, c->argc, limit_names, &e))
+		egress = cli_fields_egress(words, &e);
+		if (!egress)
 			return cli_fail(CLI_USAGE, "%s", e.text);
-		return patch(c, body, NULL);
+		json_object_set_new(body, "egress", egress);
 	}
 	code = cli_app_path(c, path, sizeof path, "");
 	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
+		code = cli_call(c, c->argc > 0 ? "PATCH" : "GET", path, c->argc > 0 ? body : NULL, &a);
 	if (code)
 		return code;
 	if (c->json)
-		cli_json(json_object_get(a.json, "limits"));
+		cli_json(json_object_get(a.json, "egress"));
 	else
-		print_limits(json_object_get(a.json, "limits"));
+		cli_pair("egress", "%s, within the tenant's policy",
+			 cli_numbers_egress(text, json_object_get(a.json, "egress")));
 	return CLI_OK;
+}
+
+int cli_cmd_apps_profile(struct cli *c)
+{
+	OWN_JSON json_t *body = c->argc > 0 ? json_pack("{s:s}", "profile", c->argv[0]) : NULL;
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128];
+	int code;
+
+	if (c->argc > 0)
+		return patch(c, body, "has another profile from its next start on");
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (!code)
+		cli_pair("profile", "%s", cli_str(a.json, "profile"));
+	return code;
 }
 
 int cli_cmd_apps_health(struct cli *c)

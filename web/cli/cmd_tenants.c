@@ -5,28 +5,25 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/numbers.h"
 #include "web/cli/out.h"
 
 #include <string.h>
 
-static const char *const quota_names[] = {"memory", "cpu", "pids", "apps", "instances", "disk", NULL};
-
-/* "1.2 GiB of 4 GiB" / "3 of 50" for one key of quota and used. */
-static const char *share(char out[48], json_t *tenant, const char *key)
+/* "1.2 GiB of 4 GiB" / "3 of 50" for one number of quota and used. */
+static const char *share(char out[88], json_t *tenant, const char *name)
 {
-	json_t *quota = json_object_get(tenant, "quota"), *used = json_object_get(tenant, "used");
-	char a[24], b[24];
+	const struct quota_key *k = quota_key_find(name);
+	char a[QUOTA_TEXT], b[QUOTA_TEXT];
 
-	if (strstr(key, "_bytes"))
-		snprintf(out, 48, "%s of %s", cli_bytes(a, cli_num(used, key)), cli_bytes(b, cli_num(quota, key)));
-	else
-		snprintf(out, 48, "%s of %s", cli_plain(a, cli_num(used, key)), cli_plain(b, cli_num(quota, key)));
+	snprintf(out, 88, "%s of %s", cli_numbers_text(a, k, json_object_get(tenant, "used")),
+		 cli_numbers_text(b, k, json_object_get(tenant, "quota")));
 	return out;
 }
 
 int cli_cmd_tenants(struct cli *c)
 {
-	static const char *const heads[] = {"NAME", ">MEMORY", ">CPU", ">APPS", ">INSTANCES", ">DISK", "MADE"};
+	static const char *const heads[] = {"NAME", "PLAN", ">MEMORY", ">CPU", ">APPS", ">INSTANCES", ">DISK", "MADE"};
 	OWN_JSON json_t *list = NULL;
 	struct cli_table *t;
 	json_t *tenant;
@@ -46,11 +43,11 @@ int cli_cmd_tenants(struct cli *c)
 	t = cli_table_new(ARRAY_LEN(heads), heads);
 	json_array_foreach(json_object_get(list, "items"), i, tenant)
 	{
-		char memory[48], cpu[48], apps[48], instances[48], disk[48], ago[32];
+		char memory[88], cpu[88], apps[88], instances[88], disk[88], ago[32];
 
-		cli_table_add(t, cli_str(tenant, "name"), share(memory, tenant, "memory_bytes"),
-			      share(cpu, tenant, "cpu"), share(apps, tenant, "apps"),
-			      share(instances, tenant, "instances"), share(disk, tenant, "disk_bytes"),
+		cli_table_add(t, cli_str(tenant, "name"), *cli_str(tenant, "plan") ? cli_str(tenant, "plan") : "-",
+			      share(memory, tenant, "memory"), share(cpu, tenant, "cpu"), share(apps, tenant, "apps"),
+			      share(instances, tenant, "instances"), share(disk, tenant, "disk"),
 			      cli_since(ago, cli_str(tenant, "created_at")));
 	}
 	cli_table_print(c, t, "There are no tenants. Make one with: tulou tenants create NAME");
@@ -59,8 +56,7 @@ int cli_cmd_tenants(struct cli *c)
 
 static int print_tenant(struct cli *c, json_t *tenant)
 {
-	static const char *const keys[] = {"memory_bytes", "cpu", "pids", "apps", "instances", "disk_bytes"};
-	char text[48], ago[32];
+	char egress[CLI_EGRESS_TEXT], ago[32];
 
 	if (c->json) {
 		cli_json(tenant);
@@ -68,12 +64,12 @@ static int print_tenant(struct cli *c, json_t *tenant)
 	}
 	cli_pair("tenant", "%s", cli_str(tenant, "name"));
 	cli_pair("made", "%s", cli_since(ago, cli_str(tenant, "created_at")));
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		char name[24];
-
-		snprintf(name, sizeof name, "%.*s", (int)strcspn(keys[i], "_"), keys[i]);
-		cli_pair(name, "%s", share(text, tenant, keys[i]));
-	}
+	cli_pair("plan", "%s", *cli_str(tenant, "plan") ? cli_str(tenant, "plan") : "none: its own quota");
+	cli_pair("profile", "%s%s", cli_str(tenant, "profile"),
+		 json_is_true(json_object_get(tenant, "private_layers")) ? ", private layers" : "");
+	cli_pair("egress", "%s", cli_numbers_egress(egress, json_object_get(tenant, "egress")));
+	cli_say("\n");
+	cli_numbers_shares(c, tenant);
 	return CLI_OK;
 }
 
@@ -87,10 +83,12 @@ int cli_cmd_tenants_create(struct cli *c)
 
 	if (!body)
 		return cli_fail(CLI_USAGE, "name: it is not UTF-8 text");
-	if (cli_fields_options(c, quota, quota_names, &e))
+	if (cli_fields_options(c, quota, QUOTA_OF_TENANT, &e))
 		return cli_fail(CLI_USAGE, "%s", e.text);
 	if (json_object_size(quota) > 0)
 		json_object_set(body, "quota", quota);
+	if (cli_fields_policy(body, c->argv + 1, c->argc - 1, CLI_FIELDS_OF_TENANT, &e))
+		return cli_fail(CLI_USAGE, "%s", e.text);
 	code = cli_call(c, "POST", "/v1/tenants", body, &a);
 	if (code)
 		return code;
@@ -152,7 +150,8 @@ int cli_cmd_tenants_quota(struct cli *c)
 	char path[256];
 	int code;
 
-	if (cli_fields_options(c, quota, quota_names, &e))
+	if (cli_fields_options(c, quota, QUOTA_OF_TENANT, &e) ||
+	    cli_fields_limits(quota, QUOTA_OF_TENANT, c->argv + 1, c->argc - 1, &e))
 		return cli_fail(CLI_USAGE, "%s", e.text);
 	cli_path(path, sizeof path, "/v1/tenants/%s", c->argv[0]);
 	if (json_object_size(quota) == 0) {
@@ -172,6 +171,21 @@ int cli_cmd_tenants_quota(struct cli *c)
 	cli_answer_done(&a);
 	cli_path(path, sizeof path, "/v1/tenants/%s", c->argv[0]);
 	code = cli_call(c, "GET", path, NULL, &a);
+	return code ? code : print_tenant(c, a.json);
+}
+
+int cli_cmd_tenants_set(struct cli *c)
+{
+	OWN_JSON json_t *body = json_object();
+	OWN_ANSWER struct cli_answer a = {0};
+	struct err e = {0};
+	char path[256];
+	int code;
+
+	if (cli_fields_policy(body, c->argv + 1, c->argc - 1, CLI_FIELDS_OF_TENANT, &e))
+		return cli_fail(CLI_USAGE, "%s", e.text);
+	cli_path(path, sizeof path, "/v1/tenants/%s", c->argv[0]);
+	code = cli_call(c, "PATCH", path, body, &a);
 	return code ? code : print_tenant(c, a.json);
 }
 

@@ -2,6 +2,8 @@
 #include "web/cli/commands.h"
 #include "web/cli/cli.h"
 
+#include "config/limits.h"
+
 #define ANY 1000 /* words; more do not fit a request anyway */
 
 const struct cli_option cli_globals[] = {
@@ -69,14 +71,19 @@ const struct cli_command cli_commands[] = {
 	{"whoami", NULL, "", 0, 0, cli_cmd_whoami, "show role and tenant of the token in use", NULL, false},
 
 	{"apps", NULL, "", 0, 0, cli_cmd_apps, "list apps", names_only, false},
-	{"apps", "create", "NAME", 1, 1, cli_cmd_apps_create, "make an app", create_app, false},
+	{"apps", "create", "NAME [KEY=VALUE...]", 1, 20, cli_cmd_apps_create, "make an app, with limits of its own",
+	 create_app, false},
 	{"apps", "info", "[APP]", 0, 1, cli_cmd_apps_info, "show one app", NULL, false},
 	{"apps", "delete", "[APP]", 0, 1, cli_cmd_apps_delete, "remove an app with all its releases", yes, false},
 	{"apps", "pause", "[APP]", 0, 1, cli_cmd_apps_pause, "stop all instances, keep the formation", NULL, false},
 	{"apps", "resume", "[APP]", 0, 1, cli_cmd_apps_resume, "start them again", NULL, false},
 	{"apps", "restart", "[APP]", 0, 1, cli_cmd_apps_restart, "replace every instance, new ones first", NULL, false},
-	{"apps", "limits", "[KEY=VALUE...]", 0, 8, cli_cmd_apps_limits,
-	 "show or set memory, cpu, disk, pids, nofile of one instance", NULL, false},
+	{"apps", "limits", "[KEY=VALUE...|reset]", 0, 20, cli_cmd_apps_limits,
+	 "show or set the limits of one instance; reset: those of the plan", NULL, false},
+	{"apps", "egress", "[none|public|DESTINATION...]", 0, LIMIT_EGRESS_RULES, cli_cmd_apps_egress,
+	 "show or set where the app may connect to", NULL, false},
+	{"apps", "profile", "[default|strict]", 0, 1, cli_cmd_apps_profile, "show or set how strictly it is closed",
+	 NULL, false},
 	{"apps", "health", "[PATH]", 0, 1, cli_cmd_apps_health,
 	 "show or set the path of the health check ('' for none)", NULL, false},
 	{"open", NULL, "[APP]", 0, 1, cli_cmd_open, "print an app's URL, and open it where there is a desktop", NULL,
@@ -108,12 +115,21 @@ const struct cli_command cli_commands[] = {
 	{"logs", NULL, "", 0, 0, cli_cmd_logs, "print an app's output", logs, false},
 	{"events", NULL, "", 0, 0, cli_cmd_events, "print what happened", events, false},
 
+	{"plans", NULL, "", 0, 0, cli_cmd_plans, "list plans", names_only, false},
+	{"plans", "create", "NAME [KEY=VALUE...]", 1, 40, cli_cmd_plans_create, "make a plan", NULL, false},
+	{"plans", "info", "PLAN", 1, 1, cli_cmd_plans_info, "show one plan", NULL, false},
+	{"plans", "set", "PLAN KEY=VALUE...", 2, 40, cli_cmd_plans_set, "change a plan and with it the tenants on it",
+	 NULL, false},
+	{"plans", "delete", "PLAN", 1, 1, cli_cmd_plans_delete, "remove a plan that no tenant is on", yes, false},
 	{"tenants", NULL, "", 0, 0, cli_cmd_tenants, "list tenants", names_only, false},
-	{"tenants", "create", "NAME", 1, 1, cli_cmd_tenants_create, "make a tenant", quota, false},
+	{"tenants", "create", "NAME [KEY=VALUE...]", 1, 24, cli_cmd_tenants_create, "make a tenant", quota, false},
 	{"tenants", "info", "[TENANT]", 0, 1, cli_cmd_tenants_info, "show a tenant's quota and what it uses", NULL,
 	 false},
 	{"tenants", "delete", "TENANT", 1, 1, cli_cmd_tenants_delete, "remove a tenant that has no apps", yes, false},
-	{"tenants", "quota", "TENANT", 1, 1, cli_cmd_tenants_quota, "change a tenant's quota", quota, false},
+	{"tenants", "quota", "TENANT [KEY=VALUE...]", 1, 20, cli_cmd_tenants_quota, "change a tenant's quota", quota,
+	 false},
+	{"tenants", "set", "TENANT KEY=VALUE...", 2, 24, cli_cmd_tenants_set,
+	 "change a tenant's plan, profile, layers, egress or quota", NULL, false},
 	{"tenants", "usage", "[TENANT]", 0, 1, cli_cmd_tenants_usage, "show use by app and hour", usage, false},
 	{"tokens", NULL, "", 0, 0, cli_cmd_tokens, "list tokens", tenant, false},
 	{"tokens", "create", "ROLE", 1, 1, cli_cmd_tokens_create,

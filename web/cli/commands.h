@@ -16,6 +16,8 @@ int cli_cmd_apps_pause(struct cli *c);
 int cli_cmd_apps_resume(struct cli *c);
 int cli_cmd_apps_restart(struct cli *c);
 int cli_cmd_apps_limits(struct cli *c);
+int cli_cmd_apps_egress(struct cli *c);
+int cli_cmd_apps_profile(struct cli *c);
 int cli_cmd_apps_health(struct cli *c);
 int cli_cmd_open(struct cli *c);
 
@@ -42,11 +44,17 @@ int cli_cmd_domains_remove(struct cli *c);
 int cli_cmd_logs(struct cli *c);
 int cli_cmd_events(struct cli *c);
 
+int cli_cmd_plans(struct cli *c);
+int cli_cmd_plans_create(struct cli *c);
+int cli_cmd_plans_info(struct cli *c);
+int cli_cmd_plans_set(struct cli *c);
+int cli_cmd_plans_delete(struct cli *c);
 int cli_cmd_tenants(struct cli *c);
 int cli_cmd_tenants_create(struct cli *c);
 int cli_cmd_tenants_info(struct cli *c);
 int cli_cmd_tenants_delete(struct cli *c);
 int cli_cmd_tenants_quota(struct cli *c);
+int cli_cmd_tenants_set(struct cli *c);
 int cli_cmd_tenants_usage(struct cli *c);
 int cli_cmd_tokens(struct cli *c);
 int cli_cmd_tokens_create(struct cli *c);

@@ -10,69 +10,166 @@
 #include <math.h>
 #include <string.h>
 
-int cli_fields_limit(json_t *obj, const char *name, const char *value, struct err *e)
+/* All names of a kind, for the sentence that says there is no such. */
+static void names_of(enum quota_of of, char out[300])
 {
-	uint64_t n;
-	char *end;
+	const struct quota_key *k;
+	size_t n = 0;
 
-	if (strcmp(name, "memory") == 0 || strcmp(name, "disk") == 0) {
-		char key[32];
+	for (unsigned i = 0; (k = quota_key(i)) && n + 20 < 300; i++)
+		if (quota_has(k, of))
+			n += (size_t)snprintf(out + n, 300 - n, "%s%s", n ? ", " : "", k->name);
+}
 
-		if (parse_bytes(value, 0, INT64_MAX, name, &n, e))
-			return -EINVAL;
-		snprintf(key, sizeof key, "%s_bytes", name);
-		json_object_set_new(obj, key, json_integer((json_int_t)n));
-	} else if (strcmp(name, "cpu") == 0) {
+int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char *value, struct err *e)
+{
+	char key[32], names[300] = "", *end;
+	const struct quota_key *k;
+	bool rate;
+	uint64_t n = 0;
+
+	snprintf(key, sizeof key, "%s", name);
+	for (char *p = key; *p; p++)
+		if (*p == '-')
+			*p = '_';
+	k = quota_key_find(key);
+	if (!k || !quota_has(k, of)) {
+		names_of(of, names);
+		return err_field(e, EINVAL, name, "there is no limit '%.40s'; names: %s", name, names);
+	}
+	rate = k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT;
+	if (k->unit == QUOTA_CPU) {
 		double cores = strtod(value, &end);
 
-		if (end == value || *end || !isfinite(cores) || cores <= 0 || !strchr("0123456789.", value[0]))
-			return err_field(e, EINVAL, name, "cpu: '%.40s' is not a number of cores, like 0.5 or 2",
+		if (end == value || *end || !isfinite(cores) || !strchr("0123456789.", value[0]))
+			return err_field(e, EINVAL, name, "%s: '%.40s' is not a number of cores, like 0.5 or 2", name,
 					 value);
-		json_object_set_new(obj, name, json_real(cores));
-	} else {
-		if (parse_u64(value, strlen(value), 0, INT64_MAX, name, &n, e))
-			return -EINVAL;
-		json_object_set_new(obj, name, json_integer((json_int_t)n));
+		json_object_set_new(obj, k->json, json_real(cores));
+		return 0;
 	}
+	if (rate && strcmp(value, "unlimited") == 0)
+		n = 0;
+	else if (k->unit == QUOTA_BYTES || k->unit == QUOTA_RATE
+			 ? parse_bytes(value, 0, INT64_MAX, name, &n, e)
+			 : parse_u64(value, strlen(value), 0, INT64_MAX, name, &n, e))
+		return -EINVAL;
+	json_object_set_new(obj, k->json, json_integer((json_int_t)n));
 	return 0;
 }
 
-static bool is_known(const char *name, const char *const *known)
+/* Splits "NAME=VALUE"; the value, or NULL with e set. */
+static const char *word_split(const char *word, char name[40], struct err *e)
 {
-	for (; *known; known++)
-		if (strcmp(*known, name) == 0)
-			return true;
-	return false;
+	const char *equals = strchr(word, '=');
+
+	if (!equals || equals == word || !equals[1]) {
+		err_set(e, EINVAL, "'%.60s': write it as NAME=VALUE, like memory=256MiB", word);
+		return NULL;
+	}
+	snprintf(name, 40, "%.*s", (int)(equals - word), word);
+	return equals + 1;
 }
 
-int cli_fields_limits(json_t *obj, char **words, int n, const char *const *known, struct err *e)
+int cli_fields_limits(json_t *obj, enum quota_of of, char **words, int n, struct err *e)
 {
-	char names[200] = "";
+	char name[40];
 
-	for (const char *const *k = known; *k; k++)
-		snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", k == known ? "" : ", ", *k);
 	for (int i = 0; i < n; i++) {
-		char *equals = strchr(words[i], '=');
-		char name[32];
-
-		if (!equals || equals == words[i] || !equals[1])
-			return err_set(e, EINVAL, "'%.60s': write it as NAME=VALUE, like memory=256MiB; names: %s",
-				       words[i], names);
-		snprintf(name, sizeof name, "%.*s", (int)(equals - words[i]), words[i]);
-		if (!is_known(name, known))
-			return err_field(e, EINVAL, name, "there is no limit '%s'; names: %s", name, names);
-		if (cli_fields_limit(obj, name, equals + 1, e))
+		const char *value = word_split(words[i], name, e);
+		if (!value || cli_fields_limit(obj, of, name, value, e))
 			return -EINVAL;
 	}
 	return 0;
 }
 
-int cli_fields_options(struct cli *c, json_t *obj, const char *const *known, struct err *e)
+int cli_fields_options(struct cli *c, json_t *obj, enum quota_of of, struct err *e)
 {
-	for (; *known; known++) {
-		const char *value = cli_value(c, *known);
+	const struct quota_key *k;
 
-		if (value && cli_fields_limit(obj, *known, value, e))
+	for (unsigned i = 0; (k = quota_key(i)); i++) {
+		const char *value = quota_has(k, of) ? cli_value(c, k->name) : NULL;
+
+		if (value && cli_fields_limit(obj, of, k->name, value, e))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+json_t *cli_fields_egress(const char *value, struct err *e)
+{
+	json_t *allow;
+
+	if (strcmp(value, "none") == 0 || strcmp(value, "public") == 0)
+		return json_pack("{s:s}", "mode", value);
+	allow = json_array();
+	for (const char *p = value; *p;) {
+		size_t n = strcspn(p, ",");
+		struct quota_egress_rule rule;
+		char one[64];
+
+		snprintf(one, sizeof one, "%.*s", (int)n, p);
+		if (quota_egress_rule_parse(one, "egress", &rule, e) < 0) {
+			json_decref(allow);
+			return NULL;
+		}
+		json_array_append_new(allow, json_string(one));
+		p += n + (p[n] == ',');
+	}
+	return json_pack("{s:s, s:o}", "mode", "list", "allow", allow);
+}
+
+static int policy_flag(json_t *body, const char *value, struct err *e)
+{
+	bool yes = strcmp(value, "yes") == 0;
+
+	if (!yes && strcmp(value, "no") != 0)
+		return err_field(e, EINVAL, "private-layers", "private-layers: say yes or no");
+	return json_object_set_new(body, "private_layers", json_boolean(yes));
+}
+
+int cli_fields_policy(json_t *body, char **words, int n, enum cli_fields_of of, struct err *e)
+{
+	char name[40];
+
+	for (int i = 0; i < n; i++) {
+		const char *value = word_split(words[i], name, e), *in = "quota", *key = name;
+		enum quota_of numbers = QUOTA_OF_TENANT;
+		json_t *obj;
+
+		if (!value)
+			return -EINVAL;
+		if (strcmp(name, "profile") == 0) {
+			json_object_set_new(body, "profile", json_string(value));
+			continue;
+		}
+		if (strcmp(name, "private-layers") == 0 || strcmp(name, "private_layers") == 0) {
+			if (policy_flag(body, value, e))
+				return -EINVAL;
+			continue;
+		}
+		if (strcmp(name, "egress") == 0) {
+			obj = cli_fields_egress(value, e);
+			if (!obj)
+				return -EINVAL;
+			json_object_set_new(body, "egress", obj);
+			continue;
+		}
+		if (of == CLI_FIELDS_OF_TENANT && strcmp(name, "plan") == 0) {
+			json_object_set_new(body, "plan",
+					    strcmp(value, "none") == 0 ? json_null() : json_string(value));
+			continue;
+		}
+		if (of == CLI_FIELDS_OF_PLAN && strncmp(name, "app.", 4) == 0) {
+			in = "limits";
+			key = name + 4;
+			numbers = QUOTA_OF_LIMITS;
+		}
+		obj = json_object_get(body, in);
+		if (!obj) {
+			json_object_set_new(body, in, json_object());
+			obj = json_object_get(body, in);
+		}
+		if (cli_fields_limit(obj, numbers, key, value, e))
 			return -EINVAL;
 	}
 	return 0;

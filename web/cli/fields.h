@@ -3,6 +3,7 @@
 #define TULOU_WEB_CLI_FIELDS_H
 
 #include "base/err.h"
+#include "config/quota.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,15 +12,24 @@
 
 struct cli;
 
-/* One limit by the name a person uses: "memory" "256MiB" → "memory_bytes": "256MiB"; "cpu" "0.5" → "cpu": 0.5; counts
- * as numbers.  Ranges are the API's to check.  0, or -EINVAL with e->field. */
-int cli_fields_limit(json_t *obj, const char *name, const char *value, struct err *e);
+/* One number by the name a person uses (that of config/quota.h, '-' for '_'): "memory" "256MiB" → "memory_bytes":
+ * 268435456; "cpu" "0.5" → "cpu": 0.5; "unlimited" for a rate.  Ranges are the API's to check.  0, or -EINVAL with
+ * e->field. */
+int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char *value, struct err *e);
 
-/* "KEY=VALUE" words through cli_fields_limit.  Only names in the NULL-terminated list are known. */
-int cli_fields_limits(json_t *obj, char **words, int n, const char *const *known, struct err *e);
+/* "KEY=VALUE" words through cli_fields_limit. */
+int cli_fields_limits(json_t *obj, enum quota_of of, char **words, int n, struct err *e);
 
 /* Those of the command's options that are limits. */
-int cli_fields_options(struct cli *c, json_t *obj, const char *const *known, struct err *e);
+int cli_fields_options(struct cli *c, json_t *obj, enum quota_of of, struct err *e);
+
+/* "none", "public", or destinations separated by commas, as the API's object; a new reference, or NULL with e set. */
+json_t *cli_fields_egress(const char *value, struct err *e);
+
+/* What a tenant or a plan is made of: profile=, private-layers=yes|no, egress=, and KEY=VALUE of the quota; of a plan
+ * also app.KEY=VALUE for each instance; of a tenant plan=NAME|none. */
+enum cli_fields_of { CLI_FIELDS_OF_TENANT, CLI_FIELDS_OF_PLAN };
+int cli_fields_policy(json_t *body, char **words, int n, enum cli_fields_of of, struct err *e);
 
 /* "web=2" words into obj. */
 int cli_fields_formation(json_t *obj, char **words, int n, struct err *e);

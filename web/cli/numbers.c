@@ -1,0 +1,65 @@
+/* Limits, quotas and policies for people.  Layer web, program tulou. */
+#include "web/cli/numbers.h"
+
+#include "base/own.h"
+#include "web/cli/cli.h"
+#include "web/cli/out.h"
+
+#include <string.h>
+
+const char *cli_numbers_text(char out[QUOTA_TEXT], const struct quota_key *k, json_t *obj)
+{
+	json_t *v = json_object_get(obj, k->json);
+	double n = json_number_value(v);
+
+	if (!json_is_number(v) || !(n >= 0) || n > 1e18)
+		snprintf(out, QUOTA_TEXT, "-");
+	else
+		quota_text(k, (uint64_t)((k->unit == QUOTA_CPU ? n * 1000 : n) + 0.5), out);
+	return out;
+}
+
+void cli_numbers_print(enum quota_of of, json_t *obj)
+{
+	const struct quota_key *k;
+	char text[QUOTA_TEXT];
+
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, of))
+			cli_pair(k->name, "%s", cli_numbers_text(text, k, obj));
+}
+
+const char *cli_numbers_egress(char out[CLI_EGRESS_TEXT], json_t *egress)
+{
+	const char *mode = cli_str(egress, "mode");
+	json_t *item;
+	size_t i, n;
+
+	n = (size_t)snprintf(out, CLI_EGRESS_TEXT, "%.20s",
+			     strcmp(mode, "public") == 0 ? "public addresses"
+			     : strcmp(mode, "none") == 0 ? "none"
+							 : "only");
+	json_array_foreach(json_object_get(egress, "allow"), i, item)
+	{
+		if (n + QUOTA_EGRESS_TEXT + 2 < CLI_EGRESS_TEXT)
+			n += (size_t)snprintf(out + n, CLI_EGRESS_TEXT - n, "%s%.*s", i ? ", " : " ", QUOTA_EGRESS_TEXT,
+					      json_string_value(item));
+	}
+	return out;
+}
+
+void cli_numbers_shares(struct cli *c, json_t *tenant)
+{
+	static const char *const heads[] = {"QUOTA OF", ">IN USE", ">COMMITTED", ">LIMIT"};
+	json_t *quota = json_object_get(tenant, "quota"), *used = json_object_get(tenant, "used"),
+	       *usage = json_object_get(tenant, "usage");
+	struct cli_table *t = cli_table_new(ARRAY_LEN(heads), heads);
+	const struct quota_key *k;
+	char is[QUOTA_TEXT], committed[QUOTA_TEXT], limit[QUOTA_TEXT];
+
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, QUOTA_OF_TENANT))
+			cli_table_add(t, k->name, cli_numbers_text(is, k, usage), cli_numbers_text(committed, k, used),
+				      cli_numbers_text(limit, k, quota));
+	cli_table_print(c, t, "");
+}

@@ -1,0 +1,22 @@
+/* Limits, quotas and policies for people: the numbers of config/quota.h.  Layer web, program tulou. */
+#ifndef TULOU_WEB_CLI_NUMBERS_H
+#define TULOU_WEB_CLI_NUMBERS_H
+
+#include "config/quota.h"
+
+#include <jansson.h>
+
+struct cli;
+struct cli_table;
+
+/* obj[k->json] as text, "256 MiB"; "-" when it is missing.  Returns out. */
+const char *cli_numbers_text(char out[QUOTA_TEXT], const struct quota_key *k, json_t *obj);
+/* Each number of obj on a line of its own, its name before it. */
+void cli_numbers_print(enum quota_of of, json_t *obj);
+/* {"mode":"list","allow":[…]} in words. */
+#define CLI_EGRESS_TEXT 1400
+const char *cli_numbers_egress(char out[CLI_EGRESS_TEXT], json_t *egress);
+/* A tenant's quota beside what counts against it and what is really used. */
+void cli_numbers_shares(struct cli *c, json_t *tenant);
+
+#endif
