@@ -1,5 +1,6 @@
 /* tulou login, logout, whoami, version, help, completion.  Layer web, program tulou. */
 #include "base/own.h"
+#include "config/quota.h"
 #include "web/cli/account.h"
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
@@ -143,6 +144,27 @@ static void options_words(const struct cli_option *o)
 		printf(" --%s", o->name);
 }
 
+/* "memory=" … for commands that take the numbers of config/quota.h. */
+static bool takes_numbers(const struct cli_command *r)
+{
+	return strstr(r->args, "KEY=VALUE") && strcmp(r->name, "config") != 0;
+}
+
+static void numbers_words(const struct cli_command *r)
+{
+	bool app = strcmp(r->name, "apps") == 0, plan = strcmp(r->name, "plans") == 0;
+	const struct quota_key *k;
+
+	for (unsigned i = 0; (k = quota_key(i)); i++) {
+		if (quota_has(k, app ? QUOTA_OF_LIMITS : QUOTA_OF_TENANT))
+			printf(" %s=", k->name);
+		if (plan && quota_has(k, QUOTA_OF_LIMITS))
+			printf(" app.%s=", k->name);
+	}
+	if (!app && strcmp(r->sub, "quota") != 0)
+		printf(" profile= private-layers= egress=%s", plan ? "" : " plan=");
+}
+
 int cli_cmd_completion(struct cli *c)
 {
 	const char *last = "";
@@ -159,9 +181,11 @@ int cli_cmd_completion(struct cli *c)
 	       "\tesac\n"
 	       "\tcase \"${COMP_WORDS[1]-} ${COMP_WORDS[2]-}\" in\n");
 	for (const struct cli_command *r = cli_commands; r->name; r++)
-		if (r->sub && r->options) {
+		if (r->sub && (r->options || takes_numbers(r))) {
 			printf("\t'%s %s') words='", r->name, r->sub);
 			options_words(r->options);
+			if (takes_numbers(r))
+				numbers_words(r);
 			printf("' ;;\n");
 		}
 	for (const struct cli_command *r = cli_commands; r->name; r++) {
@@ -184,6 +208,7 @@ int cli_cmd_completion(struct cli *c)
 	options_words(cli_globals);
 	printf("'\n\tfi\n"
 	       "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+	       "\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac\n"
 	       "\tif [ \"${COMP_WORDS[1]-}\" = deploy ]; then mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f "
 	       "-- \"$cur\"); fi\n"
 	       "}\n"
