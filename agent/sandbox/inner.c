@@ -10,9 +10,9 @@
 
 enum mask { MASK_FILE, MASK_FOLDER, MASK_READ_ONLY };
 
-/* Docker's list, and what else tells of the host or of its other tenants.  Names that this kernel lacks are skipped,
- * and those that only the host's root can open (pagetypeinfo, kpage*, vmallocinfo) are left as they are: each row costs
- * every start some 13 us. */
+/* The default profile's: Docker's list, and what else tells of the host or of its other tenants.  Names that this
+ * kernel lacks are skipped, and those that only the host's root can open (pagetypeinfo, kpage*, vmallocinfo) are left
+ * as they are: each row costs every start some 13 us. */
 static const struct {
 	const char *path;
 	enum mask mask;
@@ -37,15 +37,16 @@ int inner_wait(struct sandbox *s)
 }
 
 /* A new file system of the user namespace, detached. */
-static int make(const char *type, const char *key, const char *value, unsigned attr)
+static int make(const char *type, const char *const options[][2], unsigned attr)
 {
-	int fs = sys_fsopen(type, FSOPEN_CLOEXEC), m = -1;
+	int fs = sys_fsopen(type, FSOPEN_CLOEXEC), m = -1, ok = 1;
 
 	if (fs < 0)
 		return -errno;
-	int ok = (!key || sys_fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) == 0) &&
-		 sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0 &&
-		 (m = sys_fsmount(fs, FSMOUNT_CLOEXEC, attr)) >= 0;
+	for (; ok && options && (*options)[0]; options++)
+		ok = sys_fsconfig(fs, FSCONFIG_SET_STRING, (*options)[0], (*options)[1], 0) == 0;
+	ok = ok && sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0 &&
+	     (m = sys_fsmount(fs, FSMOUNT_CLOEXEC, attr)) >= 0;
 	int r = ok ? m : -errno;
 	close(fs);
 	return r;
@@ -53,13 +54,15 @@ static int make(const char *type, const char *key, const char *value, unsigned a
 
 int inner_proc(struct sandbox *s)
 {
+	/* Processes only, and only those that the reader might trace: no PID 1, nothing of the host (Linux 5.8). */
+	static const char *const closed[][2] = {{"subset", "pid"}, {"hidepid", "invisible"}, {NULL, NULL}};
 	unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
 	if (fchdir(s->root) < 0)
 		return -errno;
 	/* Its pid namespace is ours.  The kernel allows this only where the host's own /proc is still seen whole:
 	 * before the old root goes, and not when the host is a container with a masked /proc. */
-	int m = make("proc", NULL, NULL, attr);
+	int m = make("proc", s->spec.profile == QUOTA_PROFILE_STRICT ? closed : NULL, attr);
 	if (m < 0) {
 		if (m == -EPERM)
 			s->what = "the host's own /proc is partly covered";
@@ -72,9 +75,12 @@ int inner_proc(struct sandbox *s)
 
 int inner_masks(struct sandbox *s)
 {
+	static const char *const bounded[][2] = {{"nr_inodes", "2"}, {NULL, NULL}};
 	int empty = -1; /* made when the first folder has to be hidden */
 	unsigned clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
 
+	if (s->spec.profile == QUOTA_PROFILE_STRICT)
+		return 0; /* nothing of all this is there */
 	if (chdir("proc") < 0)
 		return -errno;
 	for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
@@ -92,7 +98,7 @@ int inner_masks(struct sandbox *s)
 			if ((m = sys_open_tree(s->root, "dev/null", clone)) < 0)
 				return -errno;
 		} else if (empty < 0) {
-			m = make("tmpfs", "nr_inodes", "2",
+			m = make("tmpfs", bounded,
 				 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 			if (m < 0)
 				return m;

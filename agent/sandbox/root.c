@@ -26,6 +26,11 @@ static int has_overlay(const struct sandbox *s)
 	return s->spec.kind != MSG_KIND_GIT && s->spec.kind != MSG_KIND_STORE;
 }
 
+static int is_strict(const struct sandbox *s)
+{
+	return s->spec.profile == QUOTA_PROFILE_STRICT;
+}
+
 int root_take(struct sandbox *s)
 {
 	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
@@ -180,6 +185,12 @@ static const struct entry layered[] = {
 	{.path = "upper/etc", .mode = S_IFDIR | 0755},
 	{.path = "upper/app", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
 };
+/* The only writable places of the strict profile, each a mount that executes nothing, over a root that is read-only. */
+static const struct entry closed[] = {
+	{.path = "var-tmp", .mode = S_IFDIR | 01777},
+	{.path = "app-tmp", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
+	{.path = "upper/app/tmp", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID}, /* in front of what the release has */
+};
 static const struct entry building[] = {
 	{.path = "app", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
 	{.path = "cache", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
@@ -226,6 +237,8 @@ int root_private(struct sandbox *s)
 	int r = make_entries(s, common, COUNT(common));
 	if (r == 0 && has_overlay(s))
 		r = make_entries(s, layered, COUNT(layered));
+	if (r == 0 && is_strict(s))
+		r = make_entries(s, closed, COUNT(closed));
 	if (r == 0 && has_overlay(s))
 		r = write_names(s);
 	if (r == 0 && s->spec.kind == MSG_KIND_BUILD)
@@ -293,7 +306,7 @@ static int make_overlay(struct sandbox *s)
 		r = config(fs, "upperdir", "upper");
 	if (r == 0)
 		r = config(fs, "workdir", "work");
-	return create(fs, r, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	return create(fs, r, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (is_strict(s) ? MOUNT_ATTR_RDONLY : 0));
 }
 
 static int make_devpts(struct sandbox *s)
@@ -342,7 +355,10 @@ int root_assemble(struct sandbox *s)
 		return r;
 	s->usr = -1;
 	if ((r = attach_part(s, "dev", "dev", MOUNT_ATTR_NOEXEC)) < 0 ||
-	    (r = attach_part(s, "tmp", "tmp", MOUNT_ATTR_NODEV)) < 0)
+	    (r = attach_part(s, "tmp", "tmp", MOUNT_ATTR_NODEV | (is_strict(s) ? MOUNT_ATTR_NOEXEC : 0))) < 0)
+		return r;
+	if (is_strict(s) && ((r = attach_part(s, "var-tmp", "var/tmp", MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0 ||
+			     (r = attach_part(s, "app-tmp", "app/tmp", MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0))
 		return r;
 	s->what = "/dev/pts";
 	if ((r = attach(make_devpts(s), s->root, "dev/pts")) < 0)

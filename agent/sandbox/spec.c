@@ -45,6 +45,8 @@ int spec_check(const struct launch *l, const char **field)
 	CHECK(!l->network || (name_ok(l->link, sizeof l->link)), "link");
 	CHECK(name_ok(l->hostname, sizeof l->hostname), "hostname");
 	CHECK(memchr(l->node, 0, sizeof l->node), "node");
+	CHECK(l->profile < QUOTA_PROFILE_COUNT, "profile");
+	CHECK(l->profile == QUOTA_PROFILE_DEFAULT || l->kind == MSG_KIND_APP || l->kind == MSG_KIND_RUN, "profile");
 #undef CHECK
 	return 0;
 }

@@ -35,15 +35,15 @@ int launch_load(struct launch_programs *p, const char *dir, struct err *e)
 {
 	int r;
 
-	*p = (struct launch_programs){-1, -1, -1, -1};
+	*p = (struct launch_programs)LAUNCH_PROGRAMS_NONE;
 	r = p->sandbox = load_program(dir, "tulou-sandbox", e);
 	if (r >= 0) {
 		r = p->unpack = load_program(dir, "tulou-unpack", e);
 		if (r == -ENOENT) /* nothing can be deployed then, but what is deployed runs */
 			r = p->unpack = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	}
-	if (r >= 0)
-		r = p->seccomp = seccomp_build(e);
+	for (size_t i = 0; r >= 0 && i < QUOTA_PROFILE_COUNT; i++)
+		r = p->seccomp[i] = seccomp_build((enum quota_profile)i, e);
 	if (r >= 0) {
 		r = p->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 		if (r < 0)
@@ -61,7 +61,8 @@ void launch_unload(struct launch_programs *p)
 {
 	own_close(&p->sandbox);
 	own_close(&p->unpack);
-	own_close(&p->seccomp);
+	for (size_t i = 0; i < QUOTA_PROFILE_COUNT; i++)
+		own_close(&p->seccomp[i]);
 	own_close(&p->null);
 }
 
@@ -115,7 +116,7 @@ fail:
 static void spawn_list(struct spawn *sp, const struct launch_programs *p, const struct launch *spec,
 		       const struct launch_fds *fds, int spec_fd, int report_fd)
 {
-	const int fixed[] = {spec_fd,	report_fd,  fds->status, fds->blob, p->seccomp,
+	const int fixed[] = {spec_fd,	report_fd,  fds->status, fds->blob, p->seccomp[spec->profile],
 			     p->unpack, fds->stack, fds->tree,	 fds->out,  fds->out_read};
 
 	static_assert(ARRAY_LEN(fixed) == LAUNCH_FD_CGROUP - LAUNCH_FD_SPEC, "one for each of enum launch_fd");
@@ -137,6 +138,7 @@ pid_t launch_spawn(const struct launch_programs *p, const struct launch *spec, c
 	int pair[2], fd = -1, r;
 	pid_t pid;
 
+	assert(spec->profile < QUOTA_PROFILE_COUNT);
 	assert(spec->cgroup_count <= LAUNCH_CGROUPS_MAX && spec->stdio_count <= LAUNCH_STDIO_MAX);
 	spec_fd = fd_memfd_sealed("launch", spec, sizeof *spec);
 	if (spec_fd < 0)

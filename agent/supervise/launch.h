@@ -16,9 +16,17 @@
 struct launch_programs {
 	int sandbox; /* sealed memfd of tulou-sandbox: no instance can reach the file that the next one starts from */
 	int unpack;  /* sealed memfd of tulou-unpack, or of /dev/null when it was not built */
-	int seccomp; /* sealed memfd: the filter, compiled once */
 	int null;    /* /dev/null */
+	int seccomp[QUOTA_PROFILE_COUNT]; /* sealed memfds: the filters, compiled once */
 };
+#define LAUNCH_PROGRAMS_NONE                                                                                           \
+	{                                                                                                              \
+		-1, -1, -1,                                                                                            \
+		{                                                                                                      \
+			-1, -1                                                                                         \
+		}                                                                                                      \
+	}
+_Static_assert(QUOTA_PROFILE_COUNT == 2, "LAUNCH_PROGRAMS_NONE has one for each profile");
 
 /* Loads the programs from dir and compiles the filter. 0 or negative errno. */
 int launch_load(struct launch_programs *p, const char *dir, struct err *e);

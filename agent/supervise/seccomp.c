@@ -5,6 +5,10 @@
  *   everything else           ENOSYS: libc and runtimes then fall back, as on an older kernel
  *   another ABI (i386, x32)   the process is killed
  *
+ * The strict profile's filter is the same with less in it: `strict_without` and the narrower rules below.  What made
+ * writable memory or files executable by execve(2) goes (the mounts do the rest), and what servers can do without.
+ * Anonymous executable memory stays, because every JIT is made of it.
+ *
  * Values that a rule *allows* are compared in all 64 bits, so garbage in the upper half only loses; values that a rule
  * *refuses* (ioctl) are compared in the 32 bits that the kernel will use. */
 #include "agent/supervise/seccomp.h"
@@ -13,7 +17,9 @@
 
 #include <errno.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -26,6 +32,9 @@
 #define IOCTL_PREFIX 0x5410u
 _Static_assert((TIOCSTI & ~0xfu) == IOCTL_PREFIX && (TIOCLINUX & ~0xfu) == IOCTL_PREFIX, "one prefix");
 
+/* The answer to what no rule names. */
+#define UNKNOWN SCMP_ACT_ERRNO(ENOSYS)
+
 #define CLONE_NAMESPACES                                                                                               \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 
@@ -35,7 +44,7 @@ static const char *const allowed[] = {
 	"open", "openat", "openat2", "creat", "close", "close_range", "dup", "dup2", "dup3", "fcntl", "flock", "pipe",
 	"pipe2", "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait",
 	"epoll_pwait", "eventfd", "eventfd2", "signalfd", "signalfd4", "timerfd_create", "timerfd_settime",
-	"timerfd_gettime", "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "memfd_create",
+	"timerfd_gettime", "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
 	/* files */
 	"stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2",
 	"readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir",
@@ -146,6 +155,69 @@ static const char *const refused[] = {"unshare",
 				      "sysfs",
 				      "memfd_secret"};
 
+/* Allowed by default, refused by the strict profile, with the answer that makes a caller fall back. */
+static const struct {
+	const char *name;
+	int error;
+} strict_without[] = {
+	{"execveat",
+	 ENOSYS}, /* of a descriptor; libc's fexecve() goes by /proc/self/fd then, under the mounts' rules */
+	/* What tells of pages that other instances have touched. */
+	{"mincore", ENOSYS},
+	{"cachestat", ENOSYS},
+	/* What moves pages instead of copying them: the way into the page cache of Dirty Pipe.  EINVAL is the answer of
+	 * a file that cannot, so Go and others copy. */
+	{"splice", EINVAL},
+	{"tee", EINVAL},
+	/* System V's and POSIX's old ipc; libc's semaphores and shared memory are files in /dev/shm. */
+	{"shmget", ENOSYS},
+	{"shmat", ENOSYS},
+	{"shmdt", ENOSYS},
+	{"shmctl", ENOSYS},
+	{"semget", ENOSYS},
+	{"semop", ENOSYS},
+	{"semtimedop", ENOSYS},
+	{"semctl", ENOSYS},
+	{"msgget", ENOSYS},
+	{"msgsnd", ENOSYS},
+	{"msgrcv", ENOSYS},
+	{"msgctl", ENOSYS},
+	{"mq_open", ENOSYS},
+	{"mq_unlink", ENOSYS},
+	{"mq_timedsend", ENOSYS},
+	{"mq_timedreceive", ENOSYS},
+	{"mq_notify", ENOSYS},
+	{"mq_getsetattr", ENOSYS},
+	/* Its own share is the plan's business. */
+	{"sched_setparam", EPERM},
+	{"sched_setscheduler", EPERM},
+	{"sched_setattr", EPERM},
+	{"ioprio_set", EPERM},
+	{"mlockall", EPERM},
+	{"readahead", EINVAL},
+};
+
+/* Commands of ioctl(2) that servers and shells use: terminals, waiting bytes, flags, and names of interfaces. */
+static const uint32_t strict_ioctl[] = {
+	TCGETS,	     TCSETS,	     TCSETSW,	     TCSETSF,	 TIOCGPGRP,	TIOCSPGRP,    TIOCGWINSZ,
+	TIOCSWINSZ,  TIOCSCTTY,	     TIOCNOTTY,	     TIOCGPTN,	 TIOCSPTLCK,	TIOCOUTQ,     FIONREAD,
+	FIONBIO,     FIOASYNC,	     FIOCLEX,	     FIONCLEX,	 SIOCGIFNAME,	SIOCGIFCONF,  SIOCGIFFLAGS,
+	SIOCGIFADDR, SIOCGIFBRDADDR, SIOCGIFNETMASK, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX,
+};
+
+static int strict_error(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(strict_without); i++)
+		if (strcmp(strict_without[i].name, name) == 0)
+			return strict_without[i].error;
+	return 0;
+}
+
+const char *seccomp_strict_without(unsigned i)
+{
+	return i < ARRAY_LEN(strict_without) ? strict_without[i].name : NULL;
+}
+
 const char *seccomp_allowed(unsigned i)
 {
 	return i < ARRAY_LEN(allowed) ? allowed[i] : NULL;
@@ -160,7 +232,8 @@ const char *seccomp_refused(unsigned i)
 static int rule(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args)
 {
 	int nr = seccomp_syscall_resolve_name(name);
-	int r = nr < 0 ? 0 : seccomp_rule_add_array(ctx, action, nr, n, args);
+	/* libseccomp refuses a rule that says what the default says. */
+	int r = nr < 0 || action == UNKNOWN ? 0 : seccomp_rule_add_array(ctx, action, nr, n, args);
 
 	return r == -EEXIST ? 0 : r;
 }
@@ -178,7 +251,7 @@ static int add_clone(scmp_filter_ctx ctx)
 	return r; /* clone3 hides its flags in memory: ENOSYS, and libc uses clone */
 }
 
-static int add_socket(scmp_filter_ctx ctx)
+static int add_socket(scmp_filter_ctx ctx, bool strict)
 {
 	static const struct {
 		int family, type, protocol;
@@ -201,9 +274,11 @@ static int add_socket(scmp_filter_ctx ctx)
 		};
 		r = rule(ctx, SCMP_ACT_ALLOW, "socket", ARRAY_LEN(args), args);
 	}
+	/* Lists of interfaces, routes and addresses.  libc's and Go's resolvers do without. */
 	struct scmp_arg_cmp route[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0 /* NETLINK_ROUTE */)};
 	if (r == 0)
-		r = rule(ctx, SCMP_ACT_ALLOW, "socket", ARRAY_LEN(route), route);
+		r = rule(ctx, strict ? SCMP_ACT_ERRNO(EAFNOSUPPORT) : SCMP_ACT_ALLOW, "socket", ARRAY_LEN(route),
+			 route);
 	/* Programs that try something expect these answers, not a missing system call. */
 	static const struct {
 		int type, protocol, error;
@@ -260,6 +335,25 @@ static int add_ioctl(scmp_filter_ctx ctx)
 	return r;
 }
 
+static int add_strict_ioctl(scmp_filter_ctx ctx)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(strict_ioctl); i++) {
+		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, strict_ioctl[i]);
+		r = rule(ctx, SCMP_ACT_ALLOW, "ioctl", 1, &c);
+	}
+	return r; /* the rest: ENOSYS, as from a driver that is not there */
+}
+
+/* Nothing to execute in memory that has a descriptor: sealed against it from birth (Linux 6.3), or not at all. */
+static int add_memfd(scmp_filter_ctx ctx, bool strict)
+{
+	struct scmp_arg_cmp sealed = SCMP_A1(SCMP_CMP_MASKED_EQ, 0x18 /* MFD_NOEXEC_SEAL, MFD_EXEC */, 0x8);
+
+	return rule(ctx, SCMP_ACT_ALLOW, "memfd_create", strict, &sealed);
+}
+
 static int add_personality(scmp_filter_ctx ctx)
 {
 	static const uint32_t fine[] = {0 /* PER_LINUX */, 0x20000 /* UNAME26 */, 0xffffffffu /* ask */};
@@ -272,16 +366,24 @@ static int add_personality(scmp_filter_ctx ctx)
 	return r;
 }
 
-static int add_rules(scmp_filter_ctx ctx)
+static uint32_t answer(const char *name, bool strict)
+{
+	int error = strict ? strict_error(name) : 0;
+
+	return error ? SCMP_ACT_ERRNO((uint16_t)error) : SCMP_ACT_ALLOW;
+}
+
+static int add_rules(scmp_filter_ctx ctx, bool strict)
 {
 	int r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* binary tree */
 
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed); i++)
-		r = rule(ctx, SCMP_ACT_ALLOW, allowed[i], 0, NULL);
+		r = rule(ctx, answer(allowed[i], strict), allowed[i], 0, NULL);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed_new); i++) {
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed_new[i].number, 0);
+		uint32_t action = answer(allowed_new[i].name, strict);
+		r = action == UNKNOWN ? 0 : seccomp_rule_add(ctx, action, allowed_new[i].number, 0);
 		r = r == -EEXIST ? 0 : r;
 	}
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(refused); i++)
@@ -292,24 +394,26 @@ static int add_rules(scmp_filter_ctx ctx)
 	if (r == 0)
 		r = add_clone(ctx);
 	if (r == 0)
-		r = add_socket(ctx);
+		r = add_socket(ctx, strict);
 	if (r == 0)
-		r = add_ioctl(ctx);
+		r = strict ? add_strict_ioctl(ctx) : add_ioctl(ctx);
+	if (r == 0)
+		r = add_memfd(ctx, strict);
 	return r == 0 ? add_personality(ctx) : r;
 }
 
 OWN_DEFINE(filter, scmp_filter_ctx, seccomp_release)
 
-int seccomp_build(struct err *e)
+int seccomp_build(enum quota_profile profile, struct err *e)
 {
-	OWN(filter) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+	OWN(filter) scmp_filter_ctx ctx = seccomp_init(UNKNOWN);
 	OWN_FD int fd = -1;
 	OWN_FREE char *bytes = NULL;
 	size_t n = 0;
 
 	if (!ctx)
 		return err_set(e, ENOMEM, "cannot begin the filter of system calls");
-	int r = add_rules(ctx);
+	int r = add_rules(ctx, profile == QUOTA_PROFILE_STRICT);
 	if (r < 0)
 		return err_set(e, -r, "cannot add a rule to the filter of system calls: %s", strerror(-r));
 	fd = memfd_create("seccomp", MFD_CLOEXEC);

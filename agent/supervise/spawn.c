@@ -236,7 +236,8 @@ static void fill_spec(struct instance *in, struct launch *spec)
 		.shm = m->limits.memory / 2 < SPAWN_SHM_MAX ? m->limits.memory / 2 : SPAWN_SHM_MAX,
 		.inodes = m->limits.inodes,
 		.nofile = m->limits.nofile,
-		.profile = m->profile,
+		/* Builds, git and unpacking execute what they write: compilers would not work otherwise. */
+		.profile = m->kind == MSG_KIND_APP || m->kind == MSG_KIND_RUN ? m->profile : QUOTA_PROFILE_DEFAULT,
 		.cgroup_v2 = cgroup_is_v2(s->cgroup),
 		.stdio_count = m->stdio_count,
 		.network = has_network(m->kind),

@@ -159,7 +159,7 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 	s->settings = *settings;
 	s->ops = *ops;
 	s->instances_dir = s->stack = -1;
-	s->programs = (struct launch_programs){-1, -1, -1, -1};
+	s->programs = (struct launch_programs)LAUNCH_PROGRAMS_NONE;
 	s->tree = (struct tree){-1, -1};
 	TAILQ_INIT(&s->living);
 	TAILQ_INIT(&s->exited);

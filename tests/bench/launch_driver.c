@@ -5,7 +5,7 @@
  * ours launch_driver --build DIR --count N [--parallel P] [--pause-ms MS] [--keep S] [--json] -- COMMAND ARG... N
  * starts, from the request to the exec; with --keep all stay alive and are then measured
  *   --kind app|git|build|store|run   --no-network   --memory BYTES   --disk BYTES   --env K=V
- *   --rate BYTES (a second, of the network in and out)
+ *   --rate BYTES (a second, of the network in and out)   --profile default|strict
  *
  * Groups, folders and interfaces carry our pid; all of them are gone at the end. */
 #include "agent/supervise/cgroup.h"
@@ -259,7 +259,7 @@ int main(int argc, char **argv)
 		{"parallel", 1, NULL, 'p'}, {"keep", 1, NULL, 'k'},	  {"pause-ms", 1, NULL, 'i'},
 		{"kind", 1, NULL, 'K'},	    {"no-network", 0, NULL, 'N'}, {"json", 0, NULL, 'j'},
 		{"memory", 1, NULL, 'm'},   {"rate", 1, NULL, 'r'},	  {"disk", 1, NULL, 'd'},
-		{"env", 1, NULL, 'e'},	    {NULL, 0, NULL, 0},
+		{"env", 1, NULL, 'e'},	    {"profile", 1, NULL, 'P'},	  {NULL, 0, NULL, 0},
 	};
 	static const char *const kinds[] = {"app", "git", "build", "store", "run"};
 	unsigned count = 0, parallel = 1, pause_ms = 0, keep = 0, envc = 0;
@@ -309,6 +309,11 @@ int main(int argc, char **argv)
 		case 'e':
 			if (envc < ARRAY_LEN(env))
 				env[envc++] = optarg;
+			break;
+		case 'P':
+			order.profile = quota_profile_parse(optarg);
+			if (order.profile == QUOTA_PROFILE_COUNT)
+				return 2;
 			break;
 		case 'K':
 			for (order.kind = 0; order.kind < MSG_KIND_COUNT && strcmp(kinds[order.kind], optarg);

@@ -3,17 +3,24 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -23,10 +30,10 @@
 static struct sock_filter code[4096];
 static unsigned short code_len;
 
-static void build(void)
+static void build(enum quota_profile profile)
 {
 	struct err e = {0};
-	int fd = seccomp_build(&e);
+	int fd = seccomp_build(profile, &e);
 
 	cr_assert_geq(fd, 0, "%s", e.text);
 	ssize_t n = pread(fd, code, sizeof code, 0);
@@ -38,9 +45,9 @@ static void build(void)
 }
 
 /* Runs attack() under the filter in a child; its wait status. */
-static int under_filter(int (*attack)(void))
+static int under(enum quota_profile profile, int (*attack)(void))
 {
-	build();
+	build(profile);
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct sock_fprog p = {.len = code_len, .filter = code};
@@ -52,6 +59,16 @@ static int under_filter(int (*attack)(void))
 	int how = 0;
 	cr_assert_eq(waitpid(pid, &how, 0), pid);
 	return how;
+}
+
+static int under_filter(int (*attack)(void))
+{
+	return under(QUOTA_PROFILE_DEFAULT, attack);
+}
+
+static int under_strict(int (*attack)(void))
+{
+	return under(QUOTA_PROFILE_STRICT, attack);
 }
 
 /* Number of the line of the first broken expectation becomes the exit code. */
@@ -204,6 +221,114 @@ Test(sandbox_seccomp, other_abis_kill)
 	cr_assert(WIFSIGNALED(how) && WTERMSIG(how) == SIGSYS);
 }
 #endif
+
+/* What the default profile lets through, so that the test below says something. */
+static int wide(void)
+{
+	int fd = (int)syscall(SYS_memfd_create, "x", 0);
+
+	EXPECT(fd, 0);
+	EXPECT(syscall(SYS_execveat, fd, "", NULL, NULL, AT_EMPTY_PATH), ENOEXEC);
+	int id = (int)syscall(SYS_shmget, IPC_PRIVATE, 4096, 0600);
+	EXPECT(id, 0);
+	EXPECT(syscall(SYS_shmctl, id, IPC_RMID, NULL), 0);
+	EXPECT(syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &(struct sched_param){0}), 0);
+	EXPECT(syscall(SYS_ioctl, fd, 0xdeadbeefl, NULL), ENOTTY);
+	return 0;
+}
+
+static int strict(void)
+{
+	EXPECT(syscall(SYS_memfd_create, "x", 0), ENOSYS);
+	EXPECT(syscall(SYS_memfd_create, "x", 0x11 /* MFD_EXEC, MFD_CLOEXEC */), ENOSYS);
+	EXPECT(syscall(SYS_memfd_create, "x", 0x18 /* both: the kernel would refuse */), ENOSYS);
+	int fd = (int)syscall(SYS_memfd_create, "x", 0x9 /* MFD_NOEXEC_SEAL, MFD_CLOEXEC */);
+	if (fd >= 0) /* Linux 6.3 */
+		EXPECT(fchmod(fd, 0700), EPERM);
+	EXPECT(syscall(SYS_execveat, 0, "", NULL, NULL, AT_EMPTY_PATH), ENOSYS);
+	EXPECT(syscall(SYS_execveat, AT_FDCWD, "/bin/true", NULL, NULL, 0), ENOSYS);
+	EXPECT(syscall(SYS_shmget, IPC_PRIVATE, 4096, 0600), ENOSYS);
+	EXPECT(syscall(SYS_shmat, 0, NULL, SHM_EXEC), ENOSYS);
+	EXPECT(syscall(SYS_mq_open, "/x", O_CREAT, 0600, NULL), ENOSYS);
+	EXPECT(syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &(struct sched_param){0}), EPERM);
+	EXPECT(syscall(SYS_ioprio_set, 1, 0, 0), EPERM);
+	EXPECT(syscall(SYS_splice, 0, NULL, 1, NULL, 1, 0), EINVAL);
+	EXPECT(syscall(SYS_mincore, NULL, 0, NULL), ENOSYS);
+	EXPECT(syscall(451 /* cachestat */, 0, NULL, NULL, 0), ENOSYS);
+	EXPECT(syscall(SYS_personality, 0x0400000 /* READ_IMPLIES_EXEC */), ENOSYS);
+	EXPECT(socket(AF_NETLINK, SOCK_RAW, 0), EAFNOSUPPORT);
+	EXPECT(socket(AF_NETLINK, SOCK_RAW, 6), EPROTONOSUPPORT);
+	/* The default profile's answers stay. */
+	EXPECT(syscall(SYS_unshare, CLONE_NEWUSER), EPERM);
+	EXPECT(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0), EPERM);
+	EXPECT(socket(38 /* ALG */, SOCK_SEQPACKET, 0), EAFNOSUPPORT);
+	return 0;
+}
+
+static int strict_terminals(void)
+{
+	int fd = open("/dev/null", O_RDWR), n = 0;
+
+	EXPECT(ioctl(fd, TCGETS, NULL), ENOTTY);
+	EXPECT(ioctl(fd, FIONBIO, &n), 0);
+	EXPECT(syscall(SYS_ioctl, fd, 0xffffffff00000000ul | TCGETS, NULL), ENOTTY); /* the kernel sees the low half */
+	EXPECT(syscall(SYS_ioctl, fd, (unsigned long)TIOCSTI, "x"), ENOSYS);
+	EXPECT(syscall(SYS_ioctl, fd, 0x100000000ul | TIOCSTI, "x"), ENOSYS);
+	EXPECT(syscall(SYS_ioctl, fd, (unsigned long)TIOCLINUX, "x"), ENOSYS);
+	EXPECT(syscall(SYS_ioctl, fd, 0xdeadbeeful, NULL), ENOSYS);
+	return 0;
+}
+
+/* What servers live from: a JIT's memory, threads, children, sockets. */
+static int strict_life(void)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int pair[2], ep = epoll_create1(0);
+
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT(p == MAP_FAILED ? -1 : 0, 0);
+	EXPECT(mprotect(p, 4096, PROT_READ | PROT_EXEC), 0);
+	EXPECT(socket(AF_INET, SOCK_STREAM, 0), 0);
+	EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, pair[0], &ev), 0);
+	EXPECT(inotify_init1(0), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("/bin/true", "true", NULL);
+		_exit(1);
+	}
+	int how = -1;
+	EXPECT(waitpid(pid, &how, 0), 0);
+	EXPECT(how == 0 ? 0 : -1, 0);
+	return 0;
+}
+
+Test(sandbox_seccomp, strict_closes_more)
+{
+	cr_assert_eq(under_filter(wide), 0);
+	cr_assert_eq(under_strict(strict), 0);
+	cr_assert_eq(under_strict(strict_terminals), 0);
+	cr_assert_eq(under_strict(dangerous), 0);
+	cr_assert_eq(under_strict(namespaces_by_clone), 0);
+}
+
+Test(sandbox_seccomp, strict_leaves_what_servers_need)
+{
+	cr_assert_eq(under_strict(strict_life), 0);
+}
+
+/* A name with a typing mistake would quietly stay open. */
+Test(sandbox_seccomp, strict_takes_from_the_allowed)
+{
+	const char *a, *b;
+
+	for (unsigned i = 0; (a = seccomp_strict_without(i)); i++) {
+		bool found = strcmp(a, "cachestat") == 0; /* of the ones allowed by number */
+		for (unsigned j = 0; !found && (b = seccomp_allowed(j)); j++)
+			found = strcmp(a, b) == 0;
+		cr_assert(found, "%s is not allowed by default", a);
+	}
+}
 
 Test(sandbox_seccomp, lists_do_not_contradict)
 {
