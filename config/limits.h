@@ -85,6 +85,7 @@
 #define LIMIT_SANDBOX_STDIO 8u	      /* descriptors handed to a job: 0..7, below those of the launch (UNPACK is 8) */
 #define LIMIT_SANDBOX_ARGS 4096u      /* strings in argv and environment together, with the 256 config vars far below */
 #define LIMIT_SANDBOX_FILTER 32768u   /* bytes of a seccomp filter: 4,096 instructions, the kernel's limit */
+#define LIMIT_SANDBOX_TERMINALS 64u   /* pseudo terminals of one instance; the whole host has 3,072 (kernel.pty.max) */
 #define LIMIT_SANDBOX_LINGER_MS 3000u /* what else runs may finish this long after the main program was stopped */
 
 /* Output of apps. */

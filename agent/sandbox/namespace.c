@@ -46,12 +46,16 @@ int namespace_create(struct sandbox *s)
 		a.flags |= CLONE_INTO_CGROUP; /* Linux 5.7 */
 		a.cgroup = LAUNCH_FD_CGROUP;
 	}
-	pid_t pid = sys_clone3(&a);
+	/* What the kernel counts per user (inotify, POSIX queues, queued signals, locked memory) it counts once more
+	 * against whoever made the user namespace.  That is the tenant's own user 0: as root's, 128 inotify instances
+	 * of one tenant would be all that the host has for everybody. */
+	int r = user_act_as(s->spec.uid_base);
+	pid_t pid = r < 0 ? -1 : sys_clone3(&a);
 	if (pid < 0) {
-		int e = errno;
+		r = r < 0 ? r : -errno;
 		close(pair[0]);
 		close(pair[1]);
-		return -e;
+		return r;
 	}
 	s->sync = pair[pid == 0];
 	close(pair[pid != 0]);
@@ -59,7 +63,7 @@ int namespace_create(struct sandbox *s)
 		inside(s);
 	s->pid = pid;
 	sandbox_report(s, LAUNCH_REPORT_PID, pid, 0);
-	return 0;
+	return user_act_as(0);
 }
 
 int namespace_join_cgroups(struct sandbox *s)

@@ -319,6 +319,8 @@ static int make_devpts(struct sandbox *s)
 	if (r == 0)
 		r = config(fs, "ptmxmode", "0666");
 	if (r == 0)
+		r = config_u64(fs, "max", LIMIT_SANDBOX_TERMINALS);
+	if (r == 0)
 		r = config_u64(fs, "gid", s->spec.uid_base + 5); /* tty */
 	return create(fs, r, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
 }

@@ -67,6 +67,8 @@ sandbox_step_fn spec_read;
 sandbox_step_fn user_shed, user_map, user_become_root, user_bound, user_drop;
 /* Keeps only these (bits of the first 32) permitted and effective, nothing inheritable. */
 int user_capabilities(uint32_t keep);
+/* The builder's effective user, all capabilities kept: what it creates then is accounted to that user. */
+int user_act_as(uid_t uid);
 
 /* namespace.c: the two processes and the words between them. */
 sandbox_step_fn namespace_create, namespace_join_cgroups, namespace_name;

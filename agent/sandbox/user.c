@@ -57,6 +57,15 @@ int user_shed(struct sandbox *s)
 	return text_write(AT_FDCWD, "/proc/self/oom_score_adj", 0, 0, OOM_SCORE);
 }
 
+int user_act_as(uid_t uid)
+{
+	/* Without the fix-up the capabilities stay.  A change of user sets dumpability to fs.suid_dumpable. */
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0 || syscall(SYS_setresuid, -1, uid, -1) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
 int user_map(struct sandbox *s)
 {
 	char path[32], map[48];
