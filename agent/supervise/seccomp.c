@@ -9,9 +9,11 @@
  * writable memory or files executable by execve(2) goes (the mounts do the rest), and what servers can do without.
  * Anonymous executable memory stays, because every JIT is made of it.
  *
- * Values that a rule *allows* are compared in all 64 bits, so garbage in the upper half only loses; values that a rule
- * *refuses* (ioctl) are compared in the 32 bits that the kernel will use. */
+ * Calls that are allowed for some uses only (ioctl, setsockopt, prctl, madvise) are in seccomp_args.c.
+ *
+ * Values that a rule *allows* here are compared in all 64 bits, so garbage in the upper half only loses. */
 #include "agent/supervise/seccomp.h"
+#include "agent/supervise/seccomp_args.h"
 #include "base/fd.h"
 #include "base/own.h"
 
@@ -27,10 +29,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* Commands of ioctl(2) that put words into somebody else's mouth: one prefix, so that its complement is short. */
-#define IOCTL_PREFIX 0x5410u
-_Static_assert((TIOCSTI & ~0xfu) == IOCTL_PREFIX && (TIOCLINUX & ~0xfu) == IOCTL_PREFIX, "one prefix");
 
 /* The answer to what no rule names. */
 #define UNKNOWN SCMP_ACT_ERRNO(ENOSYS)
@@ -55,7 +53,7 @@ static const char *const allowed[] = {
 	"fgetxattr", "setxattr", "lsetxattr", "fsetxattr", "listxattr", "llistxattr", "flistxattr", "removexattr",
 	"lremovexattr", "fremovexattr",
 	/* memory */
-	"brk", "mmap", "munmap", "mprotect", "mremap", "madvise", "mincore", "mlock", "mlock2", "munlock", "mlockall",
+	"brk", "mmap", "munmap", "mprotect", "mremap", "mincore", "mlock", "mlock2", "munlock", "mlockall",
 	"munlockall", "membarrier", "get_mempolicy", "pkey_alloc", "pkey_free", "pkey_mprotect",
 	/* processes and threads */
 	"fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "kill", "tkill", "tgkill",
@@ -63,7 +61,7 @@ static const char *const allowed[] = {
 	"set_robust_list", "get_robust_list", "rseq", "futex", "futex_waitv", "sched_yield", "sched_getaffinity",
 	"sched_setaffinity", "sched_getparam", "sched_setparam", "sched_getscheduler", "sched_setscheduler",
 	"sched_getattr", "sched_setattr", "sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval",
-	"getpriority", "setpriority", "ioprio_get", "ioprio_set", "getcpu", "prctl", "arch_prctl", "pidfd_open",
+	"getpriority", "setpriority", "ioprio_get", "ioprio_set", "getcpu", "arch_prctl", "pidfd_open",
 	"pidfd_send_signal", "getrusage", "times", "getrlimit", "setrlimit", "prlimit64", "sysinfo", "uname",
 	"restart_syscall",
 	/* signals */
@@ -75,9 +73,9 @@ static const char *const allowed[] = {
 	/* users: who lacks capabilities can only ask, or change to what it is */
 	"getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "setuid", "setgid", "setreuid",
 	"setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capget", "capset",
-	/* network; socket and socketpair have rules of their own */
-	"bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt",
-	"shutdown", "sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg",
+	/* network; socket and socketpair have rules of their own, and so has setsockopt */
+	"bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt", "shutdown",
+	"sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg",
 	/* its own ipc namespace */
 	"shmget", "shmat", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv",
 	"msgctl", "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr", "getrandom"};
@@ -312,29 +310,6 @@ static int add_socket(scmp_filter_ctx ctx, bool strict)
 	return r;
 }
 
-/* "All but TIOCSTI and TIOCLINUX": a command that differs from their common prefix in some bit, or one of the other 14.
- * Written as allowed cases because a filter cannot say "not equal" of half a register. */
-static int add_ioctl(scmp_filter_ctx ctx)
-{
-	static const uint32_t bad[] = {TIOCSTI, TIOCLINUX};
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(bad); i++) {
-		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, bad[i]);
-		r = rule(ctx, SCMP_ACT_ERRNO(EPERM), "ioctl", 1, &c);
-	}
-	for (unsigned bit = 4; r == 0 && bit < 32; bit++) {
-		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 1ull << bit, ~(uint64_t)IOCTL_PREFIX & 1ull << bit);
-		r = rule(ctx, SCMP_ACT_ALLOW, "ioctl", 1, &c);
-	}
-	for (uint32_t low = 0; r == 0 && low < 16; low++) {
-		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, IOCTL_PREFIX | low);
-		if ((IOCTL_PREFIX | low) != TIOCSTI && (IOCTL_PREFIX | low) != TIOCLINUX)
-			r = rule(ctx, SCMP_ACT_ALLOW, "ioctl", 1, &c);
-	}
-	return r;
-}
-
 static int add_strict_ioctl(scmp_filter_ctx ctx)
 {
 	int r = 0;
@@ -396,7 +371,9 @@ static int add_rules(scmp_filter_ctx ctx, bool strict)
 	if (r == 0)
 		r = add_socket(ctx, strict);
 	if (r == 0)
-		r = strict ? add_strict_ioctl(ctx) : add_ioctl(ctx);
+		r = strict ? add_strict_ioctl(ctx) : seccomp_args_ioctl(ctx);
+	if (r == 0)
+		r = seccomp_args(ctx);
 	if (r == 0)
 		r = add_memfd(ctx, strict);
 	return r == 0 ? add_personality(ctx) : r;

@@ -7,6 +7,8 @@
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,6 +27,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static struct sock_filter code[4096];
@@ -155,6 +158,65 @@ static int terminals(void)
 	EXPECT(ioctl(fd, FIONBIO, &on), 0);
 	EXPECT(ioctl(fd, 0xdeadbeef, &on), ENOTTY);
 	return 0;
+}
+
+/* Lists behind one number: what is not on them answers as from a kernel without it, whatever the upper halves hold. */
+static int arguments(void)
+{
+	int tty = open("/dev/ptmx", O_RDWR | O_NOCTTY), tcp = socket(AF_INET, SOCK_STREAM, 0), one = 1, size = 0;
+	int udp = socket(AF_INET, SOCK_DGRAM, 0), v6 = socket(AF_INET6, SOCK_STREAM, 0),
+	    netlink = socket(AF_NETLINK, SOCK_RAW, 0);
+	struct winsize w;
+	struct termios t;
+	struct ifreq i = {.ifr_name = "lo"};
+	char page[4096] __attribute__((aligned(4096)));
+
+	EXPECT(ioctl(tty, TIOCGWINSZ, &w), 0);
+	EXPECT(ioctl(tty, TCGETS, &t), 0);
+	EXPECT(ioctl(udp, FIONREAD, &size), 0);
+	EXPECT(ioctl(udp, SIOCGIFFLAGS, &i), 0);
+	EXPECT(syscall(SYS_ioctl, tty, TIOCSETD, &one), ENOTTY);
+	EXPECT(syscall(SYS_ioctl, tty, 0x100000000ul | TIOCSETD, &one), ENOTTY);
+	EXPECT(syscall(SYS_ioctl, tcp, SIOCSIFFLAGS, &i), ENOTTY);
+	EXPECT(syscall(SYS_ioctl, tcp, SIOCETHTOOL, &i), EOPNOTSUPP);
+	EXPECT(syscall(SYS_ioctl, 0, 0x5000940eul /* BTRFS_IOC_SUBVOL_CREATE */, page), ENOTTY);
+	EXPECT(syscall(SYS_ioctl, 0, 0x401c5820ul /* FS_IOC_FSSETXATTR */, page), ENOTTY);
+	/* some libcs pass the command as int */
+	EXPECT(syscall(SYS_ioctl, -1, (long)(int)0x80086601, page), EBADF);
+
+	EXPECT(setsockopt(tcp, IPPROTO_TCP, 1 /* NODELAY */, &one, sizeof one), 0);
+	EXPECT(setsockopt(tcp, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one), 0);
+	EXPECT(setsockopt(tcp, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one), 0);
+	EXPECT(setsockopt(v6, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one), 0);
+	EXPECT(setsockopt(v6, IPPROTO_IPV6, 67 /* TCLASS */, &one, sizeof one), 0);
+	EXPECT(setsockopt(udp, IPPROTO_IP, 10 /* MTU_DISCOVER */, &one, sizeof one), 0);
+	EXPECT(setsockopt(udp, IPPROTO_IP, 35 /* ADD_MEMBERSHIP */, &one, sizeof one), EINVAL); /* the kernel's */
+	EXPECT(setsockopt(udp, IPPROTO_UDP, 104 /* GRO */, &one, sizeof one), 0);
+	EXPECT(setsockopt(netlink, 270, 11 /* EXT_ACK */, &one, sizeof one), 0);
+	EXPECT(setsockopt(tcp, IPPROTO_TCP, 31 /* ULP */, "tls", 3), ENOPROTOOPT);
+	EXPECT(setsockopt(tcp, IPPROTO_TCP, 19 /* REPAIR */, &one, sizeof one), ENOPROTOOPT);
+	EXPECT(setsockopt(udp, IPPROTO_UDP, 100 /* ENCAP */, &one, sizeof one), ENOPROTOOPT);
+	EXPECT(setsockopt(tcp, IPPROTO_IP, 17 /* XFRM_POLICY */, page, 8), ENOPROTOOPT);
+	EXPECT(setsockopt(tcp, IPPROTO_IP, 64 /* iptables */, page, 8), ENOPROTOOPT);
+	EXPECT(setsockopt(v6, IPPROTO_IPV6, 35 /* XFRM_POLICY */, page, 8), ENOPROTOOPT);
+	EXPECT(setsockopt(tcp, SOL_SOCKET, 50 /* ATTACH_BPF */, &one, sizeof one), ENOPROTOOPT);
+	EXPECT(setsockopt(tcp, 282 /* TLS */, 1, page, 8), ENOPROTOOPT);
+	EXPECT(syscall(SYS_setsockopt, tcp, 0x100000000ul | IPPROTO_TCP, 0x100000000ul | 31, "tls", 3), ENOPROTOOPT);
+
+	EXPECT(prctl(PR_SET_NAME, "x", 0, 0, 0), 0);
+	EXPECT(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0), 0);
+	EXPECT(syscall(SYS_prctl, 67l /* MEMORY_MERGE */, 0l, 0l, 0l, 0l), EINVAL);
+	EXPECT(syscall(SYS_prctl, 0x100000000l | 67, 0l, 0l, 0l, 0l), EINVAL);
+	EXPECT(prctl(62 /* SCHED_CORE */, 0, 0, 0, 0), EINVAL);
+	EXPECT(madvise(page, 4096, MADV_DONTNEED), 0);
+	EXPECT(madvise(page, 4096, 12 /* MERGEABLE */), EINVAL);
+	EXPECT(madvise(page, 4096, 100 /* HWPOISON */), EINVAL);
+	return 0;
+}
+
+Test(sandbox_seccomp, arguments_by_list)
+{
+	cr_assert_eq(under_filter(arguments), 0);
 }
 
 static int every_call(void)

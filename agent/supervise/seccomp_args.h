@@ -1,0 +1,11 @@
+/* Calls that an app needs, but not for everything: rules over their arguments.  Layer agent, supervisor process. */
+#ifndef TULOU_AGENT_SUPERVISE_SECCOMP_ARGS_H
+#define TULOU_AGENT_SUPERVISE_SECCOMP_ARGS_H
+
+#include <seccomp.h>
+
+/* Rules for setsockopt(2), prctl(2) and madvise(2), and those for ioctl(2).  0 or libseccomp's negative errno. */
+int seccomp_args(scmp_filter_ctx ctx);
+int seccomp_args_ioctl(scmp_filter_ctx ctx);
+
+#endif
