@@ -18,7 +18,7 @@ $(O)/supervise_shell: $(O)/obj/tests/system/supervise_shell.o $(call rooms,agent
 TEST_OUT := $(O)/tests
 test: ## install what tests need, build, run every suite; the last line counts them
 	$(Q)deploy/bootstrap build run test
-	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker $(O)/supervise_shell
+	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker $(O)/supervise_shell $(O)/probe
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) \
 		unit='$(O)/unit --tap --jobs 2 --timeout 120' \
 		lint='tests/lint $(O)' \
@@ -26,7 +26,8 @@ test: ## install what tests need, build, run every suite; the last line counts t
 		buildpacks='tests/system/test_buildpacks.sh' \
 		proxy='tests/proxy/run $(O)' \
 		supervise='tests/system/supervise.sh $(O)' \
-		system='python3 tests/system/run.py --build $(O)'
+		system='python3 tests/system/run.py --build $(O)' \
+		redteam='tests/redteam/run $(O)'
 
 test-system: all $(O)/supervise_shell ## the system tests only (ONLY=pattern)
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) system='python3 tests/system/run.py --build $(O) $(if $(ONLY),--only $(ONLY))'
@@ -54,3 +55,4 @@ test-vm: all $(O)/supervise_shell ## cgroup v2 and systemd, in an emulated virtu
 .PHONY: test-vm
 
 include tests/proxy/proxy.mk
+include tests/redteam/redteam.mk
