@@ -57,7 +57,19 @@
 #define LIMIT_NET_BURST (160u << 10) /* bytes: a rate lets two packets of 64 KiB pass whole, however small it is */
 #define LIMIT_NET_QUEUE (16u << 20)  /* bytes that wait for a rate: they are the sender's memory */
 #define LIMIT_NET_QUEUE_MS 50u	     /* the same as time: longer would only be delay */
-#define LIMIT_NET_POLICIES LIMIT_INSTANCES
+
+/* The instances' names. */
+#define LIMIT_RESOLVE_RATE 200u		 /* questions a second of one instance: a busy crawler asks some 50 */
+#define LIMIT_RESOLVE_BURST 400u	 /* at once: a cold start of many connections */
+#define LIMIT_RESOLVE_FORWARDS 1024u	 /* asked of the host's resolvers at a time: a socket each */
+#define LIMIT_RESOLVE_FORWARDS_ONE 64u	 /* of one instance */
+#define LIMIT_RESOLVE_TCP 64u		 /* of them by TCP: 64 KiB each */
+#define LIMIT_RESOLVE_TRY_MS 1300u	 /* one server's time; three tries end before the asker's own 5 s */
+#define LIMIT_RESOLVE_CONNECTIONS 256u	 /* of instances, by TCP */
+#define LIMIT_RESOLVE_CONNECTIONS_ONE 8u /* of one */
+#define LIMIT_RESOLVE_IDLE_MS 5000u	 /* on such a connection; longer than three tries */
+#define LIMIT_RESOLVE_PARKED 64u	 /* questions of instances that control has not told yet */
+#define LIMIT_RESOLVE_PARK_MS 1000u	 /* it tells within milliseconds, or is just being started again */
 
 /* Records of the store. */
 #define LIMIT_TOKENS 100    /* per tenant, and of the node: a list that a person can still read */

@@ -27,6 +27,7 @@ struct settings {
 	char user[32];			/* node.user: tulou (control) */
 	char user_proxy[32];		/* node.user_proxy: tulou-proxy */
 	char user_log[32];		/* node.user_log: tulou-log */
+	char user_resolver[32];		/* node.user_resolver: tulou-resolver */
 
 	struct settings_address http[LIMIT_LISTEN]; /* listen.http: embedded default 127.0.0.1:8080 and [::1]:8080 */
 	unsigned http_count;

@@ -287,6 +287,7 @@ static void control_on_synced(struct control *c)
 		control_touch(ca);
 	}
 	control_workers_sync(c);
+	control_names_sync(c);
 	LOG_INFO("reconciling", "apps=%zu adopted=%u lost=%u", map_count(c->apps), c->sync_adopted, c->sync_lost);
 	if (c->sync_adopted || c->sync_lost)
 		control_event(c, NULL, 0, "node.adopted", "Control started again: %u instances run on, %u were lost",
@@ -306,6 +307,9 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 	case MSG_PEER_PROXY:
 		if (peer->worker < LIMIT_WORKERS)
 			control_worker_add(c, peer->worker, peer->pid, TAKE_FD(fds[0]));
+		break;
+	case MSG_PEER_RESOLVER:
+		control_names_add(c, TAKE_FD(fds[0]));
 		break;
 	case MSG_INSTANCE:
 		control_on_instance(c, body);
@@ -458,10 +462,11 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	c->apps = map_new();
 	c->instances = map_new();
 	c->jobs = map_new();
+	c->names = map_new();
 	c->slots = calloc((LIMIT_APPS + 31) / 32, sizeof *c->slots);
 	if (stats_fd >= 0)
 		c->stats = stats_map(stats_fd, 0);
-	if (!c->super || !c->tenants || !c->apps || !c->instances || !c->jobs || !c->slots ||
+	if (!c->super || !c->tenants || !c->apps || !c->instances || !c->jobs || !c->names || !c->slots ||
 	    (stats_fd >= 0 && !c->stats))
 		r = err_set(e, ENOMEM, "out of memory");
 	else
@@ -520,6 +525,7 @@ void control_free(struct control *c)
 	gits_free(c->gits);
 	builds_free(c->builds);
 	control_workers_free(c);
+	control_names_free(c);
 	loop_timer_stop(&c->tick);
 	control_throttle_stop(c);
 	loop_timer_stop(&c->retry);

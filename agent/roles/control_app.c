@@ -124,8 +124,12 @@ struct control_app *control_app_load(struct control *c, int64_t id)
 {
 	struct control_app *ca = control_app_get(c, id), *after;
 
-	if (ca)
-		return control_app_refresh(ca) < 0 ? NULL : ca;
+	if (ca) {
+		if (control_app_refresh(ca) < 0)
+			return NULL;
+		control_names_app(ca);
+		return ca;
+	}
 	ca = calloc(1, sizeof *ca);
 	if (!ca)
 		return NULL;

@@ -207,6 +207,7 @@ struct control_job {
 	struct control_tenant *tenant; /* charged; NULL = not charged */
 	struct quota_limits limits;
 	uint32_t kind;
+	bool egress; /* may reach more than its tenant */
 	int64_t app;
 	struct control_use use; /* what the throttle knows of it, when it has a tenant */
 };
@@ -230,9 +231,11 @@ struct control {
 	struct loop *loop;
 	struct settings settings;
 	uint64_t boot;
-	struct store *store; /* owned */
-	struct chan *super;  /* owned */
-	struct api *api;     /* owned; NULL in tests */
+	struct store *store;   /* owned */
+	struct chan *super;    /* owned */
+	struct chan *resolver; /* owned; NULL = not connected */
+	struct map *names;     /* owned: address -> struct control_name (control_names.c) */
+	struct api *api;       /* owned; NULL in tests */
 	struct ops ops;
 	struct builds *builds; /* owned */
 	struct gits *gits;     /* owned */
@@ -416,6 +419,15 @@ void control_text_listeners(const char *text, bool v6, struct buf *out);
 uint64_t control_text_meminfo(const char *text, const char *key); /* bytes */
 double control_text_pressure(const char *text);			  /* avg10 of the line "some" */
 uint64_t control_text_waited(const char *text);			  /* total of the line "some", microseconds */
+
+/* control_names.c: what the resolver is told. */
+void control_names_add(struct control *c, int fd);	  /* a channel to it; the descriptor is taken */
+void control_names_sync(struct control *c);		  /* tells it everything */
+void control_names_instance(struct control_instance *ci); /* its state, health or policy changed */
+void control_names_app(struct control_app *ca);		  /* the same of all its instances */
+void control_names_job(struct control *c, const struct msg_instance *m, bool forward);
+void control_names_gone(struct control *c, uint64_t instance, uint32_t address);
+void control_names_free(struct control *c);
 
 /* control_proc.c */
 void control_proc_host(struct control_host *h, const char *data_dir);

@@ -94,6 +94,7 @@ void control_instance_move(struct control_instance *ci, enum model_instance_stat
 		return;
 	}
 	ci->since_ms = control_now_ms();
+	control_names_instance(ci);
 	control_instance_save(ci);
 	control_touch(ci->app);
 }
@@ -285,6 +286,7 @@ void control_instance_healthy(struct control_instance *ci, bool healthy, const c
 	if (ci->healthy == healthy)
 		return;
 	ci->healthy = healthy;
+	control_names_instance(ci);
 	if (healthy && ci->rec.state == MODEL_INSTANCE_STARTING) {
 		ci->healthy_since_ms = control_now_ms();
 		control_instance_move(ci, MODEL_INSTANCE_RUNNING);
@@ -399,6 +401,7 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 	LOG_INFO("instance ended", "tenant=%s app=%s instance=%" PRId64 " type=%s reason=\"%s\"", ca->rec.tenant_name,
 		 ca->rec.name, ci->rec.id, ci->rec.type, ci->rec.reason);
 	control_routes_instance_gone(ci);
+	control_names_gone(c, m->instance, ci->address);
 	if (ci->known)
 		control_send(c, MSG_FORGET, &forget, sizeof forget, NULL, 0); /* after the commit of the record */
 	control_written(c);
@@ -495,4 +498,6 @@ void control_on_instance(struct control *c, const struct msg_instance *m)
 		if (ci->rec.state == MODEL_INSTANCE_STARTING)
 			control_health_start(ci);
 	}
+	if (m->state != MSG_STATE_EXITED)
+		control_names_instance(ci);
 }

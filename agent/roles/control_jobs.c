@@ -82,6 +82,7 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	job->job = j;
 	job->app = j->app;
 	job->kind = m->kind;
+	job->egress = m->egress.mode != QUOTA_EGRESS_NONE;
 	if (map_put(c->jobs, &job->id, sizeof job->id, job) < 0) {
 		for (size_t i = 0; i <= nfds; i++)
 			close(out[i]);
@@ -130,6 +131,7 @@ void control_on_job(struct control *c, const struct msg_instance *m)
 	struct build_job *j;
 
 	if (m->state == MSG_STATE_EXITED) {
+		control_names_gone(c, m->instance, m->address);
 		control_send(c, MSG_FORGET, &forget, sizeof forget, NULL, 0);
 		if (!job)
 			return;
@@ -142,6 +144,8 @@ void control_on_job(struct control *c, const struct msg_instance *m)
 	} else if (!job && m->state != MSG_STATE_STOPPING) {
 		/* Of an earlier control: its pipes are broken, its build is recorded as failed. */
 		control_send(c, MSG_STOP, &stop, sizeof stop, NULL, 0);
+	} else if (job) {
+		control_names_job(c, m, job->egress);
 	}
 }
 

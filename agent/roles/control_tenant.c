@@ -145,6 +145,7 @@ void control_app_relimit(struct control_app *ca, const struct model_app *was)
 		ci->limits = m.limits;
 		control_charge(c, ca->tenant, &ci->limits, 1);
 		ci->egress = egress;
+		control_names_instance(ci);
 		if (c->synced)
 			control_send(c, MSG_LIMITS, &m, sizeof m, NULL, 0);
 	}

@@ -19,7 +19,7 @@
 void listeners_init(struct listeners *l)
 {
 	memset(l, 0, sizeof *l);
-	l->api = -1;
+	l->api = l->names_udp = l->names_tcp = -1;
 }
 
 void listeners_close(struct listeners *l)
@@ -29,6 +29,8 @@ void listeners_close(struct listeners *l)
 	for (unsigned i = 0; i < l->https_count; i++)
 		close(l->https[i]);
 	own_close(&l->api);
+	own_close(&l->names_udp);
+	own_close(&l->names_tcp);
 	listeners_init(l);
 }
 
@@ -161,4 +163,35 @@ int listeners_open_api(struct listeners *l, const struct settings *s, unsigned g
 	own_close(&l->api);
 	l->api = TAKE_FD(fd);
 	return 0;
+}
+
+static int listeners_names(int *fd, int type, const struct sockaddr_in *a, struct err *e)
+{
+	OWN_FD int fresh = -1;
+	struct sockaddr_storage want = {0};
+	int one = 1;
+
+	memcpy(&want, a, sizeof *a);
+	if (*fd >= 0 && listeners_find(fd, 1, &want) >= 0)
+		return 0;
+	own_close(fd);
+	fresh = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fresh < 0)
+		return err_errno(e, "cannot make the name server's socket");
+	setsockopt(fresh, IPPROTO_IP, IP_FREEBIND, &one, sizeof one);
+	if (type == SOCK_STREAM)
+		setsockopt(fresh, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (bind(fresh, (const struct sockaddr *)a, sizeof *a) < 0 ||
+	    (type == SOCK_STREAM && listen(fresh, LISTENERS_BACKLOG) < 0))
+		return err_errno(e, "cannot listen on port 53 of the first address of network.pool");
+	*fd = TAKE_FD(fresh);
+	return 0;
+}
+
+int listeners_open_names(struct listeners *l, uint32_t address, struct err *e)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(address)};
+	int r = listeners_names(&l->names_udp, SOCK_DGRAM, &a, e);
+
+	return r < 0 ? r : listeners_names(&l->names_tcp, SOCK_STREAM, &a, e);
 }

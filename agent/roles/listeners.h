@@ -12,7 +12,8 @@ struct listeners {
 	unsigned http_count;
 	int https[LIMIT_LISTEN];
 	unsigned https_count;
-	int api; /* owned: unix socket <runtime>/gate/control.sock */
+	int api;		  /* owned: unix socket <runtime>/gate/control.sock */
+	int names_udp, names_tcp; /* owned: the name server's; -1 = none */
 };
 
 /* Offers a descriptor from an earlier supervisor's worker or from systemd (sd_listen_fds(3)): taken when it is a
@@ -23,6 +24,9 @@ void listeners_offer(struct listeners *l, const struct settings *s, int fd);
  * warning as long as one remains; any other failure, such as a port in use, is an error that names the address. */
 int listeners_open(struct listeners *l, const struct settings *s, struct err *e);
 
+/* The name server's sockets on port 53 of address (host byte order), which need not exist yet.  Sockets that l has
+ * already, from an earlier supervisor, are kept when they are there.  0 or negative errno with e set. */
+int listeners_open_names(struct listeners *l, uint32_t address, struct err *e);
 /* The API's socket in <runtime>/gate, replaced atomically, connectable by group gid; gate is a descriptor of that
  * directory. */
 int listeners_open_api(struct listeners *l, const struct settings *s, unsigned gid, struct err *e);

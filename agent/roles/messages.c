@@ -37,6 +37,7 @@ const size_t msg_rules_supervisor_from_other_count = ARRAY_LEN(msg_rules_supervi
 const struct chan_rule msg_rules_control[] = {
 	{MSG_INIT_CONTROL, "init", EXACT(struct msg_init_control), 2, 2},
 	{MSG_PEER_PROXY, "peer", EXACT(struct msg_peer), 1, 1},
+	{MSG_PEER_RESOLVER, "peer-resolver", EMPTY, 1, 1},
 	{MSG_INSTANCE, "instance", EXACT(struct msg_instance), 0, 0},
 	{MSG_SYNC_DONE, "sync-done", EMPTY, 0, 0},
 	{MSG_USAGE, "usage", sizeof(struct msg_usage), sizeof(struct msg_usage) * MSG_USAGE_MAX, 0, 0},
@@ -56,6 +57,12 @@ const struct chan_rule msg_rules_proxy[] = {
 	{MSG_DRAIN, "drain", EXACT(struct msg_drain), 0, 0},
 };
 const size_t msg_rules_proxy_count = ARRAY_LEN(msg_rules_proxy);
+
+const struct chan_rule msg_rules_resolver[] = {
+	{MSG_INIT_RESOLVER, "init", EXACT(struct msg_init_resolver), 2, 2},
+	{MSG_PEER_CONTROL, "peer", EMPTY, 1, 1},
+};
+const size_t msg_rules_resolver_count = ARRAY_LEN(msg_rules_resolver);
 
 const struct chan_rule msg_rules_logger[] = {
 	{MSG_INIT_LOGGER, "init", EXACT(struct msg_init_logger), 1, 1},

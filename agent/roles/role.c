@@ -1,4 +1,4 @@
-/* The role table and the step from root into a role.  Layer agent, control, logger and proxy processes. */
+/* The role table and the step from root into a role.  Layer agent, every process but the supervisor. */
 #include "agent/roles/role.h"
 
 #include "base/own.h"
@@ -84,7 +84,7 @@ static const int role_calls_common[] = {
 	SCMP_SYS(sysinfo),
 };
 
-/* The proxy opens no file: it accepts, and connects to instances and to control. */
+/* Proxy and resolver open no file: they accept, and connect to instances, to control, to the host's resolvers. */
 static const int role_calls_proxy[] = {SCMP_SYS(accept4), SCMP_SYS(socket), SCMP_SYS(connect)};
 
 /* Files below one directory. */
@@ -146,6 +146,10 @@ static const struct role {
 			offsetof(struct settings, user_proxy),
 			{CALLS(role_calls_common), CALLS(role_calls_proxy)},
 			role_proxy_main},
+	[ROLE_RESOLVER] = {"resolver",
+			   offsetof(struct settings, user_resolver),
+			   {CALLS(role_calls_common), CALLS(role_calls_proxy)},
+			   role_resolver_main},
 };
 
 const char *role_name(enum role_id r)

@@ -8,11 +8,11 @@
 
 #include <stdbool.h>
 
-enum role_id { ROLE_CONTROL, ROLE_LOGGER, ROLE_PROXY, ROLE_COUNT };
+enum role_id { ROLE_CONTROL, ROLE_LOGGER, ROLE_PROXY, ROLE_RESOLVER, ROLE_COUNT };
 
 #define ROLE_CHANNEL_FD 3
 
-/* "control", "logger", "proxy". */
+/* "control", "logger", "proxy", "resolver". */
 const char *role_name(enum role_id r);
 /* ROLE_COUNT when there is no such role. */
 enum role_id role_parse(const char *name);
@@ -30,5 +30,6 @@ int role_main(enum role_id r);
 int role_control_main(void);
 int role_logger_main(void);
 int role_proxy_main(void);
+int role_resolver_main(void);
 
 #endif

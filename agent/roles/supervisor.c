@@ -49,7 +49,7 @@ struct supervisor {
 	struct listeners listeners;
 	int lock, roles_dir, stats, access[2], logs_dir; /* owned */
 	uint64_t boot;
-	struct child control, logger, workers[LIMIT_WORKERS];
+	struct child control, logger, resolver, workers[LIMIT_WORKERS];
 	unsigned worker_base; /* rows of the stats segment that this run's workers write */
 	struct takeover_process old[TAKEOVER_MAX];
 	struct loop_io old_io[TAKEOVER_MAX];
@@ -72,6 +72,19 @@ static void supervisor_join(struct supervisor *s, struct child *worker)
 	close(pair[1]);
 }
 
+/* The same for the resolver. */
+static void supervisor_join_resolver(struct supervisor *s)
+{
+	int pair[2];
+
+	if (!s->resolver.chan || !s->control.chan || chan_pair(pair) < 0)
+		return;
+	chan_send(s->resolver.chan, MSG_PEER_CONTROL, NULL, 0, &pair[0], 1);
+	chan_send(s->control.chan, MSG_PEER_RESOLVER, NULL, 0, &pair[1], 1);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void supervisor_init_control(struct supervisor *s, struct child *c)
 {
 	struct msg_init_control *init = calloc(1, sizeof *init);
@@ -85,6 +98,7 @@ static void supervisor_init_control(struct supervisor *s, struct child *c)
 	free(init);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		supervisor_join(s, &s->workers[i]);
+	supervisor_join_resolver(s);
 }
 
 static void supervisor_init_proxy(struct supervisor *s, struct child *c)
@@ -120,6 +134,18 @@ static void supervisor_init_logger(struct supervisor *s, struct child *c)
 		supervise_reopen_logs(s->supervise);
 }
 
+static void supervisor_init_resolver(struct supervisor *s, struct child *c)
+{
+	struct msg_init_resolver init = {0};
+	int fds[2] = {s->listeners.names_udp, s->listeners.names_tcp};
+
+	init.server_count = supervise_resolvers(s->supervise, init.servers, MSG_RESOLVERS_MAX);
+	memcpy(init.user, s->settings.user_resolver, sizeof init.user);
+	snprintf(init.root_dir, sizeof init.root_dir, "%s/void", s->settings.runtime);
+	chan_send(c->chan, MSG_INIT_RESOLVER, &init, sizeof init, fds, 2);
+	supervisor_join_resolver(s);
+}
+
 static void supervisor_on_child_start(void *arg, struct child *c)
 {
 	struct supervisor *s = arg;
@@ -134,6 +160,9 @@ static void supervisor_on_child_start(void *arg, struct child *c)
 		break;
 	case ROLE_PROXY:
 		supervisor_init_proxy(s, c);
+		break;
+	case ROLE_RESOLVER:
+		supervisor_init_resolver(s, c);
 		break;
 	case ROLE_COUNT:
 		break;
@@ -154,6 +183,14 @@ static void supervisor_retire_old(struct supervisor *s)
 			p->record.role = ROLE_COUNT; /* told once */
 		}
 	}
+}
+
+/* This run's resolver answers: the earlier run's goes. */
+static void supervisor_retire_resolver(struct supervisor *s)
+{
+	for (unsigned i = 0; i < s->old_count; i++)
+		if (s->old[i].pidfd >= 0 && s->old[i].record.role == ROLE_RESOLVER)
+			sys_pidfd_kill(s->old[i].pidfd, SIGTERM);
 }
 
 static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const void *body, int *fds, size_t nfds)
@@ -228,6 +265,8 @@ static void supervisor_on_child_msg(void *arg, struct child *c, uint16_t type, c
 		takeover_note(s->roles_dir, c->role, s->worker_base + c->index, c->pid, body, len / sizeof(int32_t));
 		if (c->role == ROLE_PROXY)
 			supervisor_retire_old(s);
+		if (c->role == ROLE_RESOLVER)
+			supervisor_retire_resolver(s);
 	} else if (c->role == ROLE_CONTROL && s->supervise) {
 		supervisor_on_control_msg(s, type, body, fds, nfds);
 	}
@@ -327,6 +366,7 @@ static void supervisor_on_deadline(void *arg)
 	LOG_WARN("processes did not end in time, killing them", "phase=%d", (int)s->phase);
 	child_end(&s->control, SIGKILL);
 	child_end(&s->logger, SIGKILL);
+	child_end(&s->resolver, SIGKILL);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		child_end(&s->workers[i], SIGKILL);
 }
@@ -334,7 +374,8 @@ static void supervisor_on_deadline(void *arg)
 /* Ends the loop once all our own processes are gone. */
 static void supervisor_try_leave(struct supervisor *s)
 {
-	if (s->phase != PHASE_ENDING || !child_idle(&s->control) || !child_idle(&s->logger))
+	if (s->phase != PHASE_ENDING || !child_idle(&s->control) || !child_idle(&s->logger) ||
+	    !child_idle(&s->resolver))
 		return;
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		if (!child_idle(&s->workers[i]))
@@ -356,6 +397,7 @@ static void supervisor_end_processes(struct supervisor *s)
 	for (unsigned i = 0; i < s->old_count; i++)
 		if (s->old[i].pidfd >= 0)
 			sys_pidfd_kill(s->old[i].pidfd, SIGTERM);
+	child_end(&s->resolver, SIGTERM);
 	child_end(&s->logger, SIGTERM);
 	loop_timer_start(s->loop, &s->deadline, SUPERVISOR_END_US, supervisor_on_deadline, s);
 	supervisor_try_leave(s);
@@ -459,6 +501,9 @@ static int supervisor_dirs(struct supervisor *s, struct err *e)
 	snprintf(path, sizeof path, "%s/gate", s->settings.runtime);
 	if ((r = supervisor_dir(path, 0755, 0, 0, e)) < 0)
 		return r;
+	snprintf(path, sizeof path, "%s/void", s->settings.runtime);
+	if ((r = supervisor_dir(path, 0555, 0, 0, e)) < 0)
+		return r;
 	snprintf(path, sizeof path, "%s/roles", s->settings.runtime);
 	if ((r = supervisor_dir(path, 0700, 0, 0, e)) < 0)
 		return r;
@@ -508,6 +553,24 @@ static void supervisor_on_old_exit(void *arg, short what)
 	}
 }
 
+/* The name server's sockets of an earlier resolver, which answers on until ours does.  One that never said that it was
+ * ready has them too, but where is not known: it ends, and they are made again. */
+static void supervisor_take_names(struct supervisor *s, struct takeover_process *p)
+{
+	int udp = p->record.fd_count == 2 ? takeover_fd(p, 0) : -1, tcp = udp < 0 ? -1 : takeover_fd(p, 1);
+	struct pollfd pfd = {.fd = p->pidfd, .events = POLLIN};
+
+	if (udp >= 0 && tcp >= 0 && s->listeners.names_udp < 0) {
+		s->listeners.names_udp = udp;
+		s->listeners.names_tcp = tcp;
+		return;
+	}
+	own_close(&udp);
+	own_close(&tcp);
+	sys_pidfd_kill(p->pidfd, SIGKILL);
+	poll(&pfd, 1, 1000);
+}
+
 /* Takes from the processes of an earlier run what this run goes on with. */
 static int supervisor_take_over(struct supervisor *s, struct err *e)
 {
@@ -518,6 +581,10 @@ static int supervisor_take_over(struct supervisor *s, struct err *e)
 	for (unsigned i = 0; i < s->old_count; i++) {
 		struct takeover_process *p = &s->old[i];
 		loop_io_start(s->loop, &s->old_io[i], p->pidfd, EV_READ, supervisor_on_old_exit, s);
+		if (p->record.role == ROLE_RESOLVER) {
+			supervisor_take_names(s, p);
+			continue;
+		}
 		if (p->record.role != ROLE_PROXY) {
 			/* Control has nothing to hand over; two loggers would share the apps' lines between them. */
 			sys_pidfd_kill(p->pidfd, SIGTERM);
@@ -591,6 +658,7 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 		loop_signal_start(s->loop, &s->signals[i], signals[i], supervisor_on_signal, s);
 	child_init(&s->control, s->loop, ROLE_CONTROL, 0, &supervisor_child_ops, s);
 	child_init(&s->logger, s->loop, ROLE_LOGGER, 0, &supervisor_child_ops, s);
+	child_init(&s->resolver, s->loop, ROLE_RESOLVER, 0, &supervisor_child_ops, s);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		child_init(&s->workers[i], s->loop, ROLE_PROXY, i, &supervisor_child_ops, s);
 	/* The logger before the instances, so that nothing they say waits. */
@@ -600,6 +668,11 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 		return r;
 	supervise_reopen_logs(s->supervise);
 	s->phase = PHASE_SERVING;
+	/* Another name server may have taken the port of every address: then the apps run without names. */
+	if (listeners_open_names(&s->listeners, s->settings.pool_net + 1, e) < 0)
+		LOG_ERROR("apps find no names", "error=\"%s\"", e->text);
+	else
+		child_start(&s->resolver);
 	child_start(&s->control);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		child_start(&s->workers[i]);
@@ -614,6 +687,7 @@ static void supervisor_remove_runtime(struct supervisor *s)
 		return;
 	fd_remove_tree(dir, "roles");
 	fd_remove_tree(dir, "gate");
+	fd_remove_tree(dir, "void");
 	unlinkat(dir, "control.sock", 0);
 	unlinkat(dir, "lock", 0);
 	close(dir);

@@ -6,6 +6,7 @@
 #include "agent/supervise/change.h"
 
 #include "agent/supervise/instance.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -146,6 +147,19 @@ static void set_nofile(void *arg, pid_t pid)
 	}
 }
 
+/* Rates of the network and where it may connect to: they need the link, which a launch under way has or is making. */
+static int network_change(struct instance *in, const struct quota_limits *from, const struct quota_egress *egress,
+			  struct err *e)
+{
+	struct net_instance i = {.address = in->rec.m.address, .link = in->rec.link, .pidfd = in->pidfd};
+	struct quota_egress was = in->rec.egress;
+
+	if (!in->rec.link[0])
+		return 0;
+	in->rec.egress = *egress;
+	return net_change(&in->s->net, &i, from, &in->rec.limits, &was, egress, e);
+}
+
 /* The group's own numbers. */
 static int limits_change(struct instance *in, const struct quota_limits *to, struct err *e)
 {
@@ -188,7 +202,8 @@ static void log_rate(struct supervise *s, const struct instance *in, uint32_t sl
 int supervise_limits(struct supervise *s, const struct msg_limits *m, struct err *e)
 {
 	struct instance *in = map_get(s->by_id, &m->instance, sizeof m->instance);
-	int r;
+	struct quota_limits from;
+	int r, error;
 
 	if (!in)
 		return 0; /* it ended meanwhile */
@@ -205,7 +220,11 @@ int supervise_limits(struct supervise *s, const struct msg_limits *m, struct err
 	}
 	if (in->state != INSTANCE_BUILDING && in->state != INSTANCE_RUNNING && in->state != INSTANCE_STOPPING)
 		return 0;
+	from = in->rec.limits;
 	r = limits_change(in, &m->limits, e);
+	error = network_change(in, &from, &m->egress, r < 0 ? NULL : e);
+	if (r == 0)
+		r = error;
 	log_rate(s, in, in->rec.m.slot);
 	record_write(s->instances_dir, &in->rec);
 	return r;
@@ -230,6 +249,15 @@ int supervise_throttle(struct supervise *s, const struct msg_throttle *m, struct
 	return change_cpu(in);
 }
 
+static void on_rates(void *arg)
+{
+	struct supervise *s = arg;
+	struct err e = {0};
+
+	if (net_rates_write(&s->net, &e) < 0)
+		LOG_WARN("tenants' network rates not set", "error=\"%s\"", e.text);
+}
+
 int supervise_tenant(struct supervise *s, const struct msg_tenant *m, struct err *e)
 {
 	int r;
@@ -239,8 +267,14 @@ int supervise_tenant(struct supervise *s, const struct msg_tenant *m, struct err
 	if (m->slot >= LIMIT_TENANTS)
 		return err_field(e, ERANGE, "slot", "slot is %u, not below %d", m->slot, LIMIT_TENANTS);
 	r = quota_check(QUOTA_OF_TENANT, &m->quota, "", e);
-	if (r == 0)
-		r = tenant_tell(s, m->tenant, m->slot, &m->quota, e);
+	if (r < 0)
+		return r;
+	if (net_tenant_rates(&s->net, m->slot, m->quota.net_in, m->quota.net_out) < 0)
+		return err_set(e, ENOMEM, "out of memory");
+	/* Control tells many at a time when it starts: one transaction for all. */
+	if (s->net.rates_changed)
+		loop_timer_start(s->loop, &s->rates_timer, 0, on_rates, s);
+	r = tenant_tell(s, m->tenant, m->slot, &m->quota, e);
 	if (r == 0)
 		log_rate(s, NULL, m->slot);
 	return r;

@@ -243,7 +243,8 @@ static void check_features(struct check *c)
 
 static void check_users(struct check *c)
 {
-	const char *const users[] = {c->settings->user, c->settings->user_proxy, c->settings->user_log};
+	const char *const users[] = {c->settings->user, c->settings->user_proxy, c->settings->user_log,
+				     c->settings->user_resolver};
 
 	for (size_t i = 0; i < ARRAY_LEN(users); i++) {
 		struct passwd *pw = getpwnam(users[i]);
@@ -370,9 +371,7 @@ static void check_resolver(struct check *c)
 		say(c, SUPERVISE_OK, "resolver", "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
 	else
 		say(c, SUPERVISE_WARN, "resolver",
-		    "/etc/resolv.conf names no IPv4 name server but perhaps one on loopback, which apps and builds "
-		    "cannot reach: they will not "
-		    "resolve names");
+		    "/etc/resolv.conf names no IPv4 name server: apps and builds will find no names but their own");
 	net_done(&n);
 }
 

@@ -123,7 +123,7 @@ struct supervise {
 	bool turning;	      /* inside supervise_turn() */
 	void (*on_all_stopped)(void *arg);
 	void *on_all_stopped_arg;
-	struct loop_timer usage_timer, stopped_timer;
+	struct loop_timer usage_timer, stopped_timer, rates_timer;
 	struct supervise_removal *removal; /* owned: remove.c */
 	struct fsck *fsck;		   /* owned: fsck.c; NULL while none runs */
 	struct loop_timer fsck_timer;

@@ -41,7 +41,7 @@ unsigned net_resolvers_parse(const char *text, uint32_t *ret, unsigned max)
 		if (sscanf(line, "nameserver%*[ \t]%63[0-9.]", word) != 1 || inet_pton(AF_INET, word, &a) != 1)
 			continue;
 		host = ntohl(a.s_addr);
-		if (host >> 24 == 127 || host >> 24 == 0)
+		if (host == 0)
 			continue;
 		ret[n++] = host;
 	}
@@ -52,8 +52,8 @@ static void net_conntrack_max(struct net *n);
 
 int net_init(struct net *n, const struct settings *s, struct err *e)
 {
-	/* systemd-resolved listens on loopback, which an instance cannot reach, and keeps its own upstreams beside. */
-	static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
+	OWN_FD int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
+	OWN_FREE char *text = NULL;
 	size_t k;
 
 	*n = (struct net){.generation = (uint8_t)getpid()};
@@ -63,12 +63,8 @@ int net_init(struct net *n, const struct settings *s, struct err *e)
 		if (n->table[i] == '-' || n->table[i] == '.')
 			n->table[i] = '_';
 	snprintf(n->prefix, sizeof n->prefix, "%s", s->link_prefix);
-	for (size_t i = 0; i < ARRAY_LEN(files) && n->resolver_count == 0; i++) {
-		OWN_FD int fd = open(files[i], O_RDONLY | O_CLOEXEC);
-		OWN_FREE char *text = NULL;
-		if (fd >= 0 && fd_read_all(fd, NET_TEXT_MAX, &text, NULL) == 0)
-			n->resolver_count = net_resolvers_parse(text, n->resolvers, NET_RESOLVERS_MAX);
-	}
+	if (fd >= 0 && fd_read_all(fd, NET_TEXT_MAX, &text, NULL) == 0)
+		n->resolver_count = net_resolvers_parse(text, n->resolvers, NET_RESOLVERS_MAX);
 	net_conntrack_max(n);
 	n->policies = map_new();
 	n->rates = map_new();

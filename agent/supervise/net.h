@@ -34,6 +34,7 @@ struct net {
 	uint32_t conntrack_max; /* connections that the kernel tracks at most; 0 = unknown */
 	struct map *policies;	/* owned: address -> struct net_policy, what is in the map `egress` */
 	struct map *rates;	/* owned: slot -> struct net_rate, what is in the sets of tenants' rates */
+	bool rates_changed;	/* some are noted that the table does not have */
 	uint8_t *tenants;	/* owned bit set by slot: who has a pair in the table */
 	uint8_t generation;	/* last part of a link's name: a name is free only when its old namespace is */
 };
@@ -60,9 +61,10 @@ int net_tenant(struct net *n, uint32_t slot, struct err *e);
 /* Only notes it, before net_setup(). */
 void net_tenant_note(struct net *n, uint32_t slot);
 
-/* A tenant's rates, bytes a second, 0 = not limited: packets beyond them are dropped.  One transaction, or none when
- * nothing changes. */
-int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out, struct err *e);
+/* Notes a tenant's rates, bytes a second, 0 = not limited: packets beyond them are dropped.  0 or -ENOMEM.  They hold
+ * after net_rates_write(): one transaction for all that changed, none when nothing did. */
+int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out);
+int net_rates_write(struct net *n, struct err *e);
 
 /* The egress policy of an address behind a link: no transaction when the link's name says it.  0 or negative errno with
  * the former policy in force. */
@@ -105,7 +107,7 @@ int net_link_bytes(const char *name, uint64_t *in, uint64_t *out);
  * errno. */
 int net_probe(void);
 
-/* Parses nameserver lines of text: IPv4, not loopback (an instance's loopback is its own).  Number found. */
+/* Parses nameserver lines of text, IPv4 only: the host's resolvers, which only our own resolver asks.  Number found. */
 unsigned net_resolvers_parse(const char *text, uint32_t *ret, unsigned max);
 
 #endif

@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define POLICY_TEXT_MAX 16384u
+#define RATES_TEXT_MAX (16u << 20) /* four lines of at most 200 bytes for each tenant */
 
 struct net_policy {
 	uint32_t address; /* host byte order; key */
@@ -34,7 +35,8 @@ struct net_policy {
 
 struct net_rate {
 	uint32_t slot;	  /* key */
-	uint64_t in, out; /* bytes a second, 0 = not limited */
+	uint64_t in, out; /* bytes a second as in the table, 0 = not limited */
+	uint64_t want_in, want_out;
 };
 
 /* --- text ----------------------------------------------------------------------------------------------------------
@@ -296,35 +298,54 @@ static void rate_change(const struct net *n, const char *set, uint32_t slot, uin
 	}
 }
 
-int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out, struct err *e)
+int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out)
 {
 	struct net_rate *r = map_get(n->rates, &slot, sizeof slot);
-	OWN_BUF struct buf text = {0};
-	int error;
 
-	if (slot >= LIMIT_TENANTS)
-		return err_field(e, ERANGE, "slot", "slot is %u, not below %d", slot, LIMIT_TENANTS);
 	if (!r && !in && !out)
 		return 0;
 	if (!r) {
 		r = calloc(1, sizeof *r);
-		if (r)
-			r->slot = slot;
-		if (!r || map_put(n->rates, &r->slot, sizeof r->slot, r) < 0) {
+		if (!r)
+			return -ENOMEM;
+		r->slot = slot;
+		if (map_put(n->rates, &r->slot, sizeof r->slot, r) < 0) {
 			free(r);
-			return err_set(e, ENOMEM, "out of memory");
+			return -ENOMEM;
 		}
 	}
-	buf_init(&text, 1024);
-	rate_change(n, "tenant_in", slot, r->in, in, &text);
-	rate_change(n, "tenant_out", slot, r->out, out, &text);
+	r->want_in = in;
+	r->want_out = out;
+	n->rates_changed = n->rates_changed || in != r->in || out != r->out;
+	return 0;
+}
+
+int net_rates_write(struct net *n, struct err *e)
+{
+	OWN_BUF struct buf text = {0};
+	struct net_rate *r;
+	size_t pos = 0;
+	int error;
+
+	if (!n->rates_changed)
+		return 0;
+	n->rates_changed = false; /* also when it fails: the next change tries it all again */
+	buf_init(&text, RATES_TEXT_MAX);
+	while ((r = map_next(n->rates, &pos))) {
+		rate_change(n, "tenant_in", r->slot, r->in, r->want_in, &text);
+		rate_change(n, "tenant_out", r->slot, r->out, r->want_out, &text);
+	}
+	if (text.failed)
+		return err_set(e, -text.failed, "cannot write the tenants' rates: %s", strerror(-text.failed));
 	if (!text.len)
 		return 0;
 	error = net_nft(text.data, NULL, e);
 	if (error < 0)
 		return error;
-	r->in = in;
-	r->out = out;
+	for (pos = 0; (r = map_next(n->rates, &pos));) {
+		r->in = r->want_in;
+		r->out = r->want_out;
+	}
 	return 0;
 }
 

@@ -13,10 +13,6 @@ static void rules_sets(const struct net *n, const struct settings *s, const char
 {
 	bool any = false;
 
-	buf_adds(out, "set resolvers { type ipv4_addr;");
-	for (unsigned i = 0; i < n->resolver_count; i++)
-		buf_printf(out, "%s" NET_IP, i ? ", " : " elements = { ", NET_IP_ARGS(n->resolvers[i]));
-	buf_adds(out, n->resolver_count ? " }; }\n" : " }\n");
 	/* The pool too: an address of it that nobody has would otherwise leave by the default route. */
 	buf_printf(out,
 		   "set closed { type ipv4_addr; flags interval; auto-merge; elements = { %s, " NET_IP "/%u%s }; }\n",
@@ -83,7 +79,6 @@ static void rules_from_link(const struct net *n, struct buf *out)
 		   "ip daddr " NET_IP " tcp dport 53 accept\n"
 		   "ct direction reply ct state established accept\n"
 		   "ct state related accept\n"
-		   "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 accept\n"
 		   "counter drop\n"
 		   "}\n",
 		   NET_IP_ARGS(own), NET_IP_ARGS(own));
@@ -93,7 +88,6 @@ static void rules_from_link(const struct net *n, struct buf *out)
 		   "ct state established,related accept\n"
 		   "oifname \"%s*\" iifgroup . oifgroup @tenants accept\n"
 		   "oifname \"%s*\" counter drop\n"
-		   "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 accept\n"
 		   "ip daddr @closed counter drop\n"
 		   "ip saddr vmap @egress\n"
 		   "iifname \"%sp*\" accept\n"

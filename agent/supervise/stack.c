@@ -313,6 +313,8 @@ int stack_build(const char *data, const char *program_dir, const uint32_t *resol
 	int r;
 
 	buf_init(&resolv, 1024);
+	/* A query lost while the resolver is started again costs two seconds, not five. */
+	buf_adds(&resolv, "options timeout:2 attempts:3\n");
 	for (unsigned i = 0; i < resolver_count; i++)
 		buf_printf(&resolv, "nameserver %u.%u.%u.%u\n", resolvers[i] >> 24, resolvers[i] >> 16 & 255,
 			   resolvers[i] >> 8 & 255, resolvers[i] & 255);

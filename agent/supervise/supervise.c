@@ -179,8 +179,8 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 	if (r == 0)
 		r = net_init(&s->net, settings, e);
 	if (r == 0) {
-		s->stack = stack_build(settings->data, program_dir, s->net.resolvers, s->net.resolver_count,
-				       s->stack_name, e);
+		uint32_t names = net_host_address(&s->net);
+		s->stack = stack_build(settings->data, program_dir, &names, 1, s->stack_name, e);
 		r = s->stack < 0 ? s->stack : 0;
 	}
 	if (r == 0)
@@ -216,6 +216,7 @@ void supervise_leave(struct supervise *s)
 	usage_stop(s);
 	fsck_stop(s);
 	loop_timer_stop(&s->stopped_timer);
+	loop_timer_stop(&s->rates_timer);
 	drop_list(&s->living);
 	drop_list(&s->exited);
 	remove_free(s);
@@ -509,4 +510,12 @@ void supervise_stop_all(struct supervise *s, uint32_t grace_ms, void (*done)(voi
 	}
 	if (s->living_count == 0)
 		loop_timer_start(s->loop, &s->stopped_timer, 0, on_stopped, s);
+}
+
+unsigned supervise_resolvers(const struct supervise *s, uint32_t *ret, unsigned max)
+{
+	unsigned n = s->net.resolver_count < max ? s->net.resolver_count : max;
+
+	memcpy(ret, s->net.resolvers, n * sizeof *ret);
+	return n;
 }

@@ -100,6 +100,9 @@ size_t supervise_living(const struct supervise *s);
 /* Stops all instances and refuses new ones; done(arg) when none lives (at once, from the loop, when there is none). */
 void supervise_stop_all(struct supervise *s, uint32_t grace_ms, void (*done)(void *arg), void *arg);
 
+/* The host's own resolvers, host byte order; how many there are (<= max). */
+unsigned supervise_resolvers(const struct supervise *s, uint32_t *ret, unsigned max);
+
 /* Our process goes, the instances stay: frees memory and descriptors, touches nothing else. */
 void supervise_leave(struct supervise *s);
 

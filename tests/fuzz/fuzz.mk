@@ -10,7 +10,12 @@ $(O)/fuzz/config: tests/fuzz/fuzz_config.c $(wildcard config/*.c config/*.h) $(w
 	$(Q)mkdir -p $(@D)/corpus/config
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_config.c $(wildcard config/*.c) base/err.c base/parse.c base/json.c base/utf8.c base/buf.c base/fd.c -lyaml -ljansson
 
-fuzz: $(O)/fuzz/http $(O)/fuzz/config ## fuzz the parsers (FUZZ_SECONDS=60 each)
+$(O)/fuzz/dns: tests/fuzz/fuzz_dns.c agent/resolve/dns.c agent/resolve/dns.h
+	$(Q)mkdir -p $(@D)/corpus/dns
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_dns.c agent/resolve/dns.c
+
+fuzz: $(O)/fuzz/http $(O)/fuzz/config $(O)/fuzz/dns ## fuzz the parsers (FUZZ_SECONDS=60 each)
 	$(Q)$(O)/fuzz/http -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(O)/fuzz/corpus/http tests/fuzz/corpus/http
 	$(Q)$(O)/fuzz/config -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(O)/fuzz/corpus/config tests/fuzz/corpus/config
+	$(Q)$(O)/fuzz/dns -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(O)/fuzz/corpus/dns tests/fuzz/corpus/dns
 .PHONY: fuzz

@@ -94,7 +94,8 @@ Test(supervise, resolvers_are_parsed)
 	cr_assert_eq(r[1], 0x09090909);
 	cr_assert_eq(net_resolvers_parse("nameserver 127.0.0.53\nnameserver ::1\nnameserver 0.0.0.0\n", r,
 					 NET_RESOLVERS_MAX),
-		     0);
+		     1);
+	cr_assert_eq(r[0], 0x7f000035);
 	cr_assert_eq(net_resolvers_parse(
 			     "nameserver 1.1.1.1\nnameserver 2.2.2.2\nnameserver 3.3.3.3\nnameserver 4.4.4.4", r, 3),
 		     3);

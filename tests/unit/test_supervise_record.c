@@ -187,7 +187,7 @@ Test(supervise, stack_is_versioned, .init = up, .fini = down)
 	fd = stack_build(root, "/does/not/exist", one, 1, a, NULL);
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(fd_read_file(dir, "stack/etc/resolv.conf", 256, &text, NULL), 0);
-	cr_assert_str_eq(text, "nameserver 10.0.0.53\n");
+	cr_assert_str_eq(text, "options timeout:2 attempts:3\nnameserver 10.0.0.53\n");
 	cr_assert(exists("stack/usr") && exists("stack/etc/passwd") && exists("stack/buildpacks") &&
 		  exists("stack/bin"));
 	cr_assert(!exists("stack/etc/shadow"));
