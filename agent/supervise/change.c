@@ -147,7 +147,7 @@ static void set_nofile(void *arg, pid_t pid)
 	}
 }
 
-/* Rates of the network and where it may connect to: they need the link, which a launch under way has or is making. */
+/* Rates of the network, and where it may connect to. */
 static int network_change(struct instance *in, const struct quota_limits *from, const struct quota_egress *egress,
 			  struct err *e)
 {
@@ -157,7 +157,21 @@ static int network_change(struct instance *in, const struct quota_limits *from, 
 	if (!in->rec.link[0])
 		return 0;
 	in->rec.egress = *egress;
+	if (in->state == INSTANCE_BUILDING) { /* its link is not there, or has the rates of its order */
+		in->rates_late = true;
+		return net_policy_set(&in->s->net, i.address, i.link, egress, e);
+	}
 	return net_change(&in->s->net, &i, from, &in->rec.limits, &was, egress, e);
+}
+
+void change_network_late(struct instance *in)
+{
+	if (!in->rates_late)
+		return;
+	in->rates_late = false;
+	if (net_link_rate(in->rec.link, in->rec.limits.net_in) < 0 ||
+	    net_link_rate_inside(in->pidfd, in->rec.limits.net_out) < 0)
+		LOG_WARN("network rates not changed", "instance=%" PRIu64, in->rec.m.instance);
 }
 
 /* The group's own numbers. */

@@ -18,6 +18,8 @@ void change_tenant_memory(struct tenant *t);
 void change_again(struct instance *in);
 void change_tenant_again(struct tenant *t);
 void change_stop(struct instance *in);
+/* The rates that changed while it was being built; it runs now. */
+void change_network_late(struct instance *in);
 
 /* The limits as they should be in the kernel: with the throttle in them. */
 struct quota_limits change_now(const struct instance *in);

@@ -318,6 +318,7 @@ static void act_run(struct instance *in)
 		in->rec.deadline_us = clock_mono_us() + (int64_t)in->deadline_ms * 1000;
 	record_write(in->s->instances_dir, &in->rec);
 	instance_move(in, INSTANCE_RUNNING);
+	change_network_late(in);
 	instance_deadline(in);
 	if (in->gone)
 		instance_event(in, INSTANCE_ON_GONE);

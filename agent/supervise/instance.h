@@ -82,6 +82,7 @@ struct instance {
 	bool gone;		      /* PID 1 ended */
 	bool pooled;		      /* its address is to be given back: false for one of a pool configured before */
 	bool killed, deadline_hit, failed;
+	bool rates_late;			/* its network rates changed while it was being built */
 	uint32_t slot;				/* where its cgroup is: its tenant's slot, or CGROUP_FLAT */
 	bool in_tenant;				/* between tenant_enter() and tenant_leave() */
 	uint64_t lent, lent_swap;		/* bytes, to its tenant's total */

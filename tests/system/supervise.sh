@@ -60,8 +60,12 @@ time.sleep(300)' >/dev/null 2>&1 &
 server=$!
 python3 -c '
 import socket
-s = socket.create_server(("0.0.0.0", 9999)); s.settimeout(300)
-while True: s.accept()[0].close()' >/dev/null 2>&1 &
+import threading
+def serve(a):
+    s = socket.socket(); s.setsockopt(0, 15, 1); s.bind(a); s.listen(9); s.settimeout(300) # IP_FREEBIND
+    while True: s.accept()[0].close()
+threading.Thread(target=serve, args=(("10.95.0.1", 53),), daemon=True).start()
+serve(("0.0.0.0", 9999))' >/dev/null 2>&1 &
 host=$!
 trap 'kill $world $server $host 2>/dev/null; rm -rf "$dir"' EXIT
 sleep 0.5

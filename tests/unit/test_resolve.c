@@ -100,11 +100,11 @@ Test(resolve, what_is_no_query_is_refused)
 	cr_assert_eq(dns_parse(p, n, &q), DNS_REFUSED, "CHAOS");
 	/* 255 bytes with lengths and end are the longest name. */
 	char name[300] = "";
-	for (int i = 0; i < 127; i++)
-		strcat(name, i ? ".a" : "a");
+	for (size_t i = 0; i < 127; i++)
+		memcpy(name + (i ? 2 * i - 1 : 0), i ? ".a" : "a", i ? 3 : 2);
 	n = make(p, name, DNS_A);
 	cr_assert_eq(dns_parse(p, n, &q), DNS_OK);
-	strcat(name, ".a");
+	memcpy(name + strlen(name), ".a", 3);
 	n = make(p, name, DNS_A);
 	cr_assert_eq(dns_parse(p, n, &q), DNS_FORMERR);
 	n = add_opt(p, make(p, "x", DNS_A), 4096);

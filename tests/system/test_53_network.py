@@ -1,0 +1,476 @@
+"""The instances' network by packets from inside: names, egress policies and their changes, rates, floods, spoofed sources."""
+import ctypes, os, signal, socket, struct, subprocess, sys, tempfile, threading, time, urllib.parse
+from harness import *
+
+NEWNS, NEWNET = 0x00020000, 0x40000000
+WORLD = ("198.51.100.7", "203.0.113.9", "10.9.9.9")  # TEST-NETs play the public (RFC 5737), 10.9.9.9 a private address
+UPSTREAM = "127.0.0.153"
+
+# A little name server: answers A queries for *.example with 192.0.2.1, by UDP and TCP.
+DNS = r'''
+import socket, struct, threading, sys
+def answer(q):
+    n = 12
+    while q[n]: n += q[n] + 1
+    end = n + 5
+    name = q[12:n].lower()
+    head = q[:2] + struct.pack(">HHHHH", 0x8180 if name.endswith(b"\x07example") else 0x8183, 1, 1 if name.endswith(b"\x07example") else 0, 0, 0)
+    if b"big" in name:   # too long for UDP: says so
+        return q[:2] + struct.pack(">HHHHH", 0x8380, 1, 0, 0, 0) + q[12:end], head + q[12:end] + b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\xc0\0\2\2"
+    if b"lost" in name: return None, None
+    a = head + q[12:end] + (b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\xc0\0\2\1" if name.endswith(b"\x07example") else b"")
+    if b"forged" in name:  # another id, then another question, then the truth
+        u.sendto(bytes([q[0] ^ 1]) + a[1:-1] + b"\x66", peer)
+        u.sendto(a[:13] + b"F" + a[14:-1] + b"\x66", peer)
+    return a, a
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind((sys.argv[1], 53))
+t = socket.create_server((sys.argv[1], 53))
+def tcp():
+    while True:
+        c, _ = t.accept()
+        try:
+            n = struct.unpack(">H", c.recv(2))[0]; a = answer(c.recv(n))[1]; c.sendall(struct.pack(">H", len(a)) + a)
+        except Exception: pass
+        c.close()
+threading.Thread(target=tcp, daemon=True).start()
+ports = set()
+while True:
+    q, peer = u.recvfrom(4096)
+    ports.add(peer[1])
+    a, _ = answer(q)
+    if a: u.sendto(a, peer)
+    open(sys.argv[2], "w").write("%d" % len(ports))
+'''
+
+# The world: accepts on 80 and 8081 (the latter sends and takes bytes), counts UDP.
+SERVE = r'''
+import socket, threading, time
+def port(p):
+    s = socket.create_server(("0.0.0.0", p), backlog=512)
+    while True: threading.Thread(target=talk, args=(s.accept()[0],), daemon=True).start()
+def talk(c):
+    c.settimeout(60)
+    try:
+        while True:
+            line = c.recv(64)
+            if not line: break
+            if line.startswith(b"get"): c.sendall(b"x" * int(line.split()[1])); break
+            if line.startswith(b"put"):
+                n = int(line.split()[1])
+                while n > 0: n -= len(c.recv(65536))
+                c.sendall(b"done"); break
+            c.sendall(line)
+    except OSError: pass
+    c.close()
+for p in (80, 8081): threading.Thread(target=port, args=(p,), daemon=True).start()
+time.sleep(3600)
+'''
+
+
+def inside(node, expression, app="one", timeout=40):
+    return node.get(app, "/eval?" + urllib.parse.quote(expression), timeout)[1]
+
+
+def connect(host, port, seconds=1.0):
+    return f"__import__('socket').create_connection(('{host}', {port}), {seconds}).getpeername()"
+
+
+def reaches(node, host, port, app="one"):
+    return "error" not in inside(node, connect(host, port), app)
+
+
+def resolve(name):
+    return f"sorted(set(a[4][0] for a in __import__('socket').getaddrinfo('{name}', 80, 2)))"
+
+
+class World:
+    """This process in a network namespace of its own, with another one that plays the world."""
+
+    def __init__(self):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.home = [(os.open("/proc/self/ns/net", os.O_RDONLY), NEWNET), (os.open("/proc/self/ns/mnt", os.O_RDONLY), NEWNS)]
+        self.cwd = os.getcwd()
+        check(self.libc.unshare(NEWNS | NEWNET) == 0, "unshare: " + os.strerror(ctypes.get_errno()))
+        self.dir = tempfile.mkdtemp(prefix="tulou-test-world-")
+        self.children = [subprocess.Popen(["unshare", "-n", "sleep", "3600"])]
+        world = self.children[0].pid
+        wait_for("the world", lambda: os.readlink(f"/proc/{world}/ns/net") != os.readlink("/proc/self/ns/net"))
+        self.world = ["nsenter", "-t", str(world), "-n"]
+        with open(self.dir + "/resolv.conf", "w") as f:
+            f.write(f"nameserver {UPSTREAM}\n")
+        with open("/proc/sys/net/ipv4/ip_forward", "w") as f:
+            f.write("0")
+        for line in ("mount --make-rprivate /", f"mount --bind {self.dir}/resolv.conf /etc/resolv.conf", "ip link set lo up",
+                     f"ip link add wan type veth peer name wan netns {world}", "ip addr add 172.31.9.1/30 dev wan", "ip link set wan up", "ip route add default via 172.31.9.2"):
+            if line.startswith("ip route"):
+                for inner in ["ip link set lo up", "ip link set wan up", "ip addr add 172.31.9.2/30 dev wan"] + [f"ip addr add {a}/32 dev lo" for a in WORLD]:
+                    r = run(*self.world, *inner.split())
+                    check(r.returncode == 0, inner + ": " + r.stderr)
+            r = run(*line.split())
+            check(r.returncode == 0, line + ": " + r.stderr)
+        self.ports = self.dir + "/ports"
+        self.children.append(subprocess.Popen([sys.executable, "-c", DNS, UPSTREAM, self.ports]))
+        self.children.append(subprocess.Popen(self.world + [sys.executable, "-c", SERVE]))
+        wait_for("the world's server", lambda: socket.create_connection((WORLD[0], 80), 1).close() is None)
+
+    def close(self):
+        for c in self.children:
+            c.kill()
+            c.wait()
+        for fd, kind in self.home:
+            self.libc.setns(fd, kind)
+            os.close(fd)
+        os.chdir(self.cwd)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def setup():
+    world = World()
+    try:
+        node = Node("net")
+        node.world = world
+        node.start()
+        node.acme, node.other = node.tenant("acme"), node.tenant("other")
+        for app, token in (("one", node.acme), ("two", node.acme), ("redis", node.acme), ("foreign", node.other)):
+            node.app(app, token)
+            node.deploy_ok(app, token, server(app))
+        node.api("PUT", "/v1/apps/two/formation", {"web": 2}, token=node.acme, want=200)
+        wait_for("two of two", lambda: len([i for i in node.instances("two") if i["state"] == "running"]) == 2)
+        return node
+    except BaseException:
+        try:
+            node.cleanup()
+        finally:
+            world.close()
+        raise
+
+
+def teardown(node):
+    if not node:
+        return
+    try:
+        node.cleanup()
+        check("tulou" not in run("nft", "list", "tables").stdout, "a table is left")
+    finally:
+        node.world.close()
+
+
+def table(node):
+    """The node's table without what counts or passes, its blocks in an order of their own."""
+    text = run("nft", "-s", "list", "table", "inet", "tulou_" + node.cgroup.replace("-", "_")).stdout
+    blocks = []
+    for b in text.rstrip().rstrip("}").split("\n\n"):
+        if any(f"set {s} " in b for s in ("connections", "tenant_connections", "fresh")):
+            b = b.split("elements")[0]
+        blocks.append(b.strip())
+    return sorted(blocks)
+
+
+def counter(node, chain, needle):
+    text = run("nft", "list", "chain", "inet", "tulou_" + node.cgroup.replace("-", "_"), chain).stdout
+    for line in text.splitlines():
+        if needle in line:
+            words = line.split()
+            return int(words[words.index("packets") + 1])
+    raise Failure(f"no {needle!r} in {text}")
+
+
+def address(node, app):
+    return node.instances(app)[0]["address"]
+
+
+def egress(node, app, policy):
+    """Sets an app's policy while it runs."""
+    node.api("PATCH", f"/v1/apps/{app}", {"egress": policy}, token=node.acme if app != "foreign" else node.other, want=200)
+
+
+# --- names
+
+
+def test_names(node):
+    """a tenant's apps are found by name, all instances of them, and only by their own tenant"""
+    equal(eval(inside(node, resolve("redis.internal"))), [address(node, "redis")], "redis.internal")
+    two = sorted(i["address"] for i in node.instances("two"))
+    equal(eval(inside(node, resolve("two.internal"))), two, "both instances")
+    equal(eval(inside(node, resolve("web.two.internal"))), two, "by process type")
+    equal(eval(inside(node, resolve("TWO.Internal"))), two, "whatever the case")
+    for name in ("foreign.internal", "web.foreign.internal", "worker.two.internal", "nothing.internal", "internal"):
+        check("error" in inside(node, resolve(name)), f"{name} was found")
+    equal(eval(inside(node, resolve("foreign.internal"), "foreign")), [address(node, "foreign")], "its own")
+    check("error" in inside(node, resolve("redis.internal"), "foreign"), "another tenant's name was found")
+    check(reaches(node, "redis.internal", 8080), "by name")
+    check("error" in inside(node, "__import__('socket').getaddrinfo('redis.internal', 80, 10)"), "an IPv6 address")
+
+
+def test_names_of_real_resolvers(node):
+    """getent and node find them too"""
+    sub = lambda *argv: f"__import__('subprocess').run({list(argv)!r}, capture_output=True, text=True, timeout=20).stdout"
+    check(address(node, "redis") in inside(node, sub("getent", "hosts", "redis.internal")), inside(node, sub("getent", "hosts", "redis.internal")))
+    script = "require('dns').resolve4('redis.internal', {ttl: true}, (e, a) => console.log(e ? e.code : JSON.stringify(a)))"
+    text = inside(node, sub("node", "-e", script))
+    check(address(node, "redis") in text and ('"ttl":1' in text or '"ttl":0' in text), text)
+    script = "require('dns').resolve4('foreign.internal', (e, a) => console.log(e ? e.code : a))"
+    check("ENOTFOUND" in inside(node, sub("node", "-e", script)), inside(node, sub("node", "-e", script)))
+    script = "require('dns').resolve6('redis.internal', (e, a) => console.log(e ? e.code : a))"
+    check("ENODATA" in inside(node, sub("node", "-e", script)), inside(node, sub("node", "-e", script)))
+
+
+def test_names_of_others(node):
+    """other names are the host's resolvers' business: by UDP, by TCP, never a forged answer, from many ports"""
+    equal(eval(inside(node, resolve("www.example"))), ["192.0.2.1"], "forwarded")
+    equal(eval(inside(node, resolve("big.example"))), ["192.0.2.2"], "by TCP after a truncated answer")
+    equal(eval(inside(node, resolve("forged.example"))), ["192.0.2.1"], "the true one of three")
+    check("error" in inside(node, resolve("www.invalid")), "found")
+    for i in range(20):
+        inside(node, resolve(f"p{i}.example"))
+    check(int(open(node.world.ports).read()) >= 15, "source ports: " + open(node.world.ports).read())
+
+
+def raw_query(node, body, app="one"):
+    host = str(int(node.pool.split(".")[1]))
+    code = f"(lambda s: (s.settimeout(1.5), s.sendto(bytes.fromhex('{body.hex()}'), ('10.{host}.0.1', 53)), s.recv(4096))[2].hex())(__import__('socket').socket(2, 2))"
+    return inside(node, code, app)
+
+
+def query(name, qtype=1, cls=1, flags=0x0100, count=1):
+    q = struct.pack(">HHHHHH", 0x4242, flags, count, 0, 0, 0)
+    for label in name.split("."):
+        q += bytes([len(label)]) + label.encode()
+    return q + b"\0" + struct.pack(">HH", qtype, cls)
+
+
+def test_names_strictly(node):
+    """what is not a plain question is refused or not answered; the service lives on"""
+    rcode = lambda text: int(eval(text)[6:8], 16) & 15 if "error" not in text else None
+    equal(rcode(raw_query(node, query("redis.internal"))), 0, "plain")
+    equal(rcode(raw_query(node, query("redis.internal", flags=0x2900))), 4, "update")
+    equal(rcode(raw_query(node, query("redis.internal", 252))), 5, "zone transfer")
+    equal(rcode(raw_query(node, query("version.bind", 16, 3))), 5, "chaos")
+    equal(rcode(raw_query(node, query("redis.internal", count=2))), 1, "two questions")
+    equal(rcode(raw_query(node, b"\x42\x42\x01\x00\x00\x01\0\0\0\0\0\0\xc0\x0c\0\1\0\1")), 1, "a pointer to itself")
+    equal(rcode(raw_query(node, query("redis.internal", flags=0x8180))), None, "an answer")
+    equal(rcode(raw_query(node, b"\0" * 5)), None, "a scrap")
+    equal(rcode(raw_query(node, query("redis.internal"))), 0, "plain")
+
+
+def test_names_are_rate_limited(node):
+    """one instance's flood of questions is dropped; another tenant is answered meanwhile"""
+    host = node.pool.split(".")[1]
+    code = f"exec(\"import socket\\ns=socket.socket(2,2)\\nfor i in range(3000): s.sendto(bytes.fromhex('{query('redis.internal').hex()}'),('10.{host}.0.1',53))\\ns.settimeout(0.5)\\nn=0\\ntry:\\n  while True: s.recv(999); n+=1\\nexcept OSError: pass\\nraise SystemExit(n)\")"
+    text = inside(node, code)
+    n = int(text.split("(")[1].split(")")[0])
+    check(50 <= n <= 1500, f"{n} of 3000 were answered")
+    started = time.monotonic()
+    equal(eval(inside(node, resolve("foreign.internal"), "foreign")), [address(node, "foreign")], "another tenant's")
+    check(time.monotonic() - started < 1.5, "it had to wait")
+
+
+def test_resolver_dies(node):
+    """kill -9 of the resolver, and of control, loses nothing but a question"""
+    for role in ("resolver", "control", "resolver"):
+        old = node.role_pids(role)[0]
+        os.kill(old, signal.SIGKILL)
+        equal(eval(inside(node, resolve("redis.internal"))), [address(node, "redis")], f"after {role} was killed")
+        wait_for(f"another {role}", lambda: [p for p in node.role_pids(role) if p != old])
+    wait_for("the API", lambda: node.request("GET", "/readyz", host=node.control)[0] == 200)
+    st = proc_status(node.role_pids("resolver")[0])
+    check("0" not in st["Uid"].split() and st["Seccomp"] == "2" and int(st["CapEff"], 16) == 0, st["Uid"])
+    equal(os.listdir(f"/proc/{node.role_pids('resolver')[0]}/root"), [], "its root")
+
+
+# --- who reaches whom
+
+
+def test_closed(node):
+    """neither the host on any address, nor private and link-local ranges, nor other tenants, whatever the policy"""
+    host = node.pool.split(".")[1]
+    own = f"10.{host}.0.1"
+    servers = [socket.create_server(("0.0.0.0", 9999))]
+    try:
+        for what, to, port in (("the host's pool address", own, 9999), ("the host's other address", "172.31.9.1", 9999), ("loopback of the host", "127.0.0.1", 9999), ("the front door", own, node.port),
+                               ("a private address", "10.9.9.9", 80), ("the next hop", "172.31.9.2", 80), ("metadata", "169.254.169.254", 80), ("the gateway", "169.254.1.1", 80),
+                               ("an IPv4-mapped private address", "::ffff:10.9.9.9", 80), ("an IPv4-mapped host", f"::ffff:{own}", 9999), ("IPv6", "fe80::1%eth0", 80), ("multicast", "224.0.0.1", 80),
+                               ("another tenant", address(node, "foreign"), 8080), ("an address nobody has", f"10.{host}.255.1", 80), ("the host's resolver", UPSTREAM, 53)):
+            check(not reaches(node, to, port), f"reached {what}")
+        for to in ("10.9.9.9", "172.31.9.2", "169.254.169.254"):
+            before = counter(node, "from_link_forward", "@closed")
+            inside(node, connect(to, 80, 0.3))
+            check(counter(node, "from_link_forward", "@closed") > before, f"{to} was not dropped by the rule")
+    finally:
+        for s in servers:
+            s.close()
+    check(reaches(node, WORLD[0], 80), "the public")
+    check(reaches(node, address(node, "two"), 8080), "its own tenant's")
+    check("error" in inside(node, "open('/proc/net/if_inet6').read().split()[5]") or "eth0" not in inside(node, "open('/proc/net/if_inet6').read()"), "eth0 has an IPv6 address")
+
+
+def spoof(node, app, source, target, port=80):
+    """Sends one SYN-like UDP packet with a made-up source from inside, as root of the host."""
+    code = f"""
+import socket, struct
+def csum(b):
+    s = sum(struct.unpack('>%dH' % (len(b)//2), b)); s = (s >> 16) + (s & 0xffff); return ~(s + (s >> 16)) & 0xffff
+ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 29, 1, 0, 64, 17, 0, socket.inet_aton('{source}'), socket.inet_aton('{target}'))
+ip = ip[:10] + struct.pack('>H', csum(ip)) + ip[12:]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x800))
+s.bind(('eth0', 0x800))
+hw = s.getsockname()[4]
+s.sendto(ip + struct.pack('>HHHH', 4000, {port}, 9, 0) + b'x', ('eth0', 0x800, 0, 0, hw))
+"""
+    r = run("nsenter", "-t", str(node.instances(app)[0]["pid"]), "-n", sys.executable, "-c", code)
+    check(r.returncode == 0, r.stderr)
+
+
+def test_spoofed_sources(node):
+    """a packet with another source address, even of the same tenant's instance, ends at the link"""
+    before = counter(node, "from_link_raw", "fib saddr")
+    entries = lambda: sum("dport=4321" in l for l in open("/proc/net/nf_conntrack")) if os.path.exists("/proc/net/nf_conntrack") else 0
+    sources = (address(node, "two"), address(node, "foreign"), f"10.{node.pool.split('.')[1]}.0.1", "127.0.0.1", "8.8.8.8", "172.31.9.1", "0.0.0.0", "169.254.169.254", WORLD[0])
+    for source in sources:
+        spoof(node, "one", source, WORLD[1], 4321)
+    # what is no address of a host at all (0.0.0.0, 127/8) the kernel may drop by itself
+    check(counter(node, "from_link_raw", "fib saddr") >= before + len(sources) - 2, f"{counter(node, 'from_link_raw', 'fib saddr') - before} of {len(sources)} dropped")
+    equal(entries(), 0, "tracked")
+    after = counter(node, "from_link_raw", "fib saddr")
+    spoof(node, "one", address(node, "one"), WORLD[1], 4321)
+    equal(counter(node, "from_link_raw", "fib saddr"), after, "its own address passes")
+
+
+def test_egress(node):
+    """none, a list, and public, changed while the app runs; what is connected is cut; names follow"""
+    pid = node.instances("one")[0]["pid"]
+    # a connection that is open before
+    inside(node, f"globals().__setitem__('KEEP', __import__('socket').create_connection(('{WORLD[0]}', 8081), 2))")
+    talk = "(KEEP.settimeout(1.5), KEEP.sendall(b'hi'), KEEP.recv(9))[2]"
+    equal(inside(node, talk), "b'hi'", "before")
+    egress(node, "one", {"mode": "none"})
+    wait_for("the policy", lambda: not reaches(node, WORLD[0], 80))
+    check("error" in inside(node, talk), "the open connection was not cut: " + inside(node, talk))
+    check("error" in inside(node, resolve("www.example")), "names are a way out")
+    check(reaches(node, "redis.internal", 8080), "its own tenant's")
+    check(reaches(node, WORLD[0], 80, "two"), "another app's policy changed")
+    egress(node, "one", {"mode": "list", "allow": [f"{WORLD[0]}:80", f"{WORLD[1]}/32:8000-8100", "10.9.9.9", "0.0.0.0/1:79"]})
+    wait_for("the list", lambda: reaches(node, WORLD[0], 80))
+    check(not reaches(node, WORLD[0], 8081), "another port")
+    check(reaches(node, WORLD[1], 8081), "a range of ports")
+    check(not reaches(node, WORLD[1], 80), "outside of it")
+    check(not reaches(node, "10.9.9.9", 80), "closed stays closed, also in a list")
+    equal(eval(inside(node, resolve("www.example"))), ["192.0.2.1"], "names")
+    before = table(node)
+    check(any("tenant_in" in b and "elements" in b for b in before), "no rate of a tenant")
+    check(any("chain e_" in b for b in before), before)
+    # the next supervisor writes the same table from the records
+    node.kill()
+    node.start()
+    try:
+        wait_for("the same table", lambda: table(node) == before, 15)
+    except Failure:
+        raise Failure("tables differ: " + repr(set(before) ^ set(table(node))))
+    check(reaches(node, WORLD[0], 80) and not reaches(node, WORLD[0], 8081), "after the restart")
+    equal(node.instances("one")[0]["pid"], pid, "it runs on")
+    equal(eval(inside(node, resolve("redis.internal"))), [address(node, "redis")], "names after the restart")
+    # a new instance of it begins with the list
+    node.api("POST", "/v1/apps/one/restart", {}, token=node.acme, want=(200, 202, 204))
+    wait_for("another instance", lambda: [i for i in node.instances("one") if i["state"] == "running"] and node.instances("one")[0]["pid"] != pid and len(node.instances("one")) == 1, 40)
+    check(reaches(node, WORLD[0], 80) and not reaches(node, WORLD[0], 8081), "a new instance")
+    equal(sum("chain e_" in b for b in table(node)), 1, "the old one's rules are gone")
+    egress(node, "one", {"mode": "public"})
+    wait_for("public", lambda: reaches(node, WORLD[0], 8081))
+    equal(sum("chain e_" in b for b in table(node)), 0, "no list is left")
+
+
+# --- rates
+
+
+def transfer(word, n, host=WORLD[0]):
+    code = ("import socket,time\\ns=socket.create_connection(('%s',8081),5); s.settimeout(40); t=time.time(); s.sendall(b'%s %d')\\n" % (host, word, n))
+    if word == "get":
+        code += "n=0\\nwhile True:\\n  b=s.recv(1<<16)\\n  if not b: break\\n  n+=len(b)\\n"
+    else:
+        code += "time.sleep(0.2)\\nt=time.time(); s.sendall(b'x'*%d); s.recv(4); n=%d\\n" % (n, n)
+    return f"exec(\"{code}raise SystemExit((n,time.time()-t))\")"
+
+
+def timed(node, word, n, app="one"):
+    text = inside(node, transfer(word, n), app, timeout=60)
+    got, seconds = eval(text.split("SystemExit(")[1].rsplit(")", 1)[0])
+    equal(got, n, "bytes")
+    return seconds
+
+
+def test_rates(node):
+    """10 MiB at 2 MiB/s take five seconds each way, at once after the change; then not any more"""
+    node.api("PATCH", "/v1/apps/one", {"limits": {"net_in_rate": "2MiB", "net_out_rate": "2MiB"}}, token=node.acme, want=200)
+    wait_for("the rate", lambda: "tbf" in run("tc", "qdisc").stdout and "rate 16777Kbit" in run("tc", "qdisc").stdout)
+    for word in ("get", "put"):
+        seconds = timed(node, word, 10 << 20)
+        check(4 <= seconds <= 7, f"{word}: {seconds:.2f} s")
+    pid = node.instances("one")[0]["pid"]
+    text = run("nsenter", "-t", str(pid), "-n", "tc", "qdisc", "show", "dev", "eth0").stdout
+    check("tbf" in text, text)
+    for i in (0, 1):  # PID 1 and the app cannot take it away
+        p = [pid] + [int(c) for c in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+        equal(int(proc_status(p[i])["CapEff"], 16) >> 12 & 1, 0, "CAP_NET_ADMIN")
+    node.api("PATCH", "/v1/apps/one", {"limits": {"net_in_rate": 0, "net_out_rate": 0}}, token=node.acme, want=200)
+    wait_for("no rate", lambda: "rate 16777Kbit" not in run("tc", "qdisc").stdout)
+    for word in ("get", "put"):
+        seconds = timed(node, word, 10 << 20)
+        check(seconds < 2, f"{word}: {seconds:.2f} s without a rate")
+
+
+def test_tenant_rate(node):
+    """a tenant's total holds for all its instances together, and for no other tenant's"""
+    node.api("PUT", "/v1/tenants/acme/quota", {"net_in_rate": "4MiB"}, want=200)
+    try:
+        wait_for("the rate", lambda: "rate over 4194304 bytes/second" in "".join(table(node)) or "rate over 4 mbytes/second" in "".join(table(node)))
+        times = {}
+        def one(app):
+            times[app] = timed(node, "get", 8 << 20, app)
+        threads = [threading.Thread(target=one, args=(a,)) for a in ("one", "two")]
+        [t.start() for t in threads]
+        [t.join(70) for t in threads]
+        check(len(times) == 2 and max(times.values()) >= 2.5, times)
+        seconds = timed(node, "get", 8 << 20, "foreign")
+        check(seconds < 2, f"another tenant: {seconds:.2f} s")
+    finally:
+        node.api("PUT", "/v1/tenants/acme/quota", {"net_in_rate": 0}, want=200)
+
+
+# --- floods
+
+
+def tracked():
+    return int(open("/proc/sys/net/netfilter/nf_conntrack_count").read())
+
+
+def test_flood(node):
+    """one instance's flood of connections fills neither the kernel's table nor another tenant's way"""
+    before = tracked()
+    code = (f"exec(\"import socket\\ns=socket.socket(2,2)\\nfor p in range(1,40001):\\n  try: s.sendto(b'x',('{WORLD[0]}',p))\\n  except OSError: pass\\nraise SystemExit(0)\")")
+    inside(node, code, "one", 60)
+    grown = tracked() - before
+    check(100 <= grown <= 2048 + 300, f"{grown} connections tracked after 40,000")
+    check(reaches(node, WORLD[0], 80, "foreign"), "another tenant")
+    equal(node.get("one")[0], 200, "the front door")
+
+
+def test_syn_flood(node):
+    """connections begun without end are bounded per second; the host's table is not filled by them"""
+    before = tracked()
+    code = (f"exec(\"import socket,time\\nt=time.time(); n=0\\nwhile time.time()-t<2:\\n  s=socket.socket(); s.setblocking(False)\\n  try: s.connect(('{WORLD[1]}',80))\\n  except OSError: pass\\n  s.close(); n+=1\\nraise SystemExit(n)\")")
+    text = inside(node, code, "two", 60)
+    n = int(text.split("(")[1].split(")")[0])
+    grown = tracked() - before
+    check(n > 5000, f"only {n} were tried")
+    check(grown <= 4500, f"{grown} connections tracked after {n}")
+    check(reaches(node, WORLD[0], 80, "foreign"), "another tenant")
+
+
+def test_bytes_are_counted(node):
+    """what an instance received and sent is known"""
+    timed(node, "get", 4 << 20, "two")
+
+    def counted():
+        text = node.request("GET", "/metrics", host=node.control, token=node.token)[1].decode()
+        return sum(int(float(l.split()[-1])) for l in text.splitlines() if l.startswith("container_network_receive_bytes_total") and 'app="two"' in l) >= 4 << 20
+    wait_for("the figures", counted, 15)
