@@ -14,11 +14,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define CHILD_PAUSE_US 20000 /* before the first restart */
 #define CHILD_PAUSE_MAX_US 1000000
+#define CHILD_NICE (-5) /* of what every request waits for; the apps are at 0 and in a group of half the weight */
 #define CHILD_STABLE_US 10000000 /* having run so long forgives earlier failures */
 
 static void child_on_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
@@ -101,8 +103,9 @@ static void child_on_exit(void *arg, short what)
 }
 
 /* Between fork and exec: only what signal handlers may do. */
-static __attribute__((noreturn)) void child_exec(const char *role, int chan_fd)
+static __attribute__((noreturn)) void child_exec(enum role_id id, int chan_fd)
 {
+	const char *role = role_name(id);
 	char title[32], flag[] = "--role", name[16];
 	char *argv[] = {title, flag, name, NULL};
 	char *envp[] = {NULL};
@@ -110,6 +113,8 @@ static __attribute__((noreturn)) void child_exec(const char *role, int chan_fd)
 
 	snprintf(title, sizeof title, "tuloud: %s", role);
 	snprintf(name, sizeof name, "%s", role);
+	if (id == ROLE_PROXY || id == ROLE_CONTROL)
+		setpriority(PRIO_PROCESS, 0, CHILD_NICE); /* before it drops root; where it may not, --check says so */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (chan_fd == ROLE_CHANNEL_FD ? fcntl(chan_fd, F_SETFD, 0) < 0 : dup2(chan_fd, ROLE_CHANNEL_FD) < 0)
@@ -134,7 +139,7 @@ void child_start(struct child *c)
 	theirs = pair[1];
 	pid = fork();
 	if (pid == 0)
-		child_exec(role_name(c->role), theirs);
+		child_exec(c->role, theirs);
 	if (pid < 0)
 		goto fail;
 	c->pid = pid;

@@ -29,7 +29,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SUPERVISOR_END_US 3000000 /* our own processes get this long to end before they are killed */
+#define SUPERVISOR_OOM_SCORE "-900" /* the last to go, but not never: a leak of ours shall not take the host down */
+#define SUPERVISOR_END_US 3000000   /* our own processes get this long to end before they are killed */
 
 /*   starting -> serving --SIGTERM--> stopping (apps) -> ending (own processes) -> gone
  *                  |----SIGQUIT----------------------------^
@@ -621,6 +622,9 @@ static void supervisor_raise_limits(void)
 		r.rlim_cur = r.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &r);
 	}
+	/* The roles inherit it, builders take it off again (agent/sandbox/user.c).  Needs CAP_SYS_RESOURCE, or a
+	 * service manager that has done it; --check says when neither is there. */
+	fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", SUPERVISOR_OOM_SCORE);
 }
 
 static int supervisor_start(struct supervisor *s, struct err *e)

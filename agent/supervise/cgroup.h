@@ -87,8 +87,18 @@ int cgroup_cpu(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t cpu, uint3
 
 /* Reads what there is; values that cannot be read are 0.  0, -ENOENT when the group is gone. */
 int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *ret);
-/* The same, given the last one: of a group that has not run since then only the memory is read. */
-int cgroup_sample_again(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *inout);
+/* A group that is sampled again and again. */
+struct cgroup_watch {
+	int cpu;       /* owned: its CPU time, read without opening it each time; -1 = not yet */
+	unsigned turn; /* what changes seldom is read every second or fourth time */
+	struct cgroup_sample last;
+};
+/* Brings w->last up to date.  0, 1 when the group has not run since, -ENOENT when it is gone.  Of a group that has not
+ * run only the memory can have changed, and only downwards; of one that has, the peak and what was hit are read in
+ * turns.
+ */
+int cgroup_watch(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_watch *w);
+void cgroup_unwatch(struct cgroup_watch *w);
 
 /* Compares memory, swap, CPU quota and pids of a group with these: 0 the same, 1 the first that differs is in text,
  * -ENOENT the group is gone. */

@@ -15,6 +15,11 @@
  * own processes get two thirds. */
 #define CGROUP_ROOT_WEIGHT 50u
 
+/* Memory and swap together may be a little more than their sum.  The kernel asks for both before it asks for memory, in
+ * batches of 64 pages, and does not count what fails there (6.18: memory.memsw.failcnt stays 0): with equal limits
+ * nobody would learn that the memory limit was met. */
+#define CGROUP_V1_SPARE (64u * 4096)
+
 /* The first CGROUP_NEEDED must be there.  The v1 and the v2 name of the last differ. */
 enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CPUACCT, CGROUP_IO, CGROUP_CONTROLLER_COUNT };
 #define CGROUP_NEEDED (CGROUP_PIDS + 1)
@@ -28,6 +33,8 @@ struct cgroup_numbers {
 	bool tenant;
 };
 
+enum { CGROUP_PART_PEAK = 1, CGROUP_PART_HITS = 2, CGROUP_PART_ALL = 3 };
+
 struct cgroup_ops {
 	const char *version;
 	/* Sets all the numbers of a fresh group, or all but memory of one that is there. */
@@ -38,9 +45,14 @@ struct cgroup_ops {
 	int (*memory)(struct cgroup *c, const char *name, uint64_t memory, uint64_t swap);
 	/* Opens what the sandbox joins by. */
 	int (*join)(struct cgroup *c, const char *tenant, const char *name, int *fds, size_t *nfds, struct err *e);
-	void (*sample)(const struct cgroup *c, const char *name, bool tenant, struct cgroup_sample *ret);
-	/* CPU time and memory only. */
-	void (*glance)(const struct cgroup *c, const char *name, struct cgroup_sample *ret);
+	/* Reads the parts asked for besides what changes always, and leaves the others. */
+	void (*sample)(const struct cgroup *c, const char *name, bool tenant, unsigned parts,
+		       struct cgroup_sample *ret);
+	uint64_t (*memory_used)(const struct cgroup *c, const char *name);
+	/* The file with the CPU time, and the time in it. */
+	enum cgroup_controller cpu_controller;
+	const char *cpu_file;
+	uint64_t (*cpu_us)(const char *text);
 	/* Kills all at once; -ENOSYS when the kernel cannot, then the members are killed one by one. */
 	int (*kill)(const struct cgroup *c, const char *name);
 };

@@ -48,8 +48,8 @@ int cgroup_compare(const struct cgroup *c, uint32_t slot, uint64_t id, const str
 		uint64_t have = cgroup_read_u64(c, CGROUP_CPU, name, "cpu.cfs_quota_us");
 		r = compare(c, CGROUP_MEMORY, name, "memory.limit_in_bytes", l->memory, text, cap);
 		if (!r)
-			r = compare(c, CGROUP_MEMORY, name, "memory.memsw.limit_in_bytes", l->memory + l->swap, text,
-				    cap);
+			r = compare(c, CGROUP_MEMORY, name, "memory.memsw.limit_in_bytes",
+				    l->memory + l->swap + CGROUP_V1_SPARE, text, cap);
 		/* An instance's is cut to its tenant's here: lower is right. */
 		if (!r && have > us)
 			r = compare(c, CGROUP_CPU, name, "cpu.cfs_quota_us", us, text, cap);

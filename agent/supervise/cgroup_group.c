@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CGROUP_IDLE_TURNS 4u /* samples from one reading of an idle group's memory to the next */
 #define CGROUP_KILL_CHUNK 64 /* pidfds open at a time */
 #define CGROUP_REUSE_STEPS 4 /* of memory, for a group left over: nothing runs in it */
 
@@ -183,21 +184,43 @@ int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgr
 	*ret = (struct cgroup_sample){0};
 	if (!there(c, CGROUP_MEMORY, name))
 		return -ENOENT;
-	c->ops->sample(c, name, id == CGROUP_TENANT, ret);
+	c->ops->sample(c, name, id == CGROUP_TENANT, CGROUP_PART_ALL, ret);
 	return 0;
 }
 
-int cgroup_sample_again(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *inout)
+int cgroup_watch(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_watch *w)
 {
-	char name[CGROUP_NAME_MAX];
-	struct cgroup_sample now = *inout;
+	static const unsigned parts[] = {CGROUP_PART_PEAK, CGROUP_PART_HITS};
+	char name[CGROUP_NAME_MAX], text[1024];
+	bool first = w->cpu < 0;
+	ssize_t n;
+	uint64_t us;
 
 	cgroup_name(slot, id, name);
-	c->ops->glance(c, name, &now);
-	if (now.cpu_us == 0 || now.cpu_us != inout->cpu_us)
-		return cgroup_sample(c, slot, id, inout);
-	*inout = now;
+	if (first)
+		w->cpu = cgroup_open(c, c->ops->cpu_controller, name, c->ops->cpu_file, O_RDONLY);
+	n = w->cpu < 0 ? -1 : pread(w->cpu, text, sizeof text - 1, 0);
+	if (n < 0)
+		return cgroup_sample(c, slot, id, &w->last); /* gone, or v1 without cpuacct */
+	text[n] = 0;
+	us = c->ops->cpu_us(text);
+	w->turn++;
+	if (first) {
+		c->ops->sample(c, name, id == CGROUP_TENANT, CGROUP_PART_ALL, &w->last);
+	} else if (us != w->last.cpu_us) {
+		c->ops->sample(c, name, id == CGROUP_TENANT, parts[w->turn % ARRAY_LEN(parts)], &w->last);
+	} else {
+		if (w->turn % CGROUP_IDLE_TURNS == 0)
+			w->last.memory = c->ops->memory_used(c, name);
+		return 1;
+	}
+	w->last.cpu_us = us;
 	return 0;
+}
+
+void cgroup_unwatch(struct cgroup_watch *w)
+{
+	own_close(&w->cpu);
 }
 
 uint32_t cgroup_find(const struct cgroup *c, uint32_t slot, uint64_t id)

@@ -17,11 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Memory and swap together may be a little more than their sum.  The kernel asks for both before it asks for memory, in
- * batches of 64 pages, and does not count what fails there (6.18: memory.memsw.failcnt stays 0): with equal limits
- * nobody would learn that the memory limit was met. */
-#define V1_SPARE (64u * 4096)
-
 static int v1_fail(int r, const char *what, const char *name, struct err *e)
 {
 	return err_set(e, -r, "cannot set %s of cgroup %s: %s", what, name, strerror(-r));
@@ -59,7 +54,7 @@ static int v1_memory(struct cgroup *c, const char *name, uint64_t memory, uint64
 		r = cgroup_write_u64(c, CGROUP_MEMORY, name, "memory.limit_in_bytes", used - CGROUP_RECLAIM_STEP);
 		return r < 0 ? r : -EAGAIN;
 	}
-	return v1_set_memory(c, name, memory, memory + swap + V1_SPARE);
+	return v1_set_memory(c, name, memory, memory + swap + CGROUP_V1_SPARE);
 }
 
 static int v1_quota(struct cgroup *c, const char *name, uint64_t us)
@@ -173,7 +168,7 @@ static int v1_set(struct cgroup *c, const char *name, const struct cgroup_number
 {
 	int r;
 
-	if (fresh && (r = v1_set_memory(c, name, n->memory, n->memory + n->swap + V1_SPARE)) < 0)
+	if (fresh && (r = v1_set_memory(c, name, n->memory, n->memory + n->swap + CGROUP_V1_SPARE)) < 0)
 		return v1_fail(r, "memory", name, e);
 	if ((r = v1_cpu(c, name, n, fresh)) < 0)
 		return v1_fail(r, "cpu", name, e);
@@ -206,6 +201,7 @@ static void v1_sample_io(const struct cgroup *c, const char *name, struct cgroup
 	char text[CGROUP_FILE_MAX], *save = NULL, kind[16];
 	uint64_t n;
 
+	ret->io_read = ret->io_write = 0;
 	cgroup_read(c, CGROUP_IO, name, "blkio.throttle.io_service_bytes", text, sizeof text);
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (sscanf(line, "%*u:%*u %15s %" SCNu64, kind, &n) != 2)
@@ -217,32 +213,41 @@ static void v1_sample_io(const struct cgroup *c, const char *name, struct cgroup
 	}
 }
 
-static void v1_glance(const struct cgroup *c, const char *name, struct cgroup_sample *ret)
+static uint64_t v1_memory_used(const struct cgroup *c, const char *name)
 {
-	ret->cpu_us = cgroup_read_u64(c, CGROUP_CPUACCT, name, "cpuacct.usage") / 1000;
-	ret->memory = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.usage_in_bytes");
+	return cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.usage_in_bytes");
 }
 
-static void v1_sample(const struct cgroup *c, const char *name, bool tenant, struct cgroup_sample *ret)
+static uint64_t v1_cpu_us(const char *text)
+{
+	return strtoull(text, NULL, 10) / 1000;
+}
+
+static void v1_sample(const struct cgroup *c, const char *name, bool tenant, unsigned parts, struct cgroup_sample *ret)
 {
 	char text[512];
 
-	v1_glance(c, name, ret);
-	ret->memory_peak = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.max_usage_in_bytes");
-	ret->memory_hits = (uint32_t)cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.failcnt");
+	ret->cpu_us = cgroup_read_u64(c, CGROUP_CPUACCT, name, "cpuacct.usage") / 1000;
+	ret->memory = v1_memory_used(c, name);
 	cgroup_read(c, CGROUP_CPU, name, "cpu.stat", text, sizeof text);
 	ret->periods = (uint32_t)cgroup_key(text, "nr_periods");
 	ret->throttled = (uint32_t)cgroup_key(text, "nr_throttled");
 	ret->throttled_us = cgroup_key(text, "throttled_time") / 1000;
 	ret->pids = (uint32_t)cgroup_read_u64(c, CGROUP_PIDS, name, "pids.current");
-	cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
-	ret->pids_hits = (uint32_t)cgroup_key(text, "max");
+	if (parts & CGROUP_PART_PEAK) {
+		ret->memory_peak = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.max_usage_in_bytes");
+		ret->memory_hits = (uint32_t)cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.failcnt");
+	}
+	if (parts & CGROUP_PART_HITS) {
+		cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
+		ret->pids_hits = (uint32_t)cgroup_key(text, "max");
+	}
 	if (tenant) {
 		v1_sample_io(c, name, ret);
-		return;
+	} else if (parts & CGROUP_PART_HITS) {
+		cgroup_read(c, CGROUP_MEMORY, name, "memory.oom_control", text, sizeof text);
+		ret->oom_kills = (uint32_t)cgroup_key(text, "oom_kill");
 	}
-	cgroup_read(c, CGROUP_MEMORY, name, "memory.oom_control", text, sizeof text);
-	ret->oom_kills = (uint32_t)cgroup_key(text, "oom_kill");
 	ret->above = ret->oom_kills && !ret->memory_hits;
 }
 
@@ -265,4 +270,16 @@ int cgroup_v1_root(struct cgroup *c, struct err *e)
 	return r < 0 ? v1_fail(r, "cpu.shares", c->name, e) : 0;
 }
 
-const struct cgroup_ops cgroup_v1_ops = {"v1", v1_set, v1_cpu, v1_memory, v1_join, v1_sample, v1_glance, v1_kill};
+const struct cgroup_ops cgroup_v1_ops = {
+	.version = "v1",
+	.set = v1_set,
+	.cpu = v1_cpu,
+	.memory = v1_memory,
+	.join = v1_join,
+	.sample = v1_sample,
+	.memory_used = v1_memory_used,
+	.cpu_controller = CGROUP_CPUACCT,
+	.cpu_file = "cpuacct.usage",
+	.cpu_us = v1_cpu_us,
+	.kill = v1_kill,
+};

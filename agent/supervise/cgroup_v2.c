@@ -165,6 +165,7 @@ static void v2_sample_io(const struct cgroup *c, const char *name, struct cgroup
 {
 	char text[CGROUP_FILE_MAX], *save = NULL;
 
+	ret->io_read = ret->io_write = 0;
 	cgroup_read(c, CGROUP_IO, name, "io.stat", text, sizeof text);
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		uint64_t r, w;
@@ -175,36 +176,42 @@ static void v2_sample_io(const struct cgroup *c, const char *name, struct cgroup
 	}
 }
 
-static void v2_glance(const struct cgroup *c, const char *name, struct cgroup_sample *ret)
+static uint64_t v2_memory_used(const struct cgroup *c, const char *name)
+{
+	return cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.current");
+}
+
+static uint64_t v2_cpu_us(const char *text)
+{
+	return cgroup_key(text, "usage_usec");
+}
+
+static void v2_sample(const struct cgroup *c, const char *name, bool tenant, unsigned parts, struct cgroup_sample *ret)
 {
 	char text[1024];
 
 	cgroup_read(c, CGROUP_CPU, name, "cpu.stat", text, sizeof text);
-	ret->cpu_us = cgroup_key(text, "usage_usec");
+	ret->cpu_us = v2_cpu_us(text);
 	ret->periods = (uint32_t)cgroup_key(text, "nr_periods");
 	ret->throttled = (uint32_t)cgroup_key(text, "nr_throttled");
 	ret->throttled_us = cgroup_key(text, "throttled_usec");
-	ret->memory = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.current");
-}
-
-static void v2_sample(const struct cgroup *c, const char *name, bool tenant, struct cgroup_sample *ret)
-{
-	char text[512];
-
-	v2_glance(c, name, ret);
-	ret->memory_peak = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.peak");
+	ret->memory = v2_memory_used(c, name);
+	ret->pids = (uint32_t)cgroup_read_u64(c, CGROUP_PIDS, name, "pids.current");
+	if (parts & CGROUP_PART_PEAK)
+		ret->memory_peak = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.peak");
 	if (ret->memory_peak < ret->memory)
 		ret->memory_peak = ret->memory;
-	/* The counts of memory.events include what is below; a tenant's own are in the .local file (5.2). */
-	cgroup_read(c, CGROUP_MEMORY, name, "memory.events", text, sizeof text);
-	ret->oom_kills = (uint32_t)cgroup_key(text, "oom_kill");
-	if (tenant)
-		cgroup_read(c, CGROUP_MEMORY, name, "memory.events.local", text, sizeof text);
-	ret->memory_hits = (uint32_t)cgroup_key(text, "max");
-	ret->above = !tenant && ret->oom_kills && !cgroup_key(text, "oom");
-	ret->pids = (uint32_t)cgroup_read_u64(c, CGROUP_PIDS, name, "pids.current");
-	cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
-	ret->pids_hits = (uint32_t)cgroup_key(text, "max");
+	if (parts & CGROUP_PART_HITS) {
+		/* The counts of memory.events include what is below; a tenant's own are in the .local file (5.2). */
+		cgroup_read(c, CGROUP_MEMORY, name, "memory.events", text, sizeof text);
+		ret->oom_kills = (uint32_t)cgroup_key(text, "oom_kill");
+		if (tenant)
+			cgroup_read(c, CGROUP_MEMORY, name, "memory.events.local", text, sizeof text);
+		ret->memory_hits = (uint32_t)cgroup_key(text, "max");
+		ret->above = !tenant && ret->oom_kills && !cgroup_key(text, "oom");
+		cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
+		ret->pids_hits = (uint32_t)cgroup_key(text, "max");
+	}
 	if (c->of[CGROUP_IO] >= 0)
 		v2_sample_io(c, name, ret);
 }
@@ -216,4 +223,16 @@ static int v2_kill(const struct cgroup *c, const char *name)
 	return r == -ENOENT ? -ENOSYS : r;
 }
 
-const struct cgroup_ops cgroup_v2_ops = {"v2", v2_set, v2_cpu, v2_memory, v2_join, v2_sample, v2_glance, v2_kill};
+const struct cgroup_ops cgroup_v2_ops = {
+	.version = "v2",
+	.set = v2_set,
+	.cpu = v2_cpu,
+	.memory = v2_memory,
+	.join = v2_join,
+	.sample = v2_sample,
+	.memory_used = v2_memory_used,
+	.cpu_controller = CGROUP_CPU,
+	.cpu_file = "cpu.stat",
+	.cpu_us = v2_cpu_us,
+	.kill = v2_kill,
+};

@@ -356,6 +356,32 @@ static void check_limits(struct check *c)
 		say(c, SUPERVISE_OK, "RLIMIT_NOFILE", "%ju", (uintmax_t)rl.rlim_max);
 }
 
+/* What is tried is undone. */
+static void check_protection(struct check *c)
+{
+	OWN_FREE char *was = NULL;
+	int nice = getpriority(PRIO_PROCESS, 0);
+	bool can;
+
+	can = fd_read_file(AT_FDCWD, "/proc/self/oom_score_adj", 32, &was, NULL) == 0 &&
+	      fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "-900") == 0;
+	if (can)
+		fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", was);
+	if (can || (was && strtol(was, NULL, 10) <= -900))
+		say(c, SUPERVISE_OK, "OOM killer", "takes our own processes last");
+	else
+		say(c, SUPERVISE_WARN, "OOM killer",
+		    "may take our own processes when the host is out of memory: CAP_SYS_RESOURCE is missing; "
+		    "OOMScoreAdjust=-900 in the unit does it too");
+	if (setpriority(PRIO_PROCESS, 0, nice - 5 < -20 ? -20 : nice - 5) == 0) {
+		setpriority(PRIO_PROCESS, 0, nice);
+		say(c, SUPERVISE_OK, "priority", "proxies and control go before the apps");
+	} else {
+		say(c, SUPERVISE_WARN, "priority",
+		    "proxies and control cannot be put before the apps: CAP_SYS_NICE is missing");
+	}
+}
+
 static void check_resolver(struct check *c)
 {
 	struct net n;
@@ -389,6 +415,7 @@ unsigned supervise_check(const struct settings *settings, const char *program_di
 	check_programs(&c);
 	check_folders(&c);
 	check_limits(&c);
+	check_protection(&c);
 	check_resolver(&c);
 	return c.failed;
 }

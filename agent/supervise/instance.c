@@ -152,7 +152,8 @@ static void find_exit(struct instance *in)
 	if (cgroup_sample(in->s->cgroup, in->slot, m->instance, &sample) == 0 && sample.memory_peak) {
 		m->memory_peak = sample.memory_peak;
 		m->cpu_us = sample.cpu_us;
-		tenant_count(in, &sample);
+		tenant_count(in, &in->watch.last, &sample);
+		in->watch.last = sample;
 	}
 	m->exited_ms = left ? st.time_ms : clock_wall_ms();
 	m->exit_code = left ? st.code : 128 + SIGKILL;
@@ -249,6 +250,7 @@ static void empty(struct instance *in)
 
 	if (in->tries == 0) {
 		change_stop(in);
+		cgroup_unwatch(&in->watch);
 		find_exit(in);
 	}
 	if (in->builder == 0 && reap_unknown(in)) {
@@ -396,6 +398,7 @@ static void instance_free(void *arg)
 	struct instance *in = arg;
 
 	own_close(&in->pidfd);
+	cgroup_unwatch(&in->watch);
 	own_close(&in->builder_fd);
 	own_close(&in->report);
 	if (in->order) {

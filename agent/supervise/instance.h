@@ -89,7 +89,8 @@ struct instance {
 	uint32_t throttle_weight, throttle_cpu; /* of supervise_throttle(); 0 = none */
 	bool shrinking;				/* its memory is not down to rec.limits yet */
 	unsigned change_tries;
-	struct cgroup_sample last;
+	struct cgroup_watch watch;
+	uint64_t net_in, net_out; /* of the last sample */
 	struct loop_io pid_io, builder_io, report_io;
 	struct loop_timer timer, deadline, change;
 	TAILQ_ENTRY(instance) link;   /* in s->living or s->exited */

@@ -34,7 +34,7 @@ static struct instance *instance_alloc(struct supervise *s, const struct record 
 	in->s = s;
 	in->rec = *rec;
 	in->slot = rec->m.slot;
-	in->pidfd = in->builder_fd = in->report = in->wait_status = -1;
+	in->pidfd = in->watch.cpu = in->builder_fd = in->report = in->wait_status = -1;
 	if (map_put(s->by_id, &in->rec.m.instance, sizeof in->rec.m.instance, in) < 0) {
 		free(in);
 		return NULL;

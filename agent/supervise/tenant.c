@@ -20,6 +20,7 @@ void tenant_done(struct supervise *s)
 
 	for (size_t pos = 0; s->tenants && (t = map_next(s->tenants, &pos));) {
 		loop_timer_stop(&t->timer);
+		cgroup_unwatch(&t->watch);
 		free(t);
 	}
 	map_free(s->tenants);
@@ -41,6 +42,7 @@ static struct tenant *tenant_take(struct supervise *s, uint64_t tenant, uint32_t
 			return NULL;
 		t->s = s;
 		t->slot = slot;
+		t->watch.cpu = -1;
 		t->quota = quota_default;
 		if (map_put(s->tenants, &t->slot, sizeof t->slot, t) < 0) {
 			free(t);
@@ -139,6 +141,8 @@ void tenant_leave(struct instance *in)
 	TAILQ_REMOVE(&t->s->tenants_living, t, link);
 	t->s->tenants_count--;
 	t->oom_kills = t->pids_hits = 0;
+	cgroup_unwatch(&t->watch);
+	t->watch = (struct cgroup_watch){.cpu = -1};
 	t->shrinking = t->found = false;
 	/* Where an instance's group could not be removed this fails too: the next start sweeps both. */
 	cgroup_tenant_remove(in->s->cgroup, t->slot);
@@ -173,13 +177,12 @@ int tenant_tell(struct supervise *s, uint64_t tenant, uint32_t slot, const struc
 	return 0;
 }
 
-void tenant_count(struct instance *in, const struct cgroup_sample *now)
+void tenant_count(struct instance *in, const struct cgroup_sample *was, const struct cgroup_sample *now)
 {
 	struct tenant *t = in->in_tenant ? tenant_get(in->s, in->rec.m.slot) : NULL;
 
-	if (t && now->oom_kills > in->last.oom_kills)
-		t->oom_kills += now->oom_kills - in->last.oom_kills;
-	if (t && now->pids_hits > in->last.pids_hits)
-		t->pids_hits += now->pids_hits - in->last.pids_hits;
-	in->last = *now;
+	if (t && now->oom_kills > was->oom_kills)
+		t->oom_kills += now->oom_kills - was->oom_kills;
+	if (t && now->pids_hits > was->pids_hits)
+		t->pids_hits += now->pids_hits - was->pids_hits;
 }

@@ -31,7 +31,8 @@ struct tenant {
 	unsigned living;	       /* instances that have a group, or had one a moment ago */
 	uint64_t lent, lent_swap;      /* bytes, to jobs */
 	uint32_t oom_kills, pids_hits; /* of its instances since its first one, dead ones included */
-	bool shrinking;		       /* its memory is not down to the total yet */
+	struct cgroup_watch watch;
+	bool shrinking; /* its memory is not down to the total yet */
 	unsigned tries;
 	struct loop_timer timer;
 	TAILQ_ENTRY(tenant) link; /* in s->tenants_living */
@@ -50,7 +51,7 @@ int tenant_adopt(struct instance *in);
 void tenant_leave(struct instance *in);
 /* New totals; the living ones' take effect at once. */
 int tenant_tell(struct supervise *s, uint64_t tenant, uint32_t slot, const struct quota *q, struct err *e);
-/* Adds what an instance's new sample has more than its last. */
-void tenant_count(struct instance *in, const struct cgroup_sample *now);
+/* Adds what an instance's new sample has more than the one before. */
+void tenant_count(struct instance *in, const struct cgroup_sample *was, const struct cgroup_sample *now);
 
 #endif

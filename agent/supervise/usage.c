@@ -9,12 +9,19 @@ static_assert(LIMIT_USAGE_TURN <= MSG_USAGE_MAX && LIMIT_USAGE_TURN <= MSG_TENAN
 
 static bool usage_of(struct instance *in, struct msg_usage *ret)
 {
-	struct cgroup_sample now = in->last;
+	const struct cgroup_sample was = in->watch.last;
+	struct cgroup_sample now;
+	int idle = -1;
 
-	if ((in->state != INSTANCE_RUNNING && in->state != INSTANCE_STOPPING) ||
-	    cgroup_sample_again(in->s->cgroup, in->slot, in->rec.m.instance, &now) < 0)
+	if (in->state == INSTANCE_RUNNING || in->state == INSTANCE_STOPPING)
+		idle = cgroup_watch(in->s->cgroup, in->slot, in->rec.m.instance, &in->watch);
+	if (idle < 0)
 		return false;
-	tenant_count(in, &now);
+	now = in->watch.last;
+	/* Whoever did not run has neither sent nor taken anything. */
+	if (idle == 0 && in->rec.link[0])
+		net_link_bytes(in->rec.link, &in->net_in, &in->net_out);
+	tenant_count(in, &was, &now);
 	change_again(in);
 	*ret = (struct msg_usage){
 		.instance = in->rec.m.instance,
@@ -24,6 +31,8 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 		.throttled_us = now.throttled_us,
 		.io_read = now.io_read,
 		.io_write = now.io_write,
+		.net_in = in->net_in,
+		.net_out = in->net_out,
 		.pids = now.pids,
 		.oom_kills = now.oom_kills,
 		.pids_hits = now.pids_hits,
@@ -31,8 +40,6 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 		.throttled = now.throttled,
 		.periods = now.periods,
 	};
-	if (in->rec.link[0])
-		net_link_bytes(in->rec.link, &ret->net_in, &ret->net_out);
 	return true;
 }
 
@@ -40,8 +47,9 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 {
 	struct cgroup_sample now;
 
-	if (cgroup_sample(t->s->cgroup, t->slot, CGROUP_TENANT, &now) < 0)
+	if (cgroup_watch(t->s->cgroup, t->slot, CGROUP_TENANT, &t->watch) < 0)
 		return false;
+	now = t->watch.last;
 	change_tenant_again(t);
 	*ret = (struct msg_tenant_usage){
 		.tenant = t->tenant,

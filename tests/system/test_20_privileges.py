@@ -170,3 +170,15 @@ def test_disk_limit(node):
     text = inside(node, "open('/app/big','wb').write(b'x'*300*1024*1024)", "two")
     check("error" in text or "hello" not in text, text)
     wait_for("two answers", lambda: node.get("two")[0] == 200, 30)
+
+
+def test_own_processes_go_first(node):
+    """proxies and control before the apps, and the last that the OOM killer takes, where the host allows it"""
+    may = int(proc_status(node.process.pid)["CapEff"], 16)
+    for role in ("proxy", "control", "logger"):
+        for pid in node.role_pids(role):
+            nice = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[16])
+            equal(nice, -5 if role != "logger" and may & 1 << 23 else 0, f"nice of {role}")
+            score = int(open(f"/proc/{pid}/oom_score_adj").read())
+            if may & 1 << 24:
+                equal(score, -900, f"oom_score_adj of {role}")

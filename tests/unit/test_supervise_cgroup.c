@@ -137,6 +137,7 @@ Test(supervise, cgroup_v1_samples)
 {
 	const struct quota_limits l = {.memory = 64 << 20, .cpu = 1000, .pids = 32};
 	int fds[LAUNCH_CGROUPS_MAX];
+	struct cgroup_watch w = {.cpu = -1};
 	struct cgroup_sample s;
 	struct cgroup *c = NULL;
 	struct fake f;
@@ -166,16 +167,26 @@ Test(supervise, cgroup_v1_samples)
 	cr_assert_eq(s.periods, 5);
 	cr_assert_eq(s.throttled, 2);
 	cr_assert(s.above, "killed, but never at its own limit");
+	cr_assert_eq(cgroup_watch(c, 5, 7, &w), 0);
+	cr_assert_eq(w.last.pids_hits, 11);
 	put(&f, "memory/tulou/t5/7/memory.failcnt", "4\n");
-	/* It has not run: only its memory is read again. */
+	put(&f, "pids/tulou/t5/7/pids.events", "max 12\n");
 	put(&f, "memory/tulou/t5/7/memory.usage_in_bytes", "5000\n");
-	cr_assert_eq(cgroup_sample_again(c, 5, 7, &s), 0);
-	cr_assert_eq(s.memory, 5000);
-	cr_assert_eq(s.memory_hits, 0);
+	/* It has not run: only its memory is read, now and then. */
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(cgroup_watch(c, 5, 7, &w), 1);
+	cr_assert_eq(w.last.memory, 5000);
+	cr_assert_eq(w.last.memory_hits, 0);
+	/* It has: the rest in turns. */
 	put(&f, "cpu,cpuacct/tulou/t5/7/cpuacct.usage", "2234567\n");
-	cr_assert_eq(cgroup_sample_again(c, 5, 7, &s), 0);
-	cr_assert_eq(s.memory_hits, 4);
-	cr_assert_not(s.above);
+	cr_assert_eq(cgroup_watch(c, 5, 7, &w), 0);
+	put(&f, "cpu,cpuacct/tulou/t5/7/cpuacct.usage", "3234567\n");
+	cr_assert_eq(cgroup_watch(c, 5, 7, &w), 0);
+	cr_assert_eq(w.last.cpu_us, 3234);
+	cr_assert_eq(w.last.memory_hits, 4);
+	cr_assert_eq(w.last.pids_hits, 12);
+	cr_assert_not(w.last.above);
+	cgroup_unwatch(&w);
 	put(&f, "blkio/tulou/t5/blkio.throttle.io_service_bytes",
 	    "7:0 Read 10\n7:0 Write 20\n7:0 Sync 20\n7:0 Total 30\n8:0 Read 1\n8:0 Write 2\nTotal 33\n");
 	cr_assert_eq(cgroup_sample(c, 5, CGROUP_TENANT, &s), 0);
