@@ -3,6 +3,7 @@ import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef } from 'preact/hooks';
 import { ApiError, appPath, get, send } from './api';
 import { bytes, cores, count, fraction, millis, percent, rate, safeUrl, visible } from './format';
+import { Limits } from './limits';
 import { Builds, Config, Domains, Formation, Instances, Push, Releases } from './panels';
 import { Plots } from './plot';
 import { usePoll } from './poll';
@@ -249,6 +250,7 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 							changed={changed('')}
 						/>
 					)}
+					<Limits app={a} events={events.items} />
 					{mayDeploy && <Config path={path} live={a.release !== null} changed={changed('')} />}
 					<Domains path={path} mayChange={mayDeploy} url={a.url} />
 					{a.state !== 'empty' && <EventList events={events} withApp={false} />}

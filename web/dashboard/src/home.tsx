@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { get, getAll } from './api';
 import { AppsTable } from './apps';
 import { bytes, cores, count, percent, plural, rate, span, visible } from './format';
+import { Quota } from './limits';
 import { NewApp } from './newapp';
 import { Plots } from './plot';
 import { usePoll } from './poll';
@@ -234,6 +235,7 @@ export function Home(p: { who: Whoami }): JSX.Element {
 	}, [name]);
 
 	const list = apps.data ?? [];
+	const chosen = view.tenant ? tenants.data?.find((t) => t.name === view.tenant) : undefined;
 	const mayCreate = p.who.role === 'operator' || p.who.role === 'admin' || p.who.role === 'deployer';
 	return (
 		<>
@@ -279,6 +281,8 @@ export function Home(p: { who: Whoami }): JSX.Element {
 							choose={(t) => setView({ ...view, tenant: t, page: 0 })}
 						/>
 					)}
+					{!host && tenant.data && <Quota tenant={tenant.data} named={false} />}
+					{chosen && <Quota tenant={chosen} named />}
 					<EventList events={events} withApp />
 				</div>
 			</div>

@@ -46,12 +46,28 @@ export interface ReleaseRef {
 	note?: string;
 }
 
+/** Of one instance. A rate of 0 is not limited here. */
 export interface Limits {
 	memory_bytes?: number;
+	swap_bytes?: number;
 	disk_bytes?: number;
+	inodes?: number;
 	cpu?: number;
+	cpu_burst?: number;
+	cpu_weight?: number;
 	pids?: number;
 	nofile?: number;
+	io_weight?: number;
+	io_read_rate?: number;
+	io_write_rate?: number;
+	net_in_rate?: number;
+	net_out_rate?: number;
+	log_rate?: number;
+}
+
+export interface Egress {
+	mode: 'none' | 'public' | 'list';
+	allow?: string[];
 }
 
 export interface App {
@@ -63,6 +79,9 @@ export interface App {
 	release: ReleaseRef | null;
 	candidate?: ReleaseRef | null;
 	limits?: Limits;
+	limits_own?: boolean;
+	profile?: string;
+	egress?: Egress;
 	health_path?: string;
 	paused?: boolean;
 	formation?: Record<string, number>;
@@ -169,18 +188,20 @@ export interface History {
 	requests_per_second: (number | null)[];
 }
 
-export interface Amounts {
-	memory_bytes?: number;
-	cpu?: number;
-	pids?: number;
+/** Of a tenant, all its instances together. */
+export interface Amounts extends Omit<Limits, 'nofile'> {
 	apps?: number;
 	instances?: number;
-	disk_bytes?: number;
 }
 
 export interface Tenant {
 	name: string;
 	created_at?: string;
+	plan?: string | null;
 	quota?: Amounts;
-	used?: Amounts;
+	profile?: string;
+	private_layers?: boolean;
+	egress?: Egress;
+	used?: Amounts; // what counts against the quota
+	usage?: Amounts; // what is really used
 }

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { amount, egressWords, hits, limitRows, quotaRows } from '../src/quota';
+
+const MIB = 2 ** 20;
+
+describe('quota', () => {
+	it('shows use, what counts, and the limit', () => {
+		const rows = quotaRows(
+			{ memory_bytes: 512 * MIB, cpu: 2, pids: 100, apps: 10, swap_bytes: 0 },
+			{ memory_bytes: 384 * MIB, cpu: 3, pids: 40, apps: 2 },
+			{ memory_bytes: 100 * MIB, cpu: 0.25 },
+		);
+		expect(rows.map((r) => r.key)).toEqual(['memory_bytes', 'cpu', 'pids', 'apps']);
+		expect(rows[0]).toMatchObject({ use: '100 MiB', committed: '384 MiB', limit: '512 MiB', share: 75 });
+		expect(rows[1]).toMatchObject({ share: 100 });
+		expect(rows[2]).toMatchObject({ use: '–' });
+	});
+
+	it('does not fail on an old node', () => expect(quotaRows()).toEqual([]));
+});
+
+describe('limits', () => {
+	it('says when a rate is not limited', () => {
+		expect(amount(0, 'rate')).toBe('not limited');
+		expect(amount(MIB, 'rate')).toBe('1 MiB/s');
+		expect(amount(0, 'count')).toBe('0');
+	});
+
+	it('leaves out what there is not', () => {
+		expect(limitRows({ memory_bytes: 64 * MIB, swap_bytes: 0, net_in_rate: 0 })).toEqual([
+			{ key: 'memory_bytes', name: 'Memory', limit: '64 MiB' },
+			{ key: 'net_in_rate', name: 'Network in', limit: 'not limited' },
+		]);
+	});
+
+	it('tells the newest of each kind that was hit', () => {
+		const e = (id: number, kind: string) => ({ id, kind, time: '', text: '' });
+		const list = [e(5, 'instance.oom'), e(4, 'deploy.succeeded'), e(3, 'instance.oom'), e(2, 'instance.pids')];
+		expect(hits(list).map((x) => x.id)).toEqual([5, 2]);
+	});
+
+	it('says where an app may connect to', () => {
+		expect(egressWords(undefined)).toBe('public addresses');
+		expect(egressWords({ mode: 'list', allow: ['192.0.2.0/24:443'] })).toBe('192.0.2.0/24:443');
+		expect(egressWords({ mode: 'list', allow: [] })).toContain('nowhere');
+	});
+});
