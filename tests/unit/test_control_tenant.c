@@ -46,6 +46,26 @@ static struct model_tenant acme(void)
 	return t;
 }
 
+static unsigned least;
+
+static bool tenants_told(struct fake *x)
+{
+	return x->tenants >= least;
+}
+
+static bool limits_told(struct fake *x)
+{
+	return x->limit_count >= least;
+}
+
+/* Waits until so many messages were seen, and a little for one too many. */
+static void told(bool (*count)(struct fake *x), unsigned n)
+{
+	least = n;
+	cr_assert(fake_until(&f, count, 5000), "tenants %u limits %u of %u", f.tenants, f.limit_count, n);
+	fake_run(&f, 10);
+}
+
 static void begin(void)
 {
 	fake_start(&f);
@@ -57,7 +77,6 @@ Test(control_tenant, totals_come_before_the_first_launch_and_when_they_change)
 {
 	struct model_tenant t;
 	struct control *c;
-	unsigned told;
 
 	begin();
 	c = f.control;
@@ -70,14 +89,14 @@ Test(control_tenant, totals_come_before_the_first_launch_and_when_they_change)
 	t.quota.pids = 77;
 	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
-	fake_run(&f, 20);
+	told(tenants_told, 2);
 	cr_assert_eq(f.tenants, 2);
 	cr_assert_eq(f.tenant.quota.pids, 77);
 	cr_assert(strstr(events("tenant.quota").text, "memory 4 GiB → 1 GiB"), "%s", events("tenant.quota").text);
 	cr_assert_eq(events("tenant.quota").tenant, t.id);
-	told = f.tenants;
 	fake_restart(&f);
-	cr_assert_eq(f.tenants, told + 1, "a new control says it again for what runs");
+	told(limits_told, 1);
+	cr_assert_eq(f.tenants, 3, "a new control says it again for what runs");
 	cr_assert_eq(f.limit_count, 1, "and the limits");
 	fake_stop(&f);
 }
@@ -98,7 +117,7 @@ Test(control_tenant, limits_reach_what_runs)
 	rec.egress = (struct quota_egress){.mode = QUOTA_EGRESS_NONE};
 	cr_assert_eq(store_app_update(c->store, &rec, NULL), 0);
 	c->ops.app_changed(c, app);
-	fake_run(&f, 20);
+	told(limits_told, 1);
 	cr_assert_eq(f.limit_count, 1);
 	cr_assert_eq(f.limits[0].instance, i->launch.instance);
 	cr_assert_eq(f.limits[0].limits.memory, 96 * MIB);
@@ -139,7 +158,7 @@ Test(control_tenant, a_plan_and_a_policy_reach_what_runs)
 	t.plan = p.id;
 	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
-	fake_run(&f, 20);
+	told(limits_told, 1);
 	cr_assert_eq(f.limit_count, 1);
 	cr_assert_eq(f.limits[0].limits.memory, 80 * MIB);
 	cr_assert_eq(f.limits[0].egress.mode, QUOTA_EGRESS_LIST, "an app that may all is bounded by its tenant");
@@ -149,10 +168,16 @@ Test(control_tenant, a_plan_and_a_policy_reach_what_runs)
 	p.profile = QUOTA_PROFILE_STRICT;
 	cr_assert_eq(store_plan_update(c->store, &p, NULL), 0);
 	c->ops.tenant_changed(c, t.id);
-	fake_run(&f, 20);
+	told(limits_told, 2);
 	cr_assert_eq(f.limit_count, 2);
 	cr_assert_eq(f.limits[1].egress.mode, QUOTA_EGRESS_NONE);
 	fake_stop(&f);
+}
+
+static bool refused(struct fake *x)
+{
+	(void)x;
+	return events("instance.refused").n > 0;
 }
 
 Test(control_tenant, refusals_say_which_whose_and_how_much)
@@ -183,7 +208,7 @@ Test(control_tenant, refusals_say_which_whose_and_how_much)
 	c->ops.tenant_changed(c, t.id);
 	cr_assert_eq(store_formation_set(c->store, app, "web", 2, NULL), 0);
 	c->ops.app_changed(c, app);
-	fake_run(&f, 50);
+	cr_assert(fake_until(&f, refused, 5000));
 	cr_assert_eq(fake_alive(&f, app), 1);
 	cr_assert(strstr(events("instance.refused").text,
 			 "tenant acme: file quota 6000, 4096 in use, 1904 left, 4096 needed"),
@@ -191,10 +216,38 @@ Test(control_tenant, refusals_say_which_whose_and_how_much)
 	fake_stop(&f);
 }
 
+static const struct msg_usage *sampled;
+
+static bool is_sampled(struct fake *x)
+{
+	int64_t id = (int64_t)sampled->instance;
+	const struct control_instance *ci = map_get(x->control->instances, &id, sizeof id);
+
+	return ci && memcmp(&ci->usage, sampled, sizeof *sampled) == 0;
+}
+
 static void sample(const struct msg_usage *u)
 {
+	sampled = u;
 	cr_assert_eq(chan_send(f.super, MSG_USAGE, u, sizeof *u, NULL, 0), 0);
-	fake_run(&f, 15);
+	cr_assert(fake_until(&f, is_sampled, 5000));
+}
+
+static const struct msg_tenant_usage *tenant_sampled;
+
+static bool is_tenant_sampled(struct fake *x)
+{
+	int64_t id = (int64_t)tenant_sampled->tenant;
+	const struct control_tenant *t = map_get(x->control->tenants, &id, sizeof id);
+
+	return t && memcmp(&t->usage, tenant_sampled, sizeof *tenant_sampled) == 0;
+}
+
+static void sample_tenant(const struct msg_tenant_usage *u)
+{
+	tenant_sampled = u;
+	cr_assert_eq(chan_send(f.super, MSG_TENANT_USAGE, u, sizeof *u, NULL, 0), 0);
+	cr_assert(fake_until(&f, is_tenant_sampled, 5000));
 }
 
 Test(control_tenant, what_an_instance_hits_is_told_once_a_minute)
@@ -284,14 +337,13 @@ Test(control_tenant, what_a_tenant_hits)
 
 	begin();
 	u.tenant = (uint64_t)acme().id;
-	cr_assert_eq(chan_send(f.super, MSG_TENANT_USAGE, &u, sizeof u, NULL, 0), 0);
-	fake_run(&f, 15);
+	sample_tenant(&u);
 	cr_assert_eq(events("tenant.pids").n, 0, "the first sample only says where it starts");
+	fake_run(&f, 10); /* a rate needs time to pass */
 	u.pids_hits = 12;
 	u.oom_kills = 2;
 	u.cpu_us = 1000;
-	cr_assert_eq(chan_send(f.super, MSG_TENANT_USAGE, &u, sizeof u, NULL, 0), 0);
-	fake_run(&f, 15);
+	sample_tenant(&u);
 	cr_assert(strstr(events("tenant.pids").text, "(3 times): all apps together have 4096, the quota is 4096"), "%s",
 		  events("tenant.pids").text);
 	cr_assert(strstr(events("tenant.memory").text, "2 processes were killed"), "%s", events("tenant.memory").text);
@@ -303,8 +355,7 @@ Test(control_tenant, what_a_tenant_hits)
 	cr_assert_gt(usage.cpu_cores, 0);
 	/* A new group counts from 0. */
 	u.pids_hits = 1;
-	cr_assert_eq(chan_send(f.super, MSG_TENANT_USAGE, &u, sizeof u, NULL, 0), 0);
-	fake_run(&f, 15);
+	sample_tenant(&u);
 	f.control->ops.tenant_used(f.control, acme().id, &used, &usage);
 	cr_assert_eq(usage.pids_hits, 4);
 	fake_stop(&f);
