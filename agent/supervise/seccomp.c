@@ -19,12 +19,10 @@
 
 #include <errno.h>
 #include <linux/sched.h>
-#include <linux/sockios.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -195,14 +193,6 @@ static const struct {
 	{"readahead", EINVAL},
 };
 
-/* Commands of ioctl(2) that servers and shells use: terminals, waiting bytes, flags, and names of interfaces. */
-static const uint32_t strict_ioctl[] = {
-	TCGETS,	     TCSETS,	     TCSETSW,	     TCSETSF,	 TIOCGPGRP,	TIOCSPGRP,    TIOCGWINSZ,
-	TIOCSWINSZ,  TIOCSCTTY,	     TIOCNOTTY,	     TIOCGPTN,	 TIOCSPTLCK,	TIOCOUTQ,     FIONREAD,
-	FIONBIO,     FIOASYNC,	     FIOCLEX,	     FIONCLEX,	 SIOCGIFNAME,	SIOCGIFCONF,  SIOCGIFFLAGS,
-	SIOCGIFADDR, SIOCGIFBRDADDR, SIOCGIFNETMASK, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX,
-};
-
 static int strict_error(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(strict_without); i++)
@@ -310,17 +300,6 @@ static int add_socket(scmp_filter_ctx ctx, bool strict)
 	return r;
 }
 
-static int add_strict_ioctl(scmp_filter_ctx ctx)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(strict_ioctl); i++) {
-		struct scmp_arg_cmp c = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, strict_ioctl[i]);
-		r = rule(ctx, SCMP_ACT_ALLOW, "ioctl", 1, &c);
-	}
-	return r; /* the rest: ENOSYS, as from a driver that is not there */
-}
-
 /* Nothing to execute in memory that has a descriptor: sealed against it from birth (Linux 6.3), or not at all. */
 static int add_memfd(scmp_filter_ctx ctx, bool strict)
 {
@@ -371,9 +350,7 @@ static int add_rules(scmp_filter_ctx ctx, bool strict)
 	if (r == 0)
 		r = add_socket(ctx, strict);
 	if (r == 0)
-		r = strict ? add_strict_ioctl(ctx) : seccomp_args_ioctl(ctx);
-	if (r == 0)
-		r = seccomp_args(ctx);
+		r = seccomp_args(ctx, strict);
 	if (r == 0)
 		r = add_memfd(ctx, strict);
 	return r == 0 ? add_personality(ctx) : r;

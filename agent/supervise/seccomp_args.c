@@ -55,18 +55,26 @@ static const uint32_t ioctls[] = {
 	SIOCGIFBRDADDR, SIOCGIFNETMASK, SIOCGIFMETRIC, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX, SIOCGIFCOUNT,
 	SIOCGIFTXQLEN, SIOCGIFMAP};
 
+/* The strict profile's: what servers and shells use. */
+static const uint32_t ioctls_strict[] = {
+	TCGETS,	     TCSETS,	     TCSETSW,	     TCSETSF,	 TIOCGPGRP,	TIOCSPGRP,    TIOCGWINSZ,
+	TIOCSWINSZ,  TIOCSCTTY,	     TIOCNOTTY,	     TIOCGPTN,	 TIOCSPTLCK,	TIOCOUTQ,     FIONREAD,
+	FIONBIO,     FIOASYNC,	     FIOCLEX,	     FIONCLEX,	 SIOCGIFNAME,	SIOCGIFCONF,  SIOCGIFFLAGS,
+	SIOCGIFADDR, SIOCGIFBRDADDR, SIOCGIFNETMASK, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX,
+};
+
 /* Refused with an answer that a caller expects. */
 static const struct {
 	uint32_t command;
 	int error;
 } ioctls_refused[] = {{TIOCSTI, EPERM}, {TIOCLINUX, EPERM}, {SIOCETHTOOL, EOPNOTSUPP /* psutil asks for a speed */}};
 
-int seccomp_args_ioctl(scmp_filter_ctx ctx)
+static int add_ioctl(scmp_filter_ctx ctx, const uint32_t *list, size_t n)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(ioctls); i++) {
-		struct scmp_arg_cmp c = is(1, ioctls[i]);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct scmp_arg_cmp c = is(1, list[i]);
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_ioctl, 1, &c);
 		r = r == -EEXIST ? 0 : r; /* two names for one number */
 	}
@@ -117,7 +125,7 @@ static int add_all_but(scmp_filter_ctx ctx, int nr, unsigned arg, const uint32_t
 	return r == 0 ? otherwise(ctx, nr, SCMP_ACT_ALLOW) : r;
 }
 
-int seccomp_args(scmp_filter_ctx ctx)
+int seccomp_args(scmp_filter_ctx ctx, bool strict)
 {
 	static const uint32_t processes[] = {
 		35, /* PR_SET_MM */
@@ -131,8 +139,11 @@ int seccomp_args(scmp_filter_ctx ctx)
 		100, /* MADV_HWPOISON */
 		101, /* MADV_SOFT_OFFLINE */
 	};
-	int r = add_setsockopt(ctx);
+	int r = strict ? add_ioctl(ctx, ioctls_strict, ARRAY_LEN(ioctls_strict))
+		       : add_ioctl(ctx, ioctls, ARRAY_LEN(ioctls));
 
+	if (r == 0)
+		r = add_setsockopt(ctx);
 	if (r == 0)
 		r = add_all_but(ctx, SYS_prctl, 0, processes, ARRAY_LEN(processes));
 	return r == 0 ? add_all_but(ctx, SYS_madvise, 2, advice, ARRAY_LEN(advice)) : r;

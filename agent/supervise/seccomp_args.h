@@ -3,9 +3,9 @@
 #define TULOU_AGENT_SUPERVISE_SECCOMP_ARGS_H
 
 #include <seccomp.h>
+#include <stdbool.h>
 
-/* Rules for setsockopt(2), prctl(2) and madvise(2), and those for ioctl(2).  0 or libseccomp's negative errno. */
-int seccomp_args(scmp_filter_ctx ctx);
-int seccomp_args_ioctl(scmp_filter_ctx ctx);
+/* Rules for ioctl(2), setsockopt(2), prctl(2) and madvise(2).  0 or libseccomp's negative errno. */
+int seccomp_args(scmp_filter_ctx ctx, bool strict);
 
 #endif

@@ -334,10 +334,11 @@ static int strict_terminals(void)
 	EXPECT(ioctl(fd, TCGETS, NULL), ENOTTY);
 	EXPECT(ioctl(fd, FIONBIO, &n), 0);
 	EXPECT(syscall(SYS_ioctl, fd, 0xffffffff00000000ul | TCGETS, NULL), ENOTTY); /* the kernel sees the low half */
-	EXPECT(syscall(SYS_ioctl, fd, (unsigned long)TIOCSTI, "x"), ENOSYS);
-	EXPECT(syscall(SYS_ioctl, fd, 0x100000000ul | TIOCSTI, "x"), ENOSYS);
-	EXPECT(syscall(SYS_ioctl, fd, (unsigned long)TIOCLINUX, "x"), ENOSYS);
-	EXPECT(syscall(SYS_ioctl, fd, 0xdeadbeeful, NULL), ENOSYS);
+	EXPECT(syscall(SYS_ioctl, fd, (unsigned long)TIOCSTI, "x"), EPERM);
+	EXPECT(syscall(SYS_ioctl, fd, 0x100000000ul | TIOCSTI, "x"), EPERM);
+	EXPECT(syscall(SYS_ioctl, fd, (unsigned long)TIOCLINUX, "x"), EPERM);
+	EXPECT(syscall(SYS_ioctl, fd, 0xdeadbeeful, NULL), ENOTTY);
+	EXPECT(syscall(SYS_ioctl, -1, 0x80086601ul /* FS_IOC_GETFLAGS, of the default's list */, NULL), ENOTTY);
 	return 0;
 }
 
