@@ -218,7 +218,7 @@ static enum verdict terminal_ioctl(const struct door *d)
 	errno = 0;
 	long r = syscall(__NR_ioctl, tty, d->args[0], &value);
 	/* Only success counts, or an answer of the driver that the filter never gives. */
-	if (r < 0 && errno != EPERM && errno != ENOTTY)
+	if (r < 0 && errno != EPERM && errno != ENOTTY && errno != ENOSYS)
 		return door_say("the driver answered: %s", strerror(errno)), DOOR_OPEN;
 	return door_result(r, "ioctl");
 }
@@ -236,7 +236,7 @@ static enum verdict file_ioctl(const struct door *d)
 		unlink(path);
 	errno = 0;
 	long r = syscall(__NR_ioctl, fd, d->args[0], buffer);
-	if (r < 0 && errno != ENOTTY && errno != EPERM && errno != EACCES)
+	if (r < 0 && errno != ENOTTY && errno != EPERM && errno != EACCES && errno != ENOSYS)
 		return door_say("the kernel answered: %s", strerror(errno)), DOOR_OPEN;
 	if (r < 0 && door_outside() && errno == ENOTTY)
 		return door_say("this file system has none"), DOOR_IRRELEVANT;

@@ -168,8 +168,10 @@ static enum verdict mount_table(const struct door *d)
 	const char *data = door_fact("DATA");
 	FILE *f = fopen(d->text, "re");
 
-	if (!f || !data)
+	if (!data)
 		return DOOR_BROKEN;
+	if (!f)
+		return door_result(-1, d->text);
 	while (fgets(line, sizeof line, f)) {
 		if (strstr(line, data) || strstr(line, "tulou") || strstr(line, "/var/lib")) {
 			door_say("%.300s", line);

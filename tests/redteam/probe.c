@@ -28,7 +28,7 @@
 #define REQUEST_MAX 4096
 
 static const struct door *const tables[] = {doors_calls, doors_sockets,	  doors_users, doors_files,
-					    doors_proc,	 doors_resources, doors_net};
+					    doors_proc,	 doors_resources, doors_net,   doors_strict};
 static const char *const names[DOOR_VERDICTS] = {"CLOSED", "OPEN", "IRRELEVANT", "BROKEN"};
 
 /* Shared with the child that tries a door. */

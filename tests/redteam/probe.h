@@ -42,7 +42,7 @@ struct door {
 
 /* Tables end with a door without a name. */
 extern const struct door doors_calls[], doors_sockets[], doors_users[], doors_files[], doors_proc[], doors_resources[],
-	doors_net[];
+	doors_net[], doors_strict[];
 
 /* What the door saw; for a person.  printf-like, cut at DOOR_DETAIL, one line. */
 #define DOOR_DETAIL 400
