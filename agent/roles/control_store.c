@@ -108,11 +108,42 @@ static int control_load_instance(void *arg, const struct model_instance *i)
 	return 0;
 }
 
+/* Apps without limits of their own, of tenants without a plan, follow the node's settings: also when those were changed
+ * while the node was down. */
+static int control_follow_tenant(void *arg, const struct model_tenant *t)
+{
+	struct control *c = arg;
+	struct model_tenant same = *t;
+	struct err e = {0};
+
+	return t->plan ? 0 : store_tenant_set(c->store, &same, &c->settings.app, &e);
+}
+
+static int control_follow(struct control *c, struct err *e)
+{
+	OWN_FREE char *was = NULL;
+	const struct quota_key *k;
+	char now[512] = "";
+	size_t n = 0;
+	int r;
+
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, QUOTA_OF_LIMITS))
+			n += (size_t)snprintf(now + n, sizeof now - n, "%s=%" PRIu64 " ", k->name,
+					      quota_get(k, QUOTA_OF_LIMITS, &c->settings.app));
+	if (store_meta_get(c->store, "control.app_limits", &was, NULL) == 0 && strcmp(was, now) == 0)
+		return 0;
+	r = store_tenant_list(c->store, 0, 0, control_follow_tenant, c, e);
+	return r < 0 ? r : store_meta_set(c->store, "control.app_limits", now, e);
+}
+
 int control_load(struct control *c, struct err *e)
 {
 	struct control_page page = {.control = c};
-	int r = 0;
+	int r = control_follow(c, e);
 
+	if (r < 0)
+		return r;
 	do {
 		page.n = 0;
 		r = store_tenant_list(c->store, page.last, CONTROL_PAGE, control_load_tenant, &page, e);

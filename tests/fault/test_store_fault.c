@@ -148,6 +148,54 @@ static void fault_run(enum vfs_fault kind, bool on, const char *what)
 	cr_assert_fail("%s: more operations than expected", what);
 }
 
+/* A plan's change is the plan's, its tenants' and their apps', or nobody's. */
+Test(store, fault_plan_changes_as_a_whole)
+{
+	vfs_install();
+	for (long at = 1; at < 200; at++) {
+		struct model_plan p = {.name = "p", .quota = quota_default, .limits = fault_limits};
+		struct model_tenant t;
+		struct model_app a;
+		struct err e = {0};
+		struct store *s;
+		char dir[32];
+		long operations;
+		int r;
+
+		fault_dir(dir);
+		vfs_fail(VFS_FAULT_NONE, 0, false);
+		s = fault_open(dir);
+		cr_assert_eq(store_plan_add(s, &p, &p, &e), 0, "%s", e.text);
+		cr_assert_eq(store_tenant_add(s, "acme", NULL, &t, &e), 0);
+		cr_assert_eq(store_app_add(s, t.id, "app", &fault_limits, false, &a, &e), 0);
+		t.plan = p.id;
+		cr_assert_eq(store_tenant_set(s, &t, NULL, &e), 0);
+		cr_assert_eq(store_commit(s, &e), 0);
+		vfs_fail(VFS_FAULT_FULL, at, true);
+		p.quota.pids = 99;
+		p.limits.memory = 99 << 20;
+		r = store_plan_update(s, &p, &e);
+		r = r == 0 ? store_commit(s, &e) : r;
+		if (r < 0)
+			store_rollback(s);
+		operations = vfs_operations();
+		vfs_fail(VFS_FAULT_NONE, 0, false);
+		store_close(s);
+		s = fault_open(dir);
+		cr_assert_eq(store_plan_find(s, "p", &p, &e), 0);
+		cr_assert_eq(store_tenant_find(s, "acme", &t, &e), 0);
+		cr_assert_eq(store_app_find(s, "app", &a, &e), 0);
+		cr_assert(r < 0 || p.quota.pids == 99, "at %ld: an accepted change is lost", at);
+		cr_assert_eq(t.quota.pids, p.quota.pids, "at %ld", at);
+		cr_assert_eq(a.limits.memory, p.limits.memory, "at %ld", at);
+		store_close(s);
+		fault_remove(dir);
+		if (at > operations)
+			return;
+	}
+	cr_assert_fail("more operations than expected");
+}
+
 Test(store, fault_one_io_error)
 {
 	vfs_install();

@@ -360,3 +360,21 @@ Test(control_tenant, what_a_tenant_hits)
 	cr_assert_eq(usage.pids_hits, 4);
 	fake_stop(&f);
 }
+
+Test(control_tenant, followers_follow_the_settings_of_the_node)
+{
+	struct model_app rec;
+
+	begin();
+	cr_assert_eq(store_app_get(f.control->store, app, &rec, NULL), 0);
+	rec.limits_own = false;
+	cr_assert_eq(store_app_update(f.control->store, &rec, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+	fake_run(&f, 10);
+	f.init.settings.app.memory = 72 * MIB;
+	fake_restart(&f);
+	told(limits_told, 1);
+	cr_assert_eq(f.limits[f.limit_count - 1].limits.memory, 72 * MIB);
+	cr_assert_eq(f.launches, 1);
+	fake_stop(&f);
+}
