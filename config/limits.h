@@ -109,11 +109,13 @@
 #define LIMIT_LOG_READ_TENANT (32u << 20) /* of a tenant's together; its apps wait in write(2) beyond */
 
 /* Work of the supervisor. */
-#define LIMIT_LAUNCHES 4u	 /* sandboxes being built at a time: more only wait for each other's kernel locks */
-#define LIMIT_LAUNCH_QUEUE 2048u /* launches waiting: 2 descriptors each, under a limit of 20,000 */
-#define LIMIT_REMOVALS 4096u	 /* trees waiting to be removed, one at a time */
-#define LIMIT_USAGE_TURN 64u	 /* instances sampled in one turn: about 4 ms */
-#define LIMIT_USAGE_MS 5000u	 /* each instance is sampled this often */
+#define LIMIT_LAUNCHES 4u	  /* sandboxes being built at a time: more only wait for each other's kernel locks */
+#define LIMIT_LAUNCH_QUEUE 2048u  /* launches waiting: 2 descriptors each, under a limit of 20,000 */
+#define LIMIT_REMOVALS 4096u	  /* trees waiting to be removed, one at a time */
+#define LIMIT_USAGE_TURN 64u	  /* instances sampled in one turn: about 4 ms */
+#define LIMIT_USAGE_MS 5000u	  /* each instance is sampled this often */
+#define LIMIT_USAGE_BUSY_MS 1000u /* those that work, and all where one turn has room for them */
+#define LIMIT_USAGE_BUSY 10u	  /* thousandths of a CPU: who uses as much works */
 
 /* Waits, in milliseconds. */
 #define LIMIT_LAUNCH_MS 10000u	   /* request to exec; normally 5 */

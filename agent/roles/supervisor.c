@@ -227,6 +227,12 @@ static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const
 			LOG_WARN("throttle not set", "instance=%" PRIu64 " error=\"%s\"", m->instance, e.text);
 		break;
 	}
+	case MSG_THROTTLE_TENANT: {
+		const struct msg_throttle_tenant *m = body;
+		if (supervise_throttle_tenant(s->supervise, m, &e) < 0)
+			LOG_WARN("throttle not set", "tenant=%" PRIu64 " error=\"%s\"", m->tenant, e.text);
+		break;
+	}
 	case MSG_FORGET:
 		supervise_forget(s->supervise, ((const struct msg_forget *)body)->instance);
 		break;

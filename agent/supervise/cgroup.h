@@ -84,6 +84,11 @@ int cgroup_memory(struct cgroup *c, uint32_t slot, uint64_t id, uint64_t memory,
 #define CGROUP_RECLAIM_STEP (16ull << 20) /* bytes: 5 to 20 ms */
 /* CPU alone: thousandths of one CPU, the same saved up, weight.  More than the tenant's total is the tenant's total. */
 int cgroup_cpu(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t cpu, uint32_t burst, uint32_t weight);
+/* The weight alone, among its siblings.  CGROUP_WEIGHT_IDLE, here and for cgroup_cpu() and in cpu_weight of limits: the
+ * idle class, which uses what no sibling wants and is preempted by each that wakes; before Linux 5.15 the smallest
+ * weight. */
+#define CGROUP_WEIGHT_IDLE UINT32_MAX
+int cgroup_weight(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t weight);
 
 /* Reads what there is; values that cannot be read are 0.  0, -ENOENT when the group is gone. */
 int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *ret);

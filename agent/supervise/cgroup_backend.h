@@ -39,6 +39,8 @@ struct cgroup_ops {
 	const char *version;
 	/* Sets all the numbers of a fresh group, or all but memory of one that is there. */
 	int (*set)(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh, struct err *e);
+	/* The CPU's weight alone. */
+	int (*weight)(struct cgroup *c, const char *name, uint32_t weight);
 	/* The CPU's alone. */
 	int (*cpu)(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh);
 	/* One step, as cgroup_memory(). */

@@ -171,6 +171,14 @@ int cgroup_cpu(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t cpu, uint3
 	return c->ops->cpu(c, name, &n, false);
 }
 
+int cgroup_weight(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t weight)
+{
+	char name[CGROUP_NAME_MAX];
+
+	cgroup_name(slot, id, name);
+	return c->ops->weight(c, name, weight);
+}
+
 static bool there(const struct cgroup *c, enum cgroup_controller k, const char *name)
 {
 	return faccessat(c->root[c->of[k]], name, F_OK, 0) == 0;

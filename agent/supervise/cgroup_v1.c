@@ -110,12 +110,27 @@ static uint64_t v1_quota_above(const struct cgroup *c, const char *name)
 	return text[0] == '-' ? 0 : strtoull(text, NULL, 10);
 }
 
+static int v1_weight(struct cgroup *c, const char *name, uint32_t weight)
+{
+	uint64_t shares = (uint64_t)weight * 1024 / CGROUP_WEIGHT;
+	int r;
+
+	/* A group of the idle class takes no shares (-EINVAL). */
+	if (weight == CGROUP_WEIGHT_IDLE) {
+		r = cgroup_write(c, CGROUP_CPU, name, "cpu.idle", "1");
+		return r == -ENOENT || r == -EPERM ? cgroup_write_u64(c, CGROUP_CPU, name, "cpu.shares", 2) : r;
+	}
+	r = cgroup_write(c, CGROUP_CPU, name, "cpu.idle", "0");
+	if (r < 0 && r != -ENOENT && r != -EPERM)
+		return r;
+	return cgroup_write_u64(c, CGROUP_CPU, name, "cpu.shares", shares < 2 ? 2 : shares > 262144 ? 262144 : shares);
+}
+
 static int v1_cpu(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh)
 {
 	/* The period is the kernel's default, CGROUP_CPU_PERIOD_US. */
 	uint64_t us = (uint64_t)n->cpu * CGROUP_CPU_PERIOD_US / 1000;
 	uint64_t burst = (uint64_t)n->cpu_burst * CGROUP_CPU_PERIOD_US / 1000;
-	uint64_t shares = (uint64_t)n->cpu_weight * 1024 / CGROUP_WEIGHT;
 	int r = 0;
 
 	/* What is saved up may never be above the quota: away with it while the quota changes. */
@@ -138,10 +153,7 @@ static int v1_cpu(struct cgroup *c, const char *name, const struct cgroup_number
 	if (r == 0 && burst)
 		r = v1_burst(c, name, burst);
 	if (r == 0 && n->cpu_weight && (!fresh || n->cpu_weight != CGROUP_WEIGHT))
-		r = cgroup_write_u64(c, CGROUP_CPU, name, "cpu.shares",
-				     shares < 2	       ? 2
-				     : shares > 262144 ? 262144
-						       : shares);
+		r = v1_weight(c, name, n->cpu_weight);
 	return r;
 }
 
@@ -273,6 +285,7 @@ int cgroup_v1_root(struct cgroup *c, struct err *e)
 const struct cgroup_ops cgroup_v1_ops = {
 	.version = "v1",
 	.set = v1_set,
+	.weight = v1_weight,
 	.cpu = v1_cpu,
 	.memory = v1_memory,
 	.join = v1_join,

@@ -88,6 +88,19 @@ static int v2_memory(struct cgroup *c, const char *name, uint64_t memory, uint64
 	return left < used ? -EAGAIN : -EBUSY;
 }
 
+static int v2_weight(struct cgroup *c, const char *name, uint32_t weight)
+{
+	int r;
+
+	/* A group of the idle class takes no weight (-EINVAL). */
+	if (weight == CGROUP_WEIGHT_IDLE) {
+		r = cgroup_write(c, CGROUP_CPU, name, "cpu.idle", "1");
+		return r == -ENOENT || r == -EPERM ? cgroup_write_u64(c, CGROUP_CPU, name, "cpu.weight", 1) : r;
+	}
+	r = v2_optional(cgroup_write(c, CGROUP_CPU, name, "cpu.idle", "0"));
+	return r < 0 ? r : cgroup_write_u64(c, CGROUP_CPU, name, "cpu.weight", weight);
+}
+
 static int v2_cpu(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh)
 {
 	uint64_t us = (uint64_t)n->cpu * CGROUP_CPU_PERIOD_US / 1000;
@@ -106,7 +119,7 @@ static int v2_cpu(struct cgroup *c, const char *name, const struct cgroup_number
 	if (r == 0 && burst)
 		r = v2_optional(cgroup_write_u64(c, CGROUP_CPU, name, "cpu.max.burst", burst));
 	if (r == 0 && n->cpu_weight && (!fresh || n->cpu_weight != CGROUP_WEIGHT))
-		r = cgroup_write_u64(c, CGROUP_CPU, name, "cpu.weight", n->cpu_weight);
+		r = v2_weight(c, name, n->cpu_weight);
 	return r;
 }
 
@@ -226,6 +239,7 @@ static int v2_kill(const struct cgroup *c, const char *name)
 const struct cgroup_ops cgroup_v2_ops = {
 	.version = "v2",
 	.set = v2_set,
+	.weight = v2_weight,
 	.cpu = v2_cpu,
 	.memory = v2_memory,
 	.join = v2_join,

@@ -114,7 +114,7 @@ struct quota_limits change_now(const struct instance *in)
 	if (in->throttle_cpu && in->throttle_cpu < l.cpu)
 		l.cpu = in->throttle_cpu;
 	if (in->throttle_weight)
-		l.cpu_weight = in->throttle_weight;
+		l.cpu_weight = in->throttle_weight == 1 ? CGROUP_WEIGHT_IDLE : in->throttle_weight;
 	return l;
 }
 
@@ -270,6 +270,40 @@ static void on_rates(void *arg)
 
 	if (net_rates_write(&s->net, &e) < 0)
 		LOG_WARN("tenants' network rates not set", "error=\"%s\"", e.text);
+}
+
+int supervise_throttle_tenant(struct supervise *s, const struct msg_throttle_tenant *m, struct err *e)
+{
+	struct tenant *t = m->slot < LIMIT_TENANTS ? tenant_get(s, m->slot) : NULL;
+
+	if (m->cpu_weight > LIMIT_WEIGHT_MAX)
+		return err_field(e, ERANGE, "cpu_weight", "cpu_weight is %u, not 0 to %u", m->cpu_weight,
+				 LIMIT_WEIGHT_MAX);
+	if (!t || t->tenant != m->tenant || t->throttle_weight == m->cpu_weight)
+		return 0;
+	t->throttle_weight = m->cpu_weight;
+	return tenant_weight(t);
+}
+
+void change_unthrottle(struct supervise *s)
+{
+	struct instance *in = NULL;
+	struct tenant *t = NULL;
+
+	TAILQ_FOREACH(in, &s->living, link)
+	{
+		if (!in->throttle_weight && !in->throttle_cpu)
+			continue;
+		in->throttle_weight = in->throttle_cpu = 0;
+		if (in->state == INSTANCE_RUNNING || in->state == INSTANCE_STOPPING)
+			change_cpu(in);
+	}
+	for (size_t pos = 0; (t = map_next(s->tenants, &pos));) {
+		if (!t->throttle_weight)
+			continue;
+		t->throttle_weight = 0;
+		tenant_weight(t);
+	}
 }
 
 int supervise_tenant(struct supervise *s, const struct msg_tenant *m, struct err *e)

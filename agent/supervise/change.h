@@ -8,6 +8,7 @@
 
 struct instance;
 struct tenant;
+struct supervise;
 
 /* Writes the CPU quota and weight that hold now: those of the throttle, else of the limits. */
 int change_cpu(struct instance *in);
@@ -20,6 +21,8 @@ void change_tenant_again(struct tenant *t);
 void change_stop(struct instance *in);
 /* The rates that changed while it was being built; it runs now. */
 void change_network_late(struct instance *in);
+/* All weights and quotas as the limits say: a control that starts knows nothing of what an earlier one lowered. */
+void change_unthrottle(struct supervise *s);
 
 /* The limits as they should be in the kernel: with the throttle in them. */
 struct quota_limits change_now(const struct instance *in);

@@ -91,10 +91,13 @@ struct instance {
 	unsigned change_tries;
 	struct cgroup_watch watch;
 	uint64_t net_in, net_out; /* of the last sample */
+	int64_t sampled_us;	  /* monotonic: it; 0 = not yet */
+	bool busy;		  /* in s->busy */
 	struct loop_io pid_io, builder_io, report_io;
 	struct loop_timer timer, deadline, change;
 	TAILQ_ENTRY(instance) link;   /* in s->living or s->exited */
 	TAILQ_ENTRY(instance) queued; /* in s->queue while QUEUED */
+	TAILQ_ENTRY(instance) works;  /* in s->busy */
 };
 
 TAILQ_HEAD(instance_list, instance);
@@ -116,6 +119,7 @@ struct supervise {
 	char boot[RECORD_BOOT];
 	struct map *by_id; /* owned: instance id -> struct instance */
 	struct instance_list living, exited, queue;
+	struct instance_list busy; /* living ones that use CPU: usage.c */
 	size_t living_count, exited_count, queue_count, building;
 	struct map *tenants; /* owned: slot -> struct tenant */
 	struct tenant_list tenants_living;
@@ -167,6 +171,7 @@ int supervise_check_egress(const struct quota_egress *g, struct err *e);
 /* usage.c */
 int usage_start(struct supervise *s);
 void usage_stop(struct supervise *s);
+void usage_gone(struct instance *in); /* it is sampled no more */
 
 /* fsck.c: forgets a run */
 void fsck_stop(struct supervise *s);

@@ -1,5 +1,6 @@
 /* One instance from control's message to the builder's last report, and from a record back to life.  Layer agent,
  * supervisor process. */
+#include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
 
 #include "base/clock.h"
@@ -463,6 +464,7 @@ struct instance *instance_adopt(struct supervise *s, const struct record *rec)
 		in->rec.m.state = MSG_STATE_RUNNING;
 		adopt_builder(in);
 		if (find_pid(in)) {
+			change_cpu(in); /* an earlier supervisor's throttle may be in force */
 			instance_deadline(in);
 		} else {
 			in->gone = true;

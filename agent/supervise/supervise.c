@@ -1,6 +1,7 @@
 /* The set of instances: what control asks for, what is kept, what is adopted.  Layer agent, supervisor process. */
 #include "agent/supervise/supervise.h"
 
+#include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -162,6 +163,7 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 	s->programs = (struct launch_programs)LAUNCH_PROGRAMS_NONE;
 	s->tree = (struct tree){-1, -1};
 	TAILQ_INIT(&s->living);
+	TAILQ_INIT(&s->busy);
 	TAILQ_INIT(&s->exited);
 	TAILQ_INIT(&s->queue);
 	s->by_id = map_new();
@@ -408,6 +410,7 @@ void supervise_on_exited(struct instance *in)
 {
 	struct supervise *s = in->s;
 
+	usage_gone(in);
 	TAILQ_REMOVE(&s->living, in, link);
 	s->living_count--;
 	TAILQ_INSERT_TAIL(&s->exited, in, link);
@@ -452,6 +455,7 @@ void supervise_sync(struct supervise *s)
 {
 	struct instance *in = NULL;
 
+	change_unthrottle(s);
 	TAILQ_FOREACH(in, &s->exited, link)
 	{
 		instance_tell(in);

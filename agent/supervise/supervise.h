@@ -74,6 +74,7 @@ int supervise_limits(struct supervise *s, const struct msg_limits *m, struct err
 
 /* Another share of the CPU than its limits say, for the present: neither recorded nor kept by the next supervisor's
  * records (though by the kernel until it is told otherwise).  Errors as supervise_tenant(). */
+int supervise_throttle_tenant(struct supervise *s, const struct msg_throttle_tenant *m, struct err *e);
 int supervise_throttle(struct supervise *s, const struct msg_throttle *m, struct err *e);
 
 /* Control has recorded the exit: drops the EXITED instance.  Others are left alone. */

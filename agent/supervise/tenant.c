@@ -62,6 +62,15 @@ static void tenant_drop(struct tenant *t)
 	free(t);
 }
 
+int tenant_weight(struct tenant *t)
+{
+	uint32_t w = t->throttle_weight ? t->throttle_weight : t->quota.cpu_weight;
+
+	return t->living == 0 ? 0
+			      : cgroup_weight(t->s->cgroup, t->slot, CGROUP_TENANT,
+					      t->throttle_weight == 1 ? CGROUP_WEIGHT_IDLE : w);
+}
+
 static bool is_job(const struct instance *in)
 {
 	return in->rec.m.kind == MSG_KIND_BUILD || in->rec.m.kind == MSG_KIND_STORE || in->rec.m.kind == MSG_KIND_GIT;
@@ -105,6 +114,8 @@ int tenant_enter(struct instance *in, struct err *e)
 		}
 	}
 	join(t, in);
+	if (t->living == 1 && t->throttle_weight)
+		tenant_weight(t);
 	if (r == 1 || (t->living > 1 && is_job(in)))
 		change_tenant_memory(t);
 	return 0;
@@ -120,6 +131,9 @@ int tenant_adopt(struct instance *in)
 	if (in->slot != CGROUP_FLAT && !t->told)
 		t->found = true;
 	join(t, in);
+	/* An earlier supervisor may have lowered it; this one's control will tell again. */
+	if (t->living == 1)
+		tenant_weight(t);
 	return 0;
 }
 
@@ -165,6 +179,8 @@ int tenant_tell(struct supervise *s, uint64_t tenant, uint32_t slot, const struc
 	r = cgroup_tenant(s->cgroup, slot, q, e);
 	if (r < 0)
 		return r;
+	if (t->throttle_weight)
+		tenant_weight(t);
 	/* v1 cuts an instance's CPU quota to its tenant's, so that it must be written again when that grows. */
 	if (!cgroup_is_v2(s->cgroup)) {
 		TAILQ_FOREACH(in, &s->living, link)

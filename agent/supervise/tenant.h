@@ -34,6 +34,7 @@ struct tenant {
 	struct cgroup_watch watch;
 	bool shrinking; /* its memory is not down to the total yet */
 	unsigned tries;
+	uint32_t throttle_weight; /* of supervise_throttle_tenant(); 0 = none */
 	struct loop_timer timer;
 	TAILQ_ENTRY(tenant) link; /* in s->tenants_living */
 };
@@ -51,6 +52,8 @@ int tenant_adopt(struct instance *in);
 void tenant_leave(struct instance *in);
 /* New totals; the living ones' take effect at once. */
 int tenant_tell(struct supervise *s, uint64_t tenant, uint32_t slot, const struct quota *q, struct err *e);
+/* Writes the weight that holds now: that of the throttle, else of the totals. */
+int tenant_weight(struct tenant *t);
 /* Adds what an instance's new sample has more than the one before. */
 void tenant_count(struct instance *in, const struct cgroup_sample *was, const struct cgroup_sample *now);
 

@@ -1,16 +1,32 @@
-/* What instances and tenants use: each sampled every LIMIT_USAGE_MS, a bounded number per turn.  Layer agent,
- * supervisor process. */
+/* What instances and tenants use: each sampled every LIMIT_USAGE_MS, those that work every LIMIT_USAGE_BUSY_MS, a
+ * bounded number per turn.  Layer agent, supervisor process. */
 #include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
+#include "base/clock.h"
 
 #include <assert.h>
 
 static_assert(LIMIT_USAGE_TURN <= MSG_USAGE_MAX && LIMIT_USAGE_TURN <= MSG_TENANT_USAGE_MAX, "one message per turn");
 
+static void usage_busy(struct instance *in, bool busy)
+{
+	if (busy && !in->busy)
+		TAILQ_INSERT_TAIL(&in->s->busy, in, works);
+	else if (!busy && in->busy)
+		TAILQ_REMOVE(&in->s->busy, in, works);
+	in->busy = busy;
+}
+
+void usage_gone(struct instance *in)
+{
+	usage_busy(in, false);
+}
+
 static bool usage_of(struct instance *in, struct msg_usage *ret)
 {
 	const struct cgroup_sample was = in->watch.last;
 	struct cgroup_sample now;
+	int64_t now_us = clock_mono_us(), span_us = now_us - in->sampled_us;
 	int idle = -1;
 
 	if (in->state == INSTANCE_RUNNING || in->state == INSTANCE_STOPPING)
@@ -21,6 +37,10 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 	/* Whoever did not run has neither sent nor taken anything. */
 	if (idle == 0 && in->rec.link[0])
 		net_link_bytes(in->rec.link, &in->net_in, &in->net_out);
+	/* CPU time in thousandths over the span; the first sample only notes where it starts. */
+	if (in->sampled_us && now.cpu_us >= was.cpu_us)
+		usage_busy(in, (now.cpu_us - was.cpu_us) * 1000 >= (uint64_t)span_us * LIMIT_USAGE_BUSY);
+	in->sampled_us = now_us;
 	tenant_count(in, &was, &now);
 	change_again(in);
 	*ret = (struct msg_usage){
@@ -85,6 +105,27 @@ static void usage_instances(struct supervise *s, size_t budget)
 		s->ops.on_usage(s->ops.arg, list, n);
 }
 
+/* Those that work, when their last sample is not of this second: the scheduler's throttle needs to see them move. */
+static void usage_working(struct supervise *s)
+{
+	static struct msg_usage list[MSG_USAGE_MAX];
+	int64_t before = clock_mono_us() - (int64_t)LIMIT_USAGE_BUSY_MS * 900;
+	struct instance *in = TAILQ_FIRST(&s->busy), *next = NULL, *first = NULL;
+	size_t n = 0;
+
+	for (unsigned i = 0; in && in != first && i < LIMIT_USAGE_TURN && n < LIMIT_USAGE_TURN; in = next, i++) {
+		next = TAILQ_NEXT(in, works);
+		if (in->sampled_us > before)
+			continue;
+		TAILQ_REMOVE(&s->busy, in, works);
+		TAILQ_INSERT_TAIL(&s->busy, in, works);
+		first = first ? first : in;
+		n += usage_of(in, &list[n]);
+	}
+	if (n)
+		s->ops.on_usage(s->ops.arg, list, n);
+}
+
 static void usage_tenants(struct supervise *s, size_t budget)
 {
 	static struct msg_tenant_usage list[MSG_TENANT_USAGE_MAX];
@@ -113,8 +154,11 @@ static void usage_turn(void *arg)
 
 	if (most > LIMIT_USAGE_TURN)
 		pause_us = pause_us * LIMIT_USAGE_TURN / (int64_t)most;
+	if (pause_us > (int64_t)LIMIT_USAGE_BUSY_MS * 1000)
+		pause_us = (int64_t)LIMIT_USAGE_BUSY_MS * 1000;
 	loop_timer_start(s->loop, &s->usage_timer, pause_us, usage_turn, s);
 	usage_instances(s, usage_budget(s->living_count));
+	usage_working(s);
 	/* As many turns as the instances take, so that a tenant's turn comes as often as that of its instances. */
 	usage_tenants(s, most > LIMIT_USAGE_TURN && s->tenants_count
 				 ? (s->tenants_count * LIMIT_USAGE_TURN + most - 1) / most

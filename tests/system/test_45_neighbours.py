@@ -32,6 +32,12 @@ def teardown(node):
         node.cleanup()
 
 
+def idle_groups(node):
+    """Control groups of the node that are in the idle class."""
+    return [f for f in glob.glob(f"/sys/fs/cgroup/*/{node.cgroup}/**/cpu.idle", recursive=True) + glob.glob(f"/sys/fs/cgroup/{node.cgroup}/**/cpu.idle", recursive=True)
+            if open(f).read().strip() == "1"]
+
+
 def test_spinner_yields(node):
     """an app that spins on every core is slowed while another serves, its owner is told, and it is over when it stops"""
     node.app("spin", node.evil, limits={"cpu": os.cpu_count()})
@@ -39,6 +45,8 @@ def test_spinner_yields(node):
     with Load(node, "good", threads=1, pause=0.02) as load:
         slowed = wait_for("the spinner to be slowed", lambda: [i for i in node.instances("spin", node.evil) if (i["throttle"] or {}).get("state") == "slowed"], 40, 0.3)
         check("fair share" in slowed[0]["throttle"]["reason"], slowed)
+        if glob.glob("/sys/fs/cgroup/**/cpu.idle"):  # Linux 5.15
+            wait_for("its groups to be in the idle class", lambda: len(idle_groups(node)) == 2, 10, 0.2)
         wait_for("the event", lambda: [e for e in node.events("spin", node.evil) if e["kind"] == "instance.slowed"], 20, 0.3)
         for i in node.instances("good", node.acme):
             check((i["throttle"] or {}).get("state") != "slowed", i)
@@ -50,6 +58,17 @@ def test_spinner_yields(node):
     check(not [e for e in node.events("good", node.acme) if e["kind"] == "instance.slowed"], "the quiet one was slowed")
     node.api("PUT", "/v1/apps/spin/formation", {"web": 0}, token=node.evil, want=200)
     wait_for("nobody to be slowed", lambda: node.api("GET", "/v1/node", want=200)["throttle"]["slowed"] == 0, 30, 0.3)
+    wait_for("no group in the idle class", lambda: not idle_groups(node), 30, 0.3)
+
+
+def test_control_dies(node):
+    """what one control lowered, the next one's first message puts back"""
+    node.api("PUT", "/v1/apps/spin/formation", {"web": 1}, token=node.evil, want=200)
+    with Load(node, "good", threads=1, pause=0.02):
+        wait_for("the idle class", lambda: idle_groups(node), 40, 0.2)
+        os.kill(node.role_pids("control")[0], signal.SIGKILL)
+        wait_for("all to be put back", lambda: not idle_groups(node), 5, 0.02)
+    node.api("PUT", "/v1/apps/spin/formation", {"web": 0}, token=node.evil, want=200)
 
 
 def test_off(node):

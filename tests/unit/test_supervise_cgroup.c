@@ -410,6 +410,12 @@ Test(supervise, cgroup_v1_changes_live)
 	cr_assert_eq(cgroup_memory(c, 5, 8, l.memory, l.swap), 0);
 	expect(&f, "memory/tulou/t5/8/memory.limit_in_bytes", "33554432");
 	expect(&f, "memory/tulou/t5/8/memory.memsw.limit_in_bytes", "33816576");
+	cr_assert_eq(cgroup_weight(c, 5, 8, CGROUP_WEIGHT_IDLE), 0);
+	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.idle", "1");
+	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.shares", "10"); /* the kernel refuses shares there */
+	cr_assert_eq(cgroup_weight(c, 5, 8, 300), 0);
+	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.idle", "0");
+	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.shares", "3072");
 	cr_assert_eq(cgroup_cpu(c, 5, 8, 250, 0, 10000), 0);
 	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.cfs_quota_us", "25000");
 	expect(&f, "cpu,cpuacct/tulou/t5/8/cpu.cfs_burst_us", "0");
