@@ -52,8 +52,13 @@
  * a tenant gets an eighth of them, an instance a thirty-second. */
 #define LIMIT_NET_CONNECTIONS 2048u	   /* tracked at a time, of those that one instance began */
 #define LIMIT_NET_TENANT_CONNECTIONS 8192u /* the same of a tenant */
-#define LIMIT_NET_NEW_RATE 1000u /* connections begun per second by one instance: they rest 2 s in TIME_WAIT */
+/* Connections begun per second.  What has ended leaves the kernel's table only when its collector comes by, up to a
+ * minute later (nf_conntrack_core.c, GC_SCAN_INTERVAL_MAX), so a minute of a tenant's may fill a quarter of the table.
+ */
+#define LIMIT_NET_NEW_RATE 500u
 #define LIMIT_NET_NEW_BURST 2000u
+#define LIMIT_NET_TENANT_NEW_RATE 1000u
+#define LIMIT_NET_TENANT_NEW_BURST 4000u
 #define LIMIT_NET_BURST (160u << 10) /* bytes: a rate lets two packets of 64 KiB pass whole, however small it is */
 #define LIMIT_NET_QUEUE (16u << 20)  /* bytes that wait for a rate: they are the sender's memory */
 #define LIMIT_NET_QUEUE_MS 50u	     /* the same as time: longer would only be delay */

@@ -32,30 +32,37 @@ static void rules_sets(const struct net *n, const struct settings *s, const char
 static void rules_connections(const struct net *n, struct buf *out)
 {
 	uint32_t one = LIMIT_NET_CONNECTIONS, tenant = LIMIT_NET_TENANT_CONNECTIONS;
+	uint32_t rate = LIMIT_NET_NEW_RATE, tenant_rate = LIMIT_NET_TENANT_NEW_RATE;
 
 	if (n->conntrack_max && n->conntrack_max / 8 < tenant) {
 		tenant = n->conntrack_max / 8;
 		one = tenant / 4;
+	}
+	if (n->conntrack_max && n->conntrack_max / 256 < tenant_rate) {
+		tenant_rate = n->conntrack_max / 256 + 2;
+		rate = tenant_rate / 2;
 	}
 	buf_printf(
 		out,
 		"set connections { type ipv4_addr; size %u; flags dynamic; }\n"
 		"set tenant_connections { type devgroup; size %u; flags dynamic; }\n"
 		"set fresh { type ipv4_addr; size %u; flags dynamic; timeout 10s; }\n"
+		"set tenant_fresh { type devgroup; size %u; flags dynamic; timeout 10s; }\n"
 		"ct timeout short {\n"
 		"protocol tcp\n"
 		"l3proto ip\n"
 		"policy = { syn_sent : 10, fin_wait : 20, close_wait : 60, last_ack : 5, time_wait : 2, close : 1 }\n"
 		"}\n",
-		LIMIT_INSTANCES * 2, LIMIT_TENANTS, LIMIT_INSTANCES * 2);
+		LIMIT_INSTANCES * 2, LIMIT_TENANTS, LIMIT_INSTANCES * 2, LIMIT_TENANTS);
 	buf_printf(out,
 		   "chain from_link_new {\n"
 		   "update @fresh { ip saddr limit rate over %u/second burst %u packets } counter drop\n"
+		   "update @tenant_fresh { iifgroup limit rate over %u/second burst %u packets } counter drop\n"
 		   "add @connections { ip saddr ct count over %u } counter drop\n"
 		   "add @tenant_connections { iifgroup ct count over %u } counter drop\n"
 		   "meta l4proto tcp ct timeout set \"short\"\n"
 		   "}\n",
-		   LIMIT_NET_NEW_RATE, LIMIT_NET_NEW_BURST, one, tenant);
+		   rate, LIMIT_NET_NEW_BURST, tenant_rate, LIMIT_NET_TENANT_NEW_BURST, one, tenant);
 }
 
 static void rules_from_link(const struct net *n, struct buf *out)

@@ -140,6 +140,9 @@ Test(supervise, ruleset_has_what_it_must)
 		"fib saddr . iif oif missing counter drop",
 		"meta nfproto ipv6 counter drop",
 		"ip daddr 10.94.0.1 udp dport 53 accept",
+		"add @connections { ip saddr ct count over 512 } counter drop",
+		"add @tenant_connections { iifgroup ct count over 2048 } counter drop",
+		"update @tenant_fresh { iifgroup limit rate over 66/second",
 		"ip saddr vmap @egress\niifname \"zzp*\" accept\ncounter drop",
 		"chain e_a5e0007 {\nmeta l4proto != { tcp, udp } counter drop\n"
 		"ip daddr 203.0.113.0/24 th dport 443-443 accept\ncounter drop\n}",
@@ -153,6 +156,7 @@ Test(supervise, ruleset_has_what_it_must)
 	struct net n;
 
 	prepare(&n, &s);
+	n.conntrack_max = 16384;
 	net_tenant_note(&n, 5);
 	net_tenant_note(&n, LIMIT_TENANTS - 1);
 	net_tenant_note(&n, LIMIT_TENANTS);
