@@ -107,8 +107,11 @@ static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *
 			    struct err *e)
 {
 	static const struct chan_ops ops = {proxy_role_on_msg, proxy_role_on_gone};
-	struct proxy_config config = {
-		.worker = init->worker, .log_fd = fds[1], .on_synced = proxy_role_listen, .arg = pr};
+	struct proxy_config config = {.worker = init->worker,
+				      .tls = init->https_count > 0,
+				      .log_fd = fds[1],
+				      .on_synced = proxy_role_listen,
+				      .arg = pr};
 	struct stats_segment *stats = stats_map(fds[0], 1);
 	int r;
 

@@ -14,9 +14,10 @@ import test_load
 import test_requests
 import test_responses
 import test_routes
+import test_tls
 
 program, pattern = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
-tests = [(m.__name__[5:], n[5:], getattr(m, n)) for m in (test_requests, test_responses, test_routes, test_apps, test_load)
+tests = [(m.__name__[5:], n[5:], getattr(m, n)) for m in (test_requests, test_responses, test_routes, test_apps, test_load, test_tls)
          for n in dir(m) if n.startswith("test_")]
 tests = [t for t in tests if pattern in f"{t[0]} {t[1]}".replace("_", " ")]
 results = {}

@@ -24,13 +24,16 @@ class Worker:
         self.log = os.path.join(folder, "access.log")
         self.control = os.path.join(folder, "control.sock")
         self.process = subprocess.Popen(
-            [command, *program, "-p", "0", "-l", self.log, "-c", self.control],
+            [command, *program, "-p", "0", "-s", "0", "-l", self.log, "-c", self.control],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said = queue.Queue()
         self.stderr = []
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=lambda: self.stderr.extend(self.process.stderr), daemon=True).start()
         self.port = int(self.expect("port").split()[1])
+        self.tls_port = int(self.expect("tlsport").split()[1])
+        self.folder = folder
+        self.sanitized = "asan" in command  # its memory says nothing
         self.next_id = 1
 
     def _read(self):
@@ -90,10 +93,10 @@ class Worker:
         with open(f"/proc/{self.process.pid}/status") as f:
             return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
 
-    def app(self, app, *handlers, state="serving", wait=5000):
+    def app(self, app, *handlers, state="serving", wait=5000, https="on", hsts=0):
         """An app with one instance per app server; host is APP.test.  Returns its number."""
         n = self.id()
-        self.tell(f"app {n} {state} {wait} {app}", f"host {n} {app}.test",
+        self.tell(f"app {n} {state} {wait} {app} {https} {hsts}", f"host {n} {app}.test",
                   *[f"inst {n} {h.id} 127.0.0.1:{h.port} up" for h in handlers])
         return n
 

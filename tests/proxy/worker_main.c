@@ -1,11 +1,12 @@
 /* A proxy worker alone, for conversations and benchmarks.  Test program; not part of the product.
  *
- * usage: worker [-p PORT]... [-c CONTROL_SOCKET] [-l ACCESS_LOG] [-w WORKER] [-f ROUTES]
- * PORT 0 is chosen by the kernel; "port N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT": each becomes
- * an app with one instance.  On standard input it takes what control would say, a line each, through a real channel:
- *   app ID STATE WAIT_MS NAME | appdel ID | host APP HOST | hostdel APP HOST
- *   inst APP ID ADDRESS:PORT up|draining | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker |
- * newchan and prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
+ * usage: worker [-p PORT]... [-s TLS_PORT]... [-c CONTROL_SOCKET] [-l ACCESS_LOG] [-w WORKER] [-f ROUTES]
+ * PORT 0 is chosen by the kernel; "port N", "tlsport N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT":
+ * each becomes an app with one instance.  On standard input it takes what control would say, a line each, through a
+ * real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] | cert ID APP app|node|default|challenge FILE |
+ * certdel ID | tickets HEX (80 bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT
+ * up|draining | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints what the
+ * proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -70,12 +71,18 @@ static void new_channel(void)
 	control = chan_new(loop, pair[1], proxy_rules_from_proxy, proxy_rules_from_proxy_count, &ops, NULL);
 }
 
-static void app(uint64_t id, uint32_t state, uint32_t wait, const char *name)
+static void app(uint64_t id, uint32_t state, uint32_t wait, const char *name, const char *https, const char *hsts)
 {
 	struct proxy_msg_app m = {
 		.app = id, .tenant = 1, .slot = (uint32_t)(id % LIMIT_APPS), .state = state, .wait_ms = wait};
 
 	snprintf(m.name, sizeof m.name, "%s", name);
+	if (https && hsts) {
+		m.https = !strcmp(https, "off")	       ? PROXY_HTTPS_OFF
+			  : !strcmp(https, "redirect") ? PROXY_HTTPS_REDIRECT
+						       : PROXY_HTTPS_ON;
+		m.hsts_s = (uint32_t)strtoul(hsts, NULL, 10);
+	}
 	say(PROXY_APP, &m, sizeof m);
 }
 
@@ -104,6 +111,39 @@ static void instance(uint64_t id, uint64_t inst, const char *address, uint16_t s
 	say(PROXY_INSTANCE, &m, sizeof m);
 }
 
+static void cert(uint64_t id, uint64_t app_id, const char *kind, const char *path)
+{
+	struct proxy_msg_cert m = {.id = id, .app = app_id};
+	char *text;
+	size_t n;
+	int fd;
+
+	m.kind = !strcmp(kind, "node")	      ? PROXY_CERT_NODE
+		 : !strcmp(kind, "default")   ? PROXY_CERT_DEFAULT
+		 : !strcmp(kind, "challenge") ? PROXY_CERT_CHALLENGE
+					      : PROXY_CERT_APP;
+	if (fd_read_file(AT_FDCWD, path, LIMIT_CERT_BYTES * 2, &text, &n) < 0 ||
+	    (fd = fd_memfd_sealed("cert", text, n)) < 0) {
+		printf("error cert\n");
+		return;
+	}
+	m.len = (uint32_t)n;
+	if (chan_send(control, PROXY_CERT, &m, sizeof m, &fd, 1) < 0)
+		printf("error send\n");
+	free(text);
+	close(fd);
+}
+
+static void tickets(const char *hex)
+{
+	struct proxy_msg_tickets m = {.count = (uint32_t)(strlen(hex) / (2 * sizeof m.key[0]))};
+
+	if (m.count > LIMIT_TLS_TICKET_KEYS || parse_unhex(hex, m.key, m.count * sizeof m.key[0]) < 0)
+		printf("error tickets\n");
+	else
+		say(PROXY_TICKETS, &m, sizeof m);
+}
+
 static void drain_over(void *arg)
 {
 	(void)arg;
@@ -125,27 +165,29 @@ static void show_worker(void)
 {
 	struct stats_worker *w = &stats->worker[worker];
 
-	printf("worker connections=%u upstreams=%u parked=%u bad=%" PRIu64 " unknown=%" PRIu64 "\n",
+	printf("worker connections=%u upstreams=%u parked=%u bad=%" PRIu64 " unknown=%" PRIu64 " handshakes=%" PRIu64
+	       " resumed=%" PRIu64 " failed=%" PRIu64 "\n",
 	       atomic_load(&w->connections), atomic_load(&w->upstreams), atomic_load(&w->parked),
-	       atomic_load(&w->bad_requests), atomic_load(&w->unknown_hosts));
+	       atomic_load(&w->bad_requests), atomic_load(&w->unknown_hosts), atomic_load(&w->handshakes),
+	       atomic_load(&w->resumed), atomic_load(&w->handshakes_failed));
 }
 
 static void command(char *line)
 {
 	static const char *const states[] = {"serving", "empty", "crashed", "paused", "hold"};
-	char *w[6] = {NULL}, *save = NULL;
+	char *w[8] = {NULL}, *save = NULL;
 	struct proxy_msg_id id;
 	int n = 0;
 
-	for (char *t = strtok_r(line, " \n", &save); t && n < 6; t = strtok_r(NULL, " \n", &save))
+	for (char *t = strtok_r(line, " \n", &save); t && n < 8; t = strtok_r(NULL, " \n", &save))
 		w[n++] = t;
 	if (n == 0)
 		return;
 	id.id = w[1] ? strtoull(w[1], NULL, 10) : 0;
-	if (!strcmp(w[0], "app") && n == 5) {
+	if (!strcmp(w[0], "app") && n >= 5) {
 		for (uint32_t s = 0; s < ARRAY_LEN(states); s++)
 			if (!strcmp(w[2], states[s]))
-				app(id.id, s, (uint32_t)strtoul(w[3], NULL, 10), w[4]);
+				app(id.id, s, (uint32_t)strtoul(w[3], NULL, 10), w[4], w[5], w[6]);
 	} else if (!strcmp(w[0], "appdel"))
 		say(PROXY_APP_DEL, &id, sizeof id);
 	else if (!strcmp(w[0], "host") && n == 3)
@@ -169,6 +211,12 @@ static void command(char *line)
 		show_stats((uint32_t)id.id);
 	else if (!strcmp(w[0], "worker"))
 		show_worker();
+	else if (!strcmp(w[0], "cert") && n == 5)
+		cert(id.id, strtoull(w[2], NULL, 10), w[3], w[4]);
+	else if (!strcmp(w[0], "certdel"))
+		say(PROXY_CERT_DEL, &id, sizeof id);
+	else if (!strcmp(w[0], "tickets") && n == 2)
+		tickets(w[1]);
 	else if (!strcmp(w[0], "newchan"))
 		new_channel();
 	else
@@ -199,7 +247,7 @@ static void on_stdin(void *arg, short what)
 	}
 }
 
-static void listen_on(int port)
+static void listen_on(int port, bool tls)
 {
 	struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = in6addr_any};
 	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, off = 0;
@@ -212,9 +260,9 @@ static void listen_on(int port)
 		exit(2);
 	}
 	getsockname(fd, (struct sockaddr *)&a, &len);
-	if (proxy_listen(proxy, fd, false) < 0)
+	if (proxy_listen(proxy, fd, tls) < 0)
 		exit(2);
-	printf("port %d\n", ntohs(a.sin6_port));
+	printf("%sport %d\n", tls ? "tls" : "", ntohs(a.sin6_port));
 }
 
 static void read_routes(const char *path)
@@ -230,7 +278,7 @@ static void read_routes(const char *path)
 	for (; fscanf(f, "%253s %63s", name, address) == 2; id++) {
 		char label[LIMIT_APP_NAME + 1];
 		snprintf(label, sizeof label, "app-%u", (unsigned)id);
-		app(id, PROXY_APP_SERVING, 10000, label);
+		app(id, PROXY_APP_SERVING, 10000, label, NULL, NULL);
 		host(PROXY_HOST, id, name);
 		instance(id, id + 1000000, address, PROXY_INSTANCE_UP);
 	}
@@ -244,11 +292,14 @@ int main(int argc, char **argv)
 	const char *routes = NULL;
 	struct err e;
 	int ports[8], count = 0, o, fd;
+	bool tls[8] = {false};
 
-	while ((o = getopt(argc, argv, "p:c:l:w:f:")) > 0) {
-		if (o == 'p' && count < 8)
+	while ((o = getopt(argc, argv, "p:s:c:l:w:f:")) > 0) {
+		if ((o == 'p' || o == 's') && count < 8) {
+			tls[count] = o == 's';
+			cfg.tls |= tls[count];
 			ports[count++] = (int)strtol(optarg, NULL, 10);
-		else if (o == 'c')
+		} else if (o == 'c')
 			snprintf(cfg.control_path, sizeof cfg.control_path, "%s", optarg);
 		else if (o == 'l')
 			cfg.log_fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -269,7 +320,7 @@ int main(int argc, char **argv)
 	}
 	new_channel();
 	for (int i = 0; i < count; i++)
-		listen_on(ports[i]);
+		listen_on(ports[i], tls[i]);
 	if (routes)
 		read_routes(routes);
 	if (fcntl(0, F_GETFD) >= 0)

@@ -454,6 +454,8 @@ const char *http_reason(unsigned status)
 		return "OK";
 	case 204:
 		return "No Content";
+	case 308:
+		return "Permanent Redirect";
 	case 400:
 		return "Bad Request";
 	case 404:
@@ -468,6 +470,8 @@ const char *http_reason(unsigned status)
 		return "URI Too Long";
 	case 417:
 		return "Expectation Failed";
+	case 421:
+		return "Misdirected Request";
 	case 429:
 		return "Too Many Requests";
 	case 431:

@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define RUN_BUDGET 8 /* requests, or turns of a relay, of one client before others get theirs */
 
 #define S(x) (1u << CLIENT_##x)
 static const unsigned client_allowed[CLIENT_STATE_COUNT] = {
 	[CLIENT_IDLE] = S(HEAD) | S(CLOSED),
+	[CLIENT_HANDSHAKE] = S(IDLE) | S(CLOSED),
 	[CLIENT_HEAD] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
 	[CLIENT_PARKED] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
 	[CLIENT_CONNECT] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
@@ -44,6 +46,11 @@ static void client_on_io(void *arg, short what)
 		client_close(c);
 		return;
 	}
+	/* Records of TLS's own go out in any state; answers are flushed by those who wait for it. */
+	if (c->conn.tls && c->conn.out && c->state < CLIENT_CONNECT && conn_flush(c->proxy, &c->conn) < 0) {
+		client_close(c);
+		return;
+	}
 	client_run(c);
 }
 
@@ -53,6 +60,7 @@ static void client_on_deadline(struct wheel_entry *e)
 
 	switch ((enum client_state)c->state) {
 	case CLIENT_IDLE:
+	case CLIENT_HANDSHAKE:
 	case CLIENT_LINGER:
 		client_close(c);
 		break;
@@ -90,7 +98,7 @@ static void client_text_address(struct client *c, const struct sockaddr_storage 
 	}
 }
 
-struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, uint16_t local_port)
+struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, const struct listener *l)
 {
 	struct client *c = calloc(1, sizeof *c);
 
@@ -98,18 +106,26 @@ struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage
 		return NULL;
 	c->proxy = p;
 	c->timer.fn = client_on_deadline;
-	c->local_port = local_port;
+	c->local_port = l->port;
 	c->conn.can_write = true;
 	client_text_address(c, peer);
-	if (conn_open(p, &c->conn, fd, client_on_io, c) < 0) {
+	if (l->tls && tls_open(p, &c->conn) < 0) {
 		free(c);
 		return NULL;
 	}
+	if (conn_open(p, &c->conn, fd, client_on_io, c) < 0) {
+		if (c->conn.tls)
+			tls_close(&c->conn);
+		free(c);
+		return NULL;
+	}
+	if (l->tls)
+		c->state = CLIENT_HANDSHAKE; /* it is born so */
 	TAILQ_INSERT_TAIL(&p->clients, c, all);
 	p->client_count++;
 	stat_add32(&p->worker->connections, 1);
 	c->progress_us = proxy_now(p);
-	client_deadline(c, LIMIT_PROXY_KEEPALIVE_MS);
+	client_deadline(c, l->tls ? LIMIT_TLS_HANDSHAKE_MS : LIMIT_PROXY_KEEPALIVE_MS);
 	proxy_tick_start(p);
 	return c;
 }
@@ -127,6 +143,8 @@ void client_close(struct client *c)
 		return;
 	client_unpark(c);
 	client_account(c);
+	if (c->conn.tls && !c->conn.out && c->state != CLIENT_HANDSHAKE)
+		tls_end(&c->conn);
 	client_move(c, CLIENT_CLOSED);
 	if (c->in_ready)
 		TAILQ_REMOVE(&p->ready, c, ready);
@@ -140,6 +158,7 @@ void client_close(struct client *c)
 	p->client_count--;
 	stat_add32(&p->worker->connections, -1);
 	stat_add(&p->worker->closed, 1);
+	proxy_handshake_over(c);
 	proxy_address_put(p, c->address);
 	loop_defer(p->loop, client_free, c);
 	proxy_client_gone(p);
@@ -342,6 +361,32 @@ void client_unpark(struct client *c)
 	stat_add32(&p->worker->parked, -1);
 }
 
+/* Is the host the one that the connection was opened for, and served over what the client speaks? */
+static bool client_scheme_ok(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	struct app *a = c->app;
+	enum fault f = FAULT_NONE;
+
+	if (c->conn.tls) {
+		struct http_str name = {tls_name(&c->conn), strlen(tls_name(&c->conn))};
+		/* Clients that share a connection among names (RFC 9110, 7.4) come again with one for this name. */
+		if (name.n > 0 &&
+		    !(c->host.n >= name.n && strncasecmp(c->host.p, name.p, name.n) == 0 &&
+		      (c->host.n == name.n || c->host.p[name.n] == ':')) &&
+		    routes_find(p, name, c) != a)
+			f = FAULT_MISDIRECTED;
+		else if (a->https == PROXY_HTTPS_OFF)
+			f = FAULT_HTTPS_OFF;
+	} else if (a->https == PROXY_HTTPS_REDIRECT && p->https_port) {
+		f = FAULT_TO_HTTPS;
+	}
+	if (f == FAULT_NONE)
+		return true;
+	client_fault(c, f, 421, "");
+	return false;
+}
+
 static bool client_find_app(struct client *c)
 {
 	struct proxy *p = c->proxy;
@@ -359,7 +404,7 @@ static bool client_find_app(struct client *c)
 		stat_add32(&c->row->in_flight, 1);
 		atomic_store_explicit(&c->row->last_ms, (uint64_t)(c->start_us / 1000), memory_order_relaxed);
 	}
-	return true;
+	return client_scheme_ok(c);
 }
 
 void client_route(struct client *c)
@@ -442,7 +487,7 @@ void client_finish(struct client *c)
 		client_move(c, CLIENT_LINGER);
 		c->lingered = 0;
 		c->conn.can_read = true;
-		shutdown(c->conn.fd, SHUT_WR);
+		conn_end(p, &c->conn);
 		client_deadline(c, LIMIT_PROXY_LINGER_MS);
 		return;
 	}
@@ -477,6 +522,28 @@ static void client_linger(struct client *c)
 	}
 }
 
+static bool client_handshake(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	int r = c->conn.can_read ? tls_handshake(&c->conn) : 0;
+
+	if (r == 0)
+		return false;
+	proxy_handshake_over(c);
+	if (r < 0) {
+		stat_add(&p->worker->handshakes_failed, 1);
+		client_close(c);
+		return false;
+	}
+	stat_add(&p->worker->handshakes, 1);
+	if (tls_resumed(&c->conn))
+		stat_add(&p->worker->resumed, 1);
+	client_move(c, CLIENT_IDLE);
+	c->progress_us = proxy_now(p);
+	client_deadline(c, LIMIT_PROXY_KEEPALIVE_MS);
+	return true;
+}
+
 void client_run(struct client *c)
 {
 	for (unsigned i = 0;; i++) {
@@ -489,6 +556,9 @@ void client_run(struct client *c)
 		case CLIENT_IDLE:
 		case CLIENT_HEAD:
 			again = client_read_head(c);
+			break;
+		case CLIENT_HANDSHAKE:
+			again = client_handshake(c);
 			break;
 		case CLIENT_CONNECT:
 		case CLIENT_RELAY:

@@ -50,6 +50,8 @@ void conn_close(struct proxy *p, struct conn *c)
 	if (c->fd < 0)
 		return;
 	loop_io_stop(&c->io);
+	if (c->tls)
+		tls_close(c);
 	close(c->fd);
 	c->fd = -1;
 	c->can_read = c->can_write = false;
@@ -78,8 +80,11 @@ bool conn_left(struct conn *c)
 
 ssize_t conn_read(struct conn *c, void *p, size_t n)
 {
-	ssize_t r = recv(c->fd, p, n, 0);
+	ssize_t r;
 
+	if (c->tls)
+		return tls_read(c, p, n);
+	r = recv(c->fd, p, n, 0);
 	if (r < 0) {
 		if (errno == EINTR)
 			return -EAGAIN;
@@ -100,12 +105,15 @@ int conn_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n)
 	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
 	ssize_t w;
 
-	assert(!c->out);
 	for (int i = 0; i < n; i++)
 		total += iov[i].iov_len;
 	if (total == 0)
 		return 0;
 	assert(total <= PBUF_SIZE);
+	/* There may be records of TLS's own before it. */
+	if (c->tls)
+		return tls_send(c, iov, n, total);
+	assert(!c->out);
 	if (c->can_write) {
 		w = n == 1 ? send(c->fd, iov[0].iov_base, total, MSG_NOSIGNAL) : sendmsg(c->fd, &m, MSG_NOSIGNAL);
 		if (w < 0 && errno != EAGAIN && errno != EINTR)
@@ -147,4 +155,12 @@ int conn_flush(struct proxy *p, struct conn *c)
 			pbuf_put(p, &c->out);
 	}
 	return 0;
+}
+
+void conn_end(struct proxy *p, struct conn *c)
+{
+	(void)p;
+	if (c->tls)
+		tls_end(c);
+	shutdown(c->fd, SHUT_WR);
 }

@@ -46,6 +46,13 @@ static const struct {
 			    "Check the address. If the app is yours: is it created, and is this domain added to it?"},
 	[FAULT_CONTROL_AWAY] = {503, 2, "control-away", "Tulou", "The control plane is restarting",
 				"Try again in a moment. Apps are not affected."},
+	[FAULT_MISDIRECTED] = {421, 0, "misdirected", "The client",
+			       "The connection was opened for another host than the one that is asked for",
+			       "Open a connection for this host."},
+	[FAULT_HTTPS_OFF] = {421, 0, "https-off", "The address", "This app is not served over https",
+			     "Write http:// for it. If the app is yours: its setting https is off."},
+	[FAULT_TO_HTTPS] = {308, 0, "to-https", "Nobody", "This app is served over https",
+			    "Follow the Location of this answer."},
 	[FAULT_BUSY] = {503, 2, "busy", "Tulou", "This host is out of connections or memory", "Try again in a moment."},
 };
 
@@ -127,7 +134,8 @@ size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *
 		[FORM_HTML] = "text/html; charset=utf-8",
 	};
 	enum fault_form form = fault_form(c);
-	char body[2048], clean[160], retry[40] = "";
+	char body[2048], clean[160], retry[40] = "", port[8] = "";
+	size_t host = 0;
 	int n, len;
 
 	if (fault_rows[f].status)
@@ -136,14 +144,25 @@ size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *
 	len = fault_body(c, f, *status, clean, form, body, sizeof body);
 	if (fault_rows[f].retry_s)
 		snprintf(retry, sizeof retry, "Retry-After: %u\r\n", fault_rows[f].retry_s);
-	n = snprintf(out, PBUF_SIZE,
-		     "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
-		     "X-Content-Type-Options: nosniff\r\nX-Request-Id: %.*s\r\nTulou-Fault: %s\r\n%s%s%s\r\n",
-		     *status, http_reason(*status), types[form], len, c->id_len, c->id, fault_rows[f].name, retry,
-		     *status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "",
-		     close	 ? "Connection: close\r\n"
-		     : c->minor0 ? "Connection: keep-alive\r\n"
-				 : "");
+	if (f == FAULT_TO_HTTPS) {
+		/* Checked: a host holds no control byte, a target none either. */
+		for (bool in = false; host < c->host.n && (in || c->host.p[host] != ':'); host++)
+			in = (in || c->host.p[host] == '[') && c->host.p[host] != ']';
+		if (c->proxy->https_port != 443)
+			snprintf(port, sizeof port, ":%u", c->proxy->https_port);
+	}
+	n = snprintf(
+		out, PBUF_SIZE,
+		"HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+		"X-Content-Type-Options: nosniff\r\nX-Request-Id: %.*s\r\nTulou-Fault: %s\r\n%s%s%s%s%.*s%s%.*s%s\r\n",
+		*status, http_reason(*status), types[form], len, c->id_len, c->id, fault_rows[f].name, retry,
+		*status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "",
+		close	    ? "Connection: close\r\n"
+		: c->minor0 ? "Connection: keep-alive\r\n"
+			    : "",
+		f == FAULT_TO_HTTPS ? "Location: https://" : "", (int)host, c->host.p, port,
+		f == FAULT_TO_HTTPS && c->target.p[0] == '/' ? (int)c->target.n : 0, c->target.p,
+		f == FAULT_TO_HTTPS ? "\r\n" : "");
 	if (c->method != HTTP_METHOD_HEAD) {
 		memcpy(out + n, body, (size_t)len);
 		c->res.bytes = (uint64_t)len;

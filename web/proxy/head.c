@@ -86,7 +86,8 @@ size_t head_request(struct client *c, const struct http_request *r, char *out)
 	o = put_fields(o, &r->head);
 	o = PUT(o, "X-Forwarded-For: ");
 	o = put(o, c->addr, strlen(c->addr));
-	o = PUT(o, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
+	o = c->conn.tls ? PUT(o, "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: ")
+			: PUT(o, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
 	o = put(o, r->host.p, r->host.n);
 	o = PUT(o, "\r\nX-Forwarded-Port: ");
 	o = put_number(o, c->local_port);
@@ -104,6 +105,15 @@ size_t head_request(struct client *c, const struct http_request *r, char *out)
 	}
 	o = PUT(o, "\r\n");
 	return (size_t)(o - out);
+}
+
+/* The app's own word counts more than the setting. */
+static bool head_says_hsts(const struct http_head *h)
+{
+	for (unsigned i = 0; i < h->count; i++)
+		if (http_eq(h->fields[i].name, "strict-transport-security"))
+			return true;
+	return false;
 }
 
 size_t head_response(struct client *c, const struct http_response *r, bool info, char *out)
@@ -125,6 +135,11 @@ size_t head_response(struct client *c, const struct http_response *r, bool info,
 	o = PUT(o, "X-Request-Id: ");
 	o = put(o, c->id, c->id_len);
 	o = PUT(o, "\r\n");
+	if (c->conn.tls && c->app && c->app->hsts_s && !head_says_hsts(&r->head)) {
+		o = PUT(o, "Strict-Transport-Security: max-age=");
+		o = put_number(o, c->app->hsts_s);
+		o = PUT(o, "\r\n");
+	}
 	if (c->out_chunked) {
 		o = PUT(o, "Transfer-Encoding: chunked\r\n");
 	} else if (r->head.content_length >= 0 && r->status != 204) {

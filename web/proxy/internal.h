@@ -8,6 +8,7 @@
 #include "base/chan.h"
 #include "base/map.h"
 #include "config/limits.h"
+#include "web/http/cert.h"
 #include "web/http/chunked.h"
 #include "web/http/http.h"
 #include "web/proxy/messages.h"
@@ -46,10 +47,14 @@ void wheel_run(struct wheel *w, int64_t now_us);
 #define PBUF_SIZE                                                                                                      \
 	50176 /* a head of 32 KiB and a body window; not a power of two, so that buffers do not share cache sets */
 
+#define PBUF_TLS                                                                                                       \
+	2048 /* what TLS adds to a full one: 4 records of 22 bytes, and answers to key updates (LIMIT_TLS_UPDATES of   \
+		26) */
+
 struct pbuf {
 	struct pbuf *next;
 	size_t r, w; /* content is data[r..w) */
-	char data[PBUF_SIZE];
+	char data[PBUF_SIZE + PBUF_TLS];
 };
 
 /* A non-blocking stream socket, registered once, edge-triggered: can_read and can_write remember the edges. */
@@ -58,7 +63,8 @@ struct conn {
 	int fd;
 	bool can_read, can_write;
 	bool closing;	  /* the peer ended its direction (EPOLLRDHUP): read on until 0 */
-	struct pbuf *out; /* owned; what the socket did not take yet, NULL when nothing */
+	struct pbuf *out; /* owned; what the socket did not take yet, NULL when nothing; of TLS: records, not text */
+	struct tls *tls;  /* owned; NULL without TLS */
 };
 
 struct proxy;
@@ -77,6 +83,49 @@ ssize_t conn_read(struct conn *c, void *p, size_t n);
 int conn_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n);
 /* Writes from c->out.  0 (c->out may still be there), or negative errno. */
 int conn_flush(struct proxy *p, struct conn *c);
+
+/* Passes the end of our direction on; nothing is sent after it.  c->out must be empty. */
+void conn_end(struct proxy *p, struct conn *c);
+
+/* ---- TLS of a client's connection (tls.c) ----
+ * Records go through conn->out like plain bytes do: conn_flush() does not know the difference. */
+struct tls_state; /* of the worker */
+struct tls;
+int tls_init(struct proxy *p);
+void tls_done(struct proxy *p);
+int tls_open(struct proxy *p, struct conn *c);
+void tls_close(struct conn *c);
+/* > 0: the handshake is over; 0: it waits for the client; < 0: it failed. */
+int tls_handshake(struct conn *c);
+/* As conn_read and conn_send. */
+ssize_t tls_read(struct conn *c, void *p, size_t n);
+int tls_send(struct conn *c, const struct iovec *iov, int n, size_t total);
+/* Says that nothing more will come (close_notify). */
+void tls_end(struct conn *c);
+/* The name that the client asked for, in lower case, "" when it named none; after the handshake. */
+const char *tls_name(const struct conn *c);
+bool tls_resumed(const struct conn *c);
+void tls_tickets(struct proxy *p, const struct proxy_msg_tickets *m);
+
+/* ---- certificates (certs.c) ---- */
+struct cert;
+struct app;
+LIST_HEAD(cert_list, cert);
+/* A certificate with its parts in a form that OpenSSL takes; they are borrowed. */
+struct cert_parts {
+	X509 *leaf;
+	STACK_OF(X509) * chain;
+	EVP_PKEY *key;
+};
+int certs_init(struct proxy *p);
+void certs_done(struct proxy *p);
+void certs_message(struct proxy *p, const struct proxy_msg_cert *m, int fd);
+void certs_del(struct proxy *p, uint64_t id);
+void certs_drop_app(struct proxy *p, struct app *a);
+void certs_sweep(struct proxy *p);
+/* For a name in lower case ("" = none was said).  challenge: only one of PROXY_CERT_CHALLENGE.  False when there is
+ * none. */
+bool certs_find(struct proxy *p, const char *name, bool challenge, struct cert_parts *ret);
 
 /* ---- routes (routes.c) ---- */
 struct client;
@@ -97,6 +146,9 @@ struct app {
 	struct client_list parked;
 	unsigned parked_count;
 	int64_t wake_us; /* when PROXY_WAKE was sent */
+	uint32_t https;	 /* enum proxy_https */
+	uint32_t hsts_s;
+	struct cert_list certs; /* owned */
 };
 
 struct instance {
@@ -131,6 +183,8 @@ void routes_done(struct proxy *p);
 void routes_message(struct proxy *p, uint16_t type, const void *body);
 /* The app for a checked Host field, NULL when there is none. */
 struct app *routes_find(struct proxy *p, struct http_str host, struct client *c);
+/* The app that a name in lower case, without port, leads to; never the control plane. */
+struct app *routes_find_name(struct proxy *p, const char *name, size_t n);
 /* The instance with the fewest requests in flight that is up and not among tried[0..n); NULL when there is none. */
 struct instance *routes_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n);
 bool routes_has_up(const struct app *a);
@@ -166,6 +220,7 @@ bool upstream_quiet(struct upstream *u);
 /* ---- clients (client.c, relay.c, head.c, fault.c) ---- */
 enum client_state {
 	CLIENT_IDLE,
+	CLIENT_HANDSHAKE,
 	CLIENT_HEAD,
 	CLIENT_PARKED,
 	CLIENT_CONNECT,
@@ -205,6 +260,9 @@ enum fault {
 	FAULT_APP_GONE,
 	FAULT_CONTROL_AWAY,
 	FAULT_BUSY,
+	FAULT_MISDIRECTED,
+	FAULT_HTTPS_OFF,
+	FAULT_TO_HTTPS,
 	FAULT_COUNT,
 };
 
@@ -245,6 +303,7 @@ struct client {
 	uint64_t written;		     /* bytes given to the client's socket or kept for it */
 	size_t lingered;
 	struct address *address; /* its share of the connections of one address, NULL when not counted */
+	bool handshaking;	 /* counted in the address's handshakes */
 	char addr[INET6_ADDRSTRLEN];
 	char id[REQUEST_ID_MAX + 1];
 };
@@ -254,7 +313,7 @@ struct listener {
 	struct loop_io io;
 	int fd;
 	uint16_t port;
-	bool open;
+	bool open, tls;
 };
 
 struct proxy {
@@ -280,6 +339,13 @@ struct proxy {
 	bool accepting;
 	struct loop_timer pause;
 	struct map *addresses; /* struct address by 16 bytes */
+	/* TLS */
+	struct tls_state *tls;			 /* NULL without a listener for it */
+	uint16_t https_port;			 /* of the first such listener, 0 = none */
+	struct map *certs;			 /* struct cert by id */
+	struct cert_list node_certs, challenges; /* owned, like those of the apps */
+	unsigned node_cert_count;
+	struct cert *default_cert;
 	/* routes */
 	struct map *apps, *instances, *hosts, *wildcards;
 	unsigned mark;
@@ -321,6 +387,8 @@ void proxy_ready(struct client *c);
 /* Something has a deadline or is to be flushed: let the tick run. */
 void proxy_tick_start(struct proxy *p);
 void proxy_address_put(struct proxy *p, struct address *a);
+/* The client's handshake is over, or will never be. */
+void proxy_handshake_over(struct client *c);
 /* A client is gone: accept again, or the drain is over. */
 void proxy_client_gone(struct proxy *p);
 
@@ -334,7 +402,7 @@ static inline void stat_add32(_Atomic uint32_t *v, int n)
 	atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + (uint32_t)n, memory_order_relaxed);
 }
 
-struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, uint16_t local_port);
+struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, const struct listener *l);
 void client_move(struct client *c, enum client_state to);
 void client_run(struct client *c);
 /* A parked client is let go to look for an instance again. */

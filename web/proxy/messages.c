@@ -18,6 +18,9 @@ const struct chan_rule proxy_rules_from_control[] = {
 	RULE(PROXY_INSTANCE, sizeof(struct proxy_msg_instance)),
 	RULE(PROXY_INSTANCE_DEL, sizeof(struct proxy_msg_id)),
 	RULE(PROXY_BARRIER, sizeof(struct proxy_msg_id)),
+	{PROXY_CERT, "PROXY_CERT", sizeof(struct proxy_msg_cert), sizeof(struct proxy_msg_cert), 1, 1},
+	RULE(PROXY_CERT_DEL, sizeof(struct proxy_msg_id)),
+	RULE(PROXY_TICKETS, sizeof(struct proxy_msg_tickets)),
 };
 const size_t proxy_rules_from_control_count = ARRAY_LEN(proxy_rules_from_control);
 

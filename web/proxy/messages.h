@@ -22,6 +22,10 @@ enum proxy_msg_type {
 	PROXY_INSTANCE,		/* struct proxy_msg_instance: add, or change its state */
 	PROXY_INSTANCE_DEL,	/* struct proxy_msg_id: upstream connections closed at once */
 	PROXY_BARRIER,		/* struct proxy_msg_id: answered by PROXY_BARRIER_DONE when all before it is in force */
+	PROXY_CERT, /* struct proxy_msg_cert; fds: sealed memfd of PEM, chain then key: add, or replace what has the id
+		     */
+	PROXY_CERT_DEL, /* struct proxy_msg_id */
+	PROXY_TICKETS,	/* struct proxy_msg_tickets */
 
 	/* proxy -> control */
 	PROXY_BARRIER_DONE = 160, /* struct proxy_msg_id */
@@ -43,11 +47,20 @@ enum proxy_app_state {
 	PROXY_APP_STATE_COUNT,
 };
 
+enum proxy_https {
+	PROXY_HTTPS_ON,	      /* both are served */
+	PROXY_HTTPS_OFF,      /* 421 over TLS */
+	PROXY_HTTPS_REDIRECT, /* 308 to https, once the worker has a listener for it */
+	PROXY_HTTPS_COUNT,
+};
+
 struct proxy_msg_app {
 	uint64_t app, tenant;
 	uint32_t slot;	  /* row in the stats segment, < LIMIT_APPS; stable while the app exists */
 	uint32_t state;	  /* enum proxy_app_state */
 	uint32_t wait_ms; /* how long a request may wait for an instance */
+	uint32_t https;	  /* enum proxy_https */
+	uint32_t hsts_s;  /* Strict-Transport-Security: max-age; 0 = none */
 	uint32_t pad;
 	char name[LIMIT_APP_NAME + 1];
 };
@@ -63,6 +76,30 @@ struct proxy_msg_instance {
 	uint32_t address;	/* IPv4, host byte order */
 	uint16_t port;
 	uint16_t state; /* enum proxy_instance_state */
+};
+
+enum proxy_cert_kind {
+	PROXY_CERT_APP,	      /* for hosts of its app */
+	PROXY_CERT_NODE,      /* for any host that no certificate of its app fits */
+	PROXY_CERT_DEFAULT,   /* where nothing fits, and for clients that name no host */
+	PROXY_CERT_CHALLENGE, /* shown only to who asks for the protocol acme-tls/1 (RFC 8737) */
+	PROXY_CERT_KIND_COUNT,
+};
+struct proxy_msg_cert {
+	uint64_t id, app; /* an id is used once in the life of a database; app 0 unless PROXY_CERT_APP */
+	uint32_t kind;	  /* enum proxy_cert_kind */
+	uint32_t len;	  /* bytes in the memfd, up to 2 * LIMIT_CERT_BYTES */
+};
+
+/* Keys that seal session tickets, the one to seal with first.  A worker keeps those that it had before as well, up to
+ * LIMIT_TLS_TICKET_KEYS, so that a new control does not end the sessions of the one before. */
+struct proxy_ticket_key {
+	uint8_t name[16], cipher[32], mac[32];
+};
+struct proxy_msg_tickets {
+	uint32_t count; /* 1..LIMIT_TLS_TICKET_KEYS */
+	uint32_t pad;
+	struct proxy_ticket_key key[LIMIT_TLS_TICKET_KEYS];
 };
 
 extern const struct chan_rule proxy_rules_from_control[];

@@ -25,7 +25,7 @@
 /* Connections of one remote address. */
 struct address {
 	uint8_t ip[16];
-	unsigned count;
+	unsigned count, handshakes; /* all, and those that have not finished a handshake */
 };
 
 static void proxy_turn_over(void *arg)
@@ -221,14 +221,27 @@ static void proxy_on_accept(void *arg, short what)
 			return;
 		}
 		stat_add(&p->worker->accepted, 1);
-		if (!proxy_address_take(p, &peer, &address) || !(c = client_new(p, fd, &peer, l->port))) {
+		if (!proxy_address_take(p, &peer, &address) ||
+		    (l->tls && address && address->handshakes >= LIMIT_TLS_PER_ADDRESS) ||
+		    !(c = client_new(p, fd, &peer, l))) {
 			proxy_address_put(p, address);
 			close(fd);
 			stat_add(&p->worker->closed, 1);
 			continue;
 		}
 		c->address = address;
+		if (l->tls && address) {
+			address->handshakes++;
+			c->handshaking = true;
+		}
 	}
+}
+
+void proxy_handshake_over(struct client *c)
+{
+	if (c->handshaking)
+		c->address->handshakes--;
+	c->handshaking = false;
 }
 
 void proxy_client_gone(struct proxy *p)
@@ -275,7 +288,8 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 	n = rl.rlim_cur > LIMIT_PROXY_RESERVE * 2 ? rl.rlim_cur - LIMIT_PROXY_RESERVE : LIMIT_PROXY_RESERVE;
 	p->client_max = (unsigned)(n / 2 > 1u << 20 ? 1u << 20 : n / 2);
 	if (getrandom(&p->id_seed, sizeof p->id_seed, 0) < 0 || getrandom(&p->id_next, sizeof p->id_next, 0) < 0 ||
-	    !(p->addresses = map_new()) || routes_init(p, cfg) < 0 || access_init(p, cfg->log_fd) < 0) {
+	    !(p->addresses = map_new()) || routes_init(p, cfg) < 0 || certs_init(p) < 0 ||
+	    (cfg->tls && tls_init(p) < 0) || access_init(p, cfg->log_fd) < 0) {
 		err_set(e, ENOMEM, "out of memory for a proxy worker");
 		proxy_free(p);
 		return NULL;
@@ -304,6 +318,8 @@ void proxy_free(struct proxy *p)
 	chan_close(p->chan);
 	p->chan = NULL;
 	routes_done(p);
+	certs_done(p);
+	tls_done(p);
 	access_done(p);
 	loop_timer_stop(&p->tick);
 	loop_timer_stop(&p->ready_timer);
@@ -326,9 +342,9 @@ int proxy_listen(struct proxy *p, int fd, bool tls)
 	socklen_t len = sizeof a;
 	int one = 1, r;
 
-	if (tls || p->listener_count == ARRAY_LEN(p->listeners) || p->draining) {
+	if ((tls && !p->tls) || p->listener_count == ARRAY_LEN(p->listeners) || p->draining) {
 		close(fd);
-		return tls ? -ENOTSUP : -ENOSPC;
+		return tls && !p->tls ? -ENOTSUP : -ENOSPC;
 	}
 	/* TCP_NODELAY is inherited by accepted sockets (net/ipv4/tcp_minisocks.c copies the listener's), so it is set
 	 * once. */
@@ -339,7 +355,7 @@ int proxy_listen(struct proxy *p, int fd, bool tls)
 		return r;
 	}
 	l = &p->listeners[p->listener_count];
-	*l = (struct listener){.proxy = p, .fd = fd, .open = true};
+	*l = (struct listener){.proxy = p, .fd = fd, .open = true, .tls = tls};
 	if (a.ss_family == AF_INET)
 		l->port = ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
 	else if (a.ss_family == AF_INET6)
@@ -348,16 +364,22 @@ int proxy_listen(struct proxy *p, int fd, bool tls)
 		close(fd);
 		return r;
 	}
+	if (tls && !p->https_port)
+		p->https_port = l->port;
 	p->listener_count++;
 	return 0;
 }
 
 static void proxy_on_message(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
 {
+	struct proxy *p = arg;
+
 	(void)len;
-	(void)fds;
 	(void)nfds;
-	routes_message(arg, type, body);
+	if (type != PROXY_CERT)
+		routes_message(p, type, body);
+	else if (p->tls)
+		certs_message(p, body, fds[0]);
 }
 
 static void proxy_on_control_gone(void *arg, const char *reason)

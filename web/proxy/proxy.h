@@ -2,6 +2,7 @@
  *
  * A client connection:
  *
+ *  (HANDSHAKE ->)
  *   IDLE -> HEAD -> (PARKED ->) CONNECT -> RELAY -> IDLE ...          LINGER = answered, input thrown away, then closed
  *     |       |          |         |         |-> TUNNEL -> CLOSED
  *     +-------+----------+---------+---------+-> LINGER -> CLOSED
@@ -26,6 +27,7 @@ struct proxy_config {
 	char control_host[LIMIT_HOST + 1]; /* requests for it go to the API; so do those for an address of our own */
 	char control_path[100];		   /* unix socket of the API, in the process's root directory */
 	char node_name[LIMIT_HOST + 1];	   /* shown on our own pages */
+	bool tls;			   /* certificates and tickets are wanted, and proxy_listen() for TLS */
 	int log_fd; /* pipe for the access log, owned from now on, made non-blocking; -1 = none */
 	/* Called once, when control has told all routes for the first time: a worker that accepts earlier answers 404
 	 * for apps that exist.  NULL = none. */
@@ -41,7 +43,9 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 void proxy_free(struct proxy *p);
 
 /* Accepts on fd: a listening TCP socket, made non-blocking, owned from now on; may be shared with other processes.
- * tls is refused (-ENOTSUP) for now.  0 or negative errno, fd is closed then. */
+ * tls: clients speak TLS there; -ENOTSUP when the configuration did not say so.  0 or negative errno, fd is closed
+ * then.
+ */
 int proxy_listen(struct proxy *p, int fd, bool tls);
 
 /* Takes fd (owned) as the channel to control (web/proxy/messages.h) in place of an older one.  Losing the channel keeps

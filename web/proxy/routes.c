@@ -181,6 +181,7 @@ static void routes_del_app(struct proxy *p, struct app *a)
 	struct map *maps[2] = {p->hosts, p->wildcards};
 
 	map_del(p->apps, &a->id, sizeof a->id);
+	certs_drop_app(p, a);
 	for (int m = 0; m < 2; m++) {
 		struct host *h;
 		size_t pos = 0;
@@ -216,6 +217,8 @@ static void routes_app(struct proxy *p, const struct proxy_msg_app *m)
 	a->slot = m->slot;
 	a->row = &p->stats->row[p->index][m->slot];
 	a->state = m->state;
+	a->https = m->https < PROXY_HTTPS_COUNT ? m->https : PROXY_HTTPS_ON;
+	a->hsts_s = m->hsts_s;
 	a->wait_ms = m->wait_ms < LIMIT_PROXY_WAIT_MS ? m->wait_ms : LIMIT_PROXY_WAIT_MS;
 	memcpy(a->name, m->name, sizeof a->name);
 	a->name[sizeof a->name - 1] = '\0';
@@ -346,6 +349,7 @@ static void routes_sweep(struct proxy *p)
 	while ((a = map_next(p->apps, &pos)))
 		if (a->mark != p->mark)
 			routes_del_app(p, a);
+	certs_sweep(p);
 	for (pos = 0; (i = map_next(p->instances, &pos));)
 		if (i->mark != p->mark)
 			routes_del_instance(p, i);
@@ -406,6 +410,12 @@ void routes_message(struct proxy *p, uint16_t type, const void *body)
 			routes_del_instance(p, i);
 		break;
 	}
+	case PROXY_CERT_DEL:
+		certs_del(p, id->id);
+		break;
+	case PROXY_TICKETS:
+		tls_tickets(p, body);
+		break;
 	case PROXY_BARRIER:
 		routes_tell(p, PROXY_BARRIER_DONE, id->id);
 		break;
@@ -452,12 +462,25 @@ static bool routes_is_dotted(const char *name, size_t n)
 	return true;
 }
 
+struct app *routes_find_name(struct proxy *p, const char *name, size_t n)
+{
+	struct host *h = map_get(p->hosts, name, n);
+	const char *dot;
+
+	if (h)
+		return h->app;
+	if (map_count(p->wildcards) > 0)
+		for (dot = memchr(name, '.', n); dot; dot = memchr(dot + 1, '.', (size_t)(name + n - dot - 1)))
+			if ((h = map_get(p->wildcards, dot, (size_t)(name + n - dot))))
+				return h->app;
+	return NULL;
+}
+
 struct app *routes_find(struct proxy *p, struct http_str host, struct client *c)
 {
 	char name[HTTP_HOST_MAX];
+	struct app *a;
 	size_t n = 0;
-	struct host *h;
-	const char *dot;
 
 	/* Without the port; a literal in brackets keeps its colons. */
 	for (bool in = false; n < host.n; n++) {
@@ -472,12 +495,8 @@ struct app *routes_find(struct proxy *p, struct http_str host, struct client *c)
 		return p->control;
 	if (name[0] == '[' || (name[n - 1] >= '0' && name[n - 1] <= '9' && routes_is_dotted(name, n)))
 		return routes_is_own_address(name, n, c) ? p->control : NULL;
-	if ((h = map_get(p->hosts, name, n)))
-		return h->app;
-	if (map_count(p->wildcards) > 0)
-		for (dot = memchr(name, '.', n); dot; dot = memchr(dot + 1, '.', (size_t)(name + n - dot - 1)))
-			if ((h = map_get(p->wildcards, dot, (size_t)(name + n - dot))))
-				return h->app;
+	if ((a = routes_find_name(p, name, n)))
+		return a;
 	return n == 9 && memcmp(name, "localhost", 9) == 0 && routes_is_own_address(name, n, c) ? p->control : NULL;
 }
 

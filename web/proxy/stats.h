@@ -22,6 +22,7 @@ struct stats_row {
 
 struct stats_worker {
 	_Atomic uint64_t accepted, closed, bad_requests, unknown_hosts;
+	_Atomic uint64_t handshakes, resumed, handshakes_failed; /* of TLS; resumed ones are among the first */
 	_Atomic uint32_t connections, upstreams, parked, pad;
 };
 

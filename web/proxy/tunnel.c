@@ -66,7 +66,7 @@ bool tunnel_run(struct client *c)
 	}
 	if (out_end && !c->conn.out && !c->tunnel_out_end) {
 		c->tunnel_out_end = true;
-		shutdown(c->conn.fd, SHUT_WR);
+		conn_end(p, &c->conn);
 	}
 	if (c->tunnel_in_end && c->tunnel_out_end) {
 		client_close(c);
