@@ -1,6 +1,7 @@
 /* /proc, /sys and control groups.  tests/redteam.
  *
- * Facts: SECRET, a word in a neighbour's environment; NS_net, NS_pid…: what the host's own namespaces are called. */
+ * Facts: SECRET_REVERSED, a word in a neighbour's environment; NS_net, NS_pid…: what the host's own namespaces are
+ * called. */
 #include "tests/redteam/probe.h"
 
 #include <dirent.h>
@@ -171,11 +172,15 @@ static enum verdict unjudged(const struct door *d)
 /* A neighbour's secret in any process's environment or arguments. */
 static enum verdict secret(const struct door *d)
 {
-	const char *word = door_fact("SECRET");
+	/* backwards, or the shells that started this probe would show it themselves */
+	const char *reversed = door_fact("SECRET_REVERSED");
+	char word[64] = "";
+	for (size_t n = reversed ? strlen(reversed) : 0, i = 0; i < n && n < sizeof word; i++)
+		word[i] = reversed[n - 1 - i];
 	DIR *dir = opendir("/proc");
 	static char text[1 << 16];
 
-	if (!word || !dir)
+	if (!*word || !dir)
 		return DOOR_BROKEN;
 	for (struct dirent *e; (e = readdir(dir));) {
 		char name[300];
@@ -191,22 +196,21 @@ static enum verdict secret(const struct door *d)
 	return DOOR_CLOSED;
 }
 
-/* Processes that are none of this sandbox's: all of ours are children of PID 1, and few. */
+/* Processes of another user, PID 1 aside: those of the host or of a neighbour. */
 static enum verdict others(const struct door *d)
 {
 	int n = 0;
-	DIR *dir = opendir("/proc");
+	DIR *dir = opendir(d->text);
 
-	(void)d;
 	for (struct dirent *e; dir && (e = readdir(dir));) {
-		char name[64], text[256];
-		if (e->d_name[0] < '0' || e->d_name[0] > '9' || strlen(e->d_name) > 20)
+		char name[300];
+		struct stat st;
+		if (e->d_name[0] < '0' || e->d_name[0] > '9' || strcmp(e->d_name, "1") == 0)
 			continue;
-		snprintf(name, sizeof name, "/proc/%.20s/comm", e->d_name);
-		if (slurp(name, text, sizeof text) > 0 && strncmp(text, "probe", 5) != 0 &&
-		    strncmp(text, "memfd:tulou", 11) != 0 /* PID 1 */ && strncmp(text, "sh\n", 3) != 0) {
+		snprintf(name, sizeof name, "/proc/%s/task", e->d_name); /* ours even when not dumpable */
+		if (stat(name, &st) == 0 && st.st_uid != geteuid()) {
 			n++;
-			door_say("%s is %.20s", name, text);
+			door_say("%s is of user %u", name, (unsigned)st.st_uid);
 		}
 	}
 	return n ? DOOR_OPEN : DOOR_CLOSED;
