@@ -225,6 +225,18 @@ static void check_forwarding(struct fsck *f)
 		  "net.ipv4.ip_forward was switched off: instances reach nothing");
 }
 
+static void check_rules(struct fsck *f)
+{
+	struct err e = {0};
+	char text[160] = "";
+	int r = net_compare(&f->s->net, &f->s->settings, text, sizeof text);
+
+	if (r == 1)
+		fsck_tell(f, "nftables", 0, f->repair && net_setup(&f->s->net, &f->s->settings, &e) == 0, "%s", text);
+	else if (r < 0)
+		fsck_tell(f, "nftables", 0, false, "the rules cannot be compared: %s", text[0] ? text : strerror(-r));
+}
+
 void fsck_host(struct fsck *f)
 {
 	record_each(f->s->instances_dir, on_record, f);
@@ -235,4 +247,5 @@ void fsck_host(struct fsck *f)
 	check_strays(f);
 	tree_leftovers(&f->s->tree, tree_busy, on_leftover, f);
 	check_forwarding(f);
+	check_rules(f);
 }

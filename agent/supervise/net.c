@@ -22,8 +22,6 @@
 #define NET_FORWARD "/proc/sys/net/ipv4/ip_forward"
 /* One file for all nodes of a host (of a network namespace): the first node saves, the last one restores. */
 #define NET_FORWARD_SAVED "/run/tulou-ip_forward.%ju"
-/* Bytes: 16,000 tenants at 160 bytes each (pair and two rates), 8,000 policies at up to 32 rules of 80 bytes. */
-#define NET_RULESET_MAX (32u << 20)
 #define NET_TEXT_MAX 65536u
 
 OWN_DEFINE(nft, struct nft_ctx *, nft_ctx_free)
@@ -216,16 +214,23 @@ static int net_own_address(const struct net *n, bool add)
 	return (add && r == -EEXIST) || (!add && r == -EADDRNOTAVAIL) ? 0 : r;
 }
 
+int net_rules_now(const struct net *n, const struct settings *s, struct buf *out)
+{
+	OWN_BUF struct buf on_link = {0};
+	int r;
+
+	buf_init(&on_link, NET_TEXT_MAX);
+	r = net_on_link(n, &on_link);
+	return r < 0 ? r : net_ruleset(n, s, on_link.data ? on_link.data : "", out);
+}
+
 int net_setup(struct net *n, const struct settings *s, struct err *e)
 {
-	OWN_BUF struct buf text = {0}, on_link = {0};
+	OWN_BUF struct buf text = {0};
 	int r;
 
 	buf_init(&text, NET_RULESET_MAX);
-	buf_init(&on_link, NET_TEXT_MAX);
-	r = net_on_link(n, &on_link);
-	if (r == 0)
-		r = net_ruleset(n, s, on_link.data ? on_link.data : "", &text);
+	r = net_rules_now(n, s, &text);
 	if (r < 0)
 		return err_set(e, -r, "cannot write the network rules: %s", strerror(-r));
 	r = net_nft(text.data, NULL, e);
@@ -240,11 +245,14 @@ int net_setup(struct net *n, const struct settings *s, struct err *e)
 int net_teardown(struct net *n, struct err *e)
 {
 	OWN_FREE char *saved = NULL, *tables = NULL;
-	char text[160], path[64];
+	char text[320], path[64];
 	int r;
 
 	net_forward_saved(path);
-	snprintf(text, sizeof text, "table inet %s {}\ndelete table inet %s\n", n->table, n->table);
+	/* The second one is net_compare's, of a supervisor that was killed in the midst of it. */
+	snprintf(text, sizeof text,
+		 "table inet %s {}\ndelete table inet %s\ntable inet %.42s_fsck {}\ndelete table inet %.42s_fsck\n",
+		 n->table, n->table, n->table, n->table);
 	net_own_address(n, false);
 	r = net_nft(text, NULL, e);
 	if (r < 0)

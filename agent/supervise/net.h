@@ -47,6 +47,9 @@ void net_done(struct net *n);
 /* Writes the table into nftables in one transaction, gives lo the host's address, switches forwarding on.  Tenants
  * known to n are in the table. */
 int net_setup(struct net *n, const struct settings *s, struct err *e);
+/* Compares the kernel's table with the one that net_setup() would write now: 0 the same, 1 the first difference is in
+ * text, or negative errno.  Takes as long as net_setup(). */
+int net_compare(const struct net *n, const struct settings *s, char *text, size_t cap);
 /* The transaction's text, for net_setup and its test; on_link are the host's own networks, as text. */
 int net_ruleset(const struct net *n, const struct settings *s, const char *on_link, struct buf *out);
 /* Deletes the table and restores ip_forward when no other node's table is left.  0 or the first failure. */

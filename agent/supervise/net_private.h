@@ -6,6 +6,13 @@
 
 /* net.c: runs one nftables transaction; its output, when asked for, is the caller's.  0 or negative errno. */
 int net_nft(const char *text, char **output, struct err *e);
+/* Bytes: 16,000 tenants at 160 bytes each (pair and two rates), 8,000 policies at up to 32 rules of 80 bytes. */
+#define NET_RULESET_MAX (32u << 20)
+/* net.c: the transaction for the host as it is now; 0 or negative errno. */
+int net_rules_now(const struct net *n, const struct settings *s, struct buf *out);
+/* net_compare.c: two listings of tables, changed in place: 1 with the first difference in text, 0 when there is none.
+ */
+int net_listings_differ(char *have, char *want, char *text, size_t cap);
 /* Whether the tenant has a pair in the table. */
 bool net_tenant_has(const struct net *n, uint32_t slot);
 

@@ -98,6 +98,22 @@ def test_groups(node):
     equal(words(fsck(node)), [], "differences after the repair")
 
 
+def test_rules(node):
+    """rules that somebody changed, and a table that somebody deleted, are written again"""
+    table = "tulou_" + node.cgroup.replace("-", "_")
+    before = run("nft", "list", "table", "inet", table).stdout
+    check("chain input" in before, before)
+    equal(run("nft", "add", "rule", "inet", table, "forward", "accept").returncode, 0, "nft")
+    check(any(f["area"] == "nftables" for f in fsck(node)), "an added rule was not found")
+    check(table + "_fsck" not in run("nft", "list", "tables").stdout, "the table of the comparison is still there")
+    fsck(node, True)
+    equal(words(fsck(node)), [], "differences after the repair")
+    equal(run("nft", "delete", "table", "inet", table).returncode, 0, "nft")
+    check(any("not there" in w for w in words(fsck(node, True))), "a missing table was not found")
+    equal(words(fsck(node)), [], "differences after the repair")
+    check("shop" in node.get("shop")[1], "the app does not answer")
+
+
 def test_forwarding(node):
     """forwarding that somebody switched off is switched on again"""
     with open("/proc/sys/net/ipv4/ip_forward", "w") as f:
