@@ -291,6 +291,13 @@ static void ops_instances(void *ctx, int64_t app, json_t *arr)
 			      ci->rec.reason[0] ? ci->rec.reason : control_health_why(ci));
 		if (o) {
 			json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ci->usage.memory_peak));
+			json_object_set_new(o, "oom_kills", json_integer(ci->usage.oom_kills));
+			json_object_set_new(o, "pids_limit", json_integer(ci->limits.pids));
+			json_object_set_new(o, "disk_bytes", json_integer((json_int_t)ci->usage.disk));
+			json_object_set_new(o, "disk_limit_bytes", json_integer((json_int_t)ci->limits.disk));
+			json_object_set_new(o, "inodes", json_integer((json_int_t)ci->usage.inodes));
+			json_object_set_new(o, "net_in_bytes", json_integer((json_int_t)ci->usage.net_in));
+			json_object_set_new(o, "net_out_bytes", json_integer((json_int_t)ci->usage.net_out));
 			json_object_set_new(o, "throttled_seconds", json_real((double)ci->usage.throttled_us / 1e6));
 			json_object_set_new(o, "throttle", control_throttle_json(&ci->use) ?: json_null());
 			json_array_append_new(arr, o);

@@ -94,6 +94,8 @@ struct ops {
 	/* Appends instance objects of an app to arr:
 	 * {"id","type","release","state","address","port","pid","memory_bytes",
 	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason",
+	 * "memory_peak_bytes","oom_kills","throttled_seconds","pids_limit","disk_bytes","disk_limit_bytes","inodes",
+	 * "net_in_bytes","net_out_bytes",
 	 * "throttle": null or {"state":"slowed|boosted","weight","tenant_weight"?,"cpu","since","used_cpu","fair_cpu",
 	 * "reason"}}. */
 	void (*instances)(void *ctx, int64_t app, json_t *arr);

@@ -191,7 +191,8 @@ static int pack_folder(struct pack *p, const char *path, unsigned depth, struct 
 		if (names[n])
 			n++;
 	}
-	qsort(names, n, sizeof *names, by_name);
+	if (n) /* an empty folder has no array */
+		qsort(names, n, sizeof *names, by_name);
 	for (size_t i = 0; i < n; i++) {
 		if (!r &&
 		    (size_t)snprintf(child, sizeof child, "%s%s%s", path, *path ? "/" : "", names[i]) >= sizeof child)
@@ -247,7 +248,8 @@ static int pack_list(struct pack *p, char *list, size_t len, struct err *e)
 		if (k > 0)
 			names[n++] = s;
 	}
-	qsort(names, n, sizeof *names, by_name);
+	if (n) /* an empty folder has no array */
+		qsort(names, n, sizeof *names, by_name);
 	for (size_t i = 0; i < n && !r; i++)
 		if (i == 0 || strcmp(names[i], names[i - 1]) != 0)
 			r = pack_path(p, names[i], 0, e);
