@@ -1,5 +1,6 @@
 """make bench: what the node costs, measured in one run beside the kernel's floor and the peers.
-usage: bench.py --build DIR [--only starts,instances,state,push,proxy] [--instances 500]
+usage: bench.py --build DIR [--only starts,instances,state,push,proxy,starts1000,noisy,crashes] [--instances 500]
+       [--attacks spin,fork] [--runs 3] [--crashes 10000]
 Prints one table; exits 1 when a figure that the product promises is missed."""
 import argparse, json, os, re, statistics, subprocess, sys, threading, time
 
@@ -9,9 +10,13 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--build", default="build")
 parser.add_argument("--only", default="")
 parser.add_argument("--instances", type=int, default=500)
+parser.add_argument("--attacks", default="")
+parser.add_argument("--runs", type=int, default=3)
+parser.add_argument("--crashes", type=int, default=10000)
 args = parser.parse_args()
 os.environ["TULOU_BUILD"] = os.path.abspath(args.build)
 from harness import *
+import noisy
 
 rows, missed = [], []
 
@@ -203,6 +208,12 @@ try:
         row("left behind after the stop", str(len(left)), "", "0", not left, "; ".join(left[:3]))
 finally:
     node.cleanup()
+if wanted("starts1000"):
+    noisy.starts_beside(args.build, row, number, floor_ms)
+if wanted("noisy"):
+    noisy.noisy(args.build, row, number, args.runs, attacks=args.attacks.split(",") if args.attacks else noisy.ATTACKS)
+if wanted("crashes"):
+    noisy.crashes(args.build, row, number, args.crashes)
 if wanted("proxy"):
     proxy()
 print(f"\n{len(rows)} figures, {len(missed)} missed" + (": " + ", ".join(m.strip() for m in missed) if missed else ""))
