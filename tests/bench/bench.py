@@ -194,7 +194,7 @@ node = Node("bench", "proxy: { workers: 1 }\n")
 try:
     if any(wanted(x) for x in ("starts", "instances", "state", "push")):
         node.start()
-        token = node.tenant("bench", {"memory_bytes": "64GiB", "cpu": 1000, "pids": 100000, "apps": 1000, "instances": 4000})
+        token = node.tenant("bench", {"memory_bytes": "64GiB", "cpu": 1000, "pids": 100000, "disk_bytes": "64GiB", "inodes": 32000000, "apps": 1000, "instances": 4000})
         if wanted("starts"):
             starts(node, token)
         if wanted("push"):

@@ -177,7 +177,7 @@ def starts_beside(build, row, number, floor_ms, many=1000, n=30):
     node = Node("starts", "proxy: { workers: 1 }\n")
     try:
         node.start()
-        token = node.tenant("starts", {"memory_bytes": "64GiB", "cpu": 2000, "pids": 100000, "apps": 100, "instances": 4000})
+        token = node.tenant("starts", {"memory_bytes": "64GiB", "cpu": 1000, "pids": 100000, "disk_bytes": "64GiB", "inodes": 32000000, "apps": 100, "instances": 4000})
         node.app("start", token, limits={"memory_bytes": "32MiB", "disk_bytes": "8MiB"})
         node.deploy_ok("start", token, program(build, "small-server"))
 
