@@ -62,7 +62,7 @@ static struct names_key key_of(uint32_t slot, const char *app)
 {
 	struct names_key k = {.slot = slot};
 
-	snprintf(k.app, sizeof k.app, "%.*s", LIMIT_APP_NAME, app);
+	memcpy(k.app, app, strnlen(app, sizeof k.app - 1)); /* zero-filled: the whole key is hashed */
 	return k;
 }
 
