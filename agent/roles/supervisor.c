@@ -633,6 +633,13 @@ static void supervisor_raise_limits(void)
 	fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", SUPERVISOR_OOM_SCORE);
 }
 
+static void supervisor_on_limit(void *arg, enum supervise_verdict v, const char *what, const char *text)
+{
+	(void)arg;
+	if (v != SUPERVISE_OK)
+		LOG_WARN("host limit", "name=%s advice=\"%s\"", what, text);
+}
+
 static int supervisor_start(struct supervisor *s, struct err *e)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2};
@@ -652,6 +659,7 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 
 	signal(SIGPIPE, SIG_IGN);
 	supervisor_raise_limits();
+	supervise_check_limits(&s->settings, supervisor_on_limit, s);
 	if (!dir || !(s->loop = loop_new()))
 		return err_set(e, ENOMEM, "out of memory or descriptors");
 	*strrchr(dir, '/') = 0;

@@ -401,6 +401,15 @@ static void check_resolver(struct check *c)
 	net_done(&n);
 }
 
+void supervise_check_limits(const struct settings *settings,
+			    void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
+			    void *arg)
+{
+	struct check c = {settings, NULL, report, arg, 0};
+
+	check_limits(&c);
+}
+
 unsigned supervise_check(const struct settings *settings, const char *program_dir,
 			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
 			 void *arg)
