@@ -185,6 +185,7 @@
 #define LIMIT_PROXY_HOSTS (LIMIT_APPS * 4u) /* rows of the host table */
 
 /* TLS and certificates. */
+#define LIMIT_HSTS_S 63072000u	      /* 2 years: what browsers' own lists ask for */
 #define LIMIT_CERT_BYTES (32u << 10)  /* PEM of one chain, and of one key; real ones are below 8 KiB */
 #define LIMIT_CERT_CHAIN 8u	      /* certificates of one chain */
 #define LIMIT_CERT_NAMES 100	      /* names of one certificate that are looked at: what authorities sign at most */

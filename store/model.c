@@ -45,3 +45,25 @@ const char *model_instance_state_name(enum model_instance_state s)
 								      "exited"};
 	return s < MODEL_INSTANCE_STATE_COUNT ? names[s] : "unknown";
 }
+
+static const char *const model_https_names[MODEL_HTTPS_COUNT] = {"on", "off", "redirect"};
+
+const char *model_https_name(enum model_https h)
+{
+	return h < MODEL_HTTPS_COUNT ? model_https_names[h] : "unknown";
+}
+
+enum model_https model_https_parse(const char *s)
+{
+	unsigned i = 0;
+
+	while (i < MODEL_HTTPS_COUNT && strcmp(s, model_https_names[i]) != 0)
+		i++;
+	return (enum model_https)i;
+}
+
+const char *model_cert_origin_name(enum model_cert_origin o)
+{
+	static const char *const names[MODEL_CERT_ORIGIN_COUNT] = {"uploaded", "self-signed"};
+	return o < MODEL_CERT_ORIGIN_COUNT ? names[o] : "unknown";
+}

@@ -70,7 +70,29 @@ struct model_app {
 	struct quota_egress egress; /* within the tenant's */
 	char health_path[256];	    /* "" = TCP connect */
 	bool paused;		    /* operator or owner stopped it: formation is kept, nothing runs */
+	uint32_t https;		    /* enum model_https */
+	uint32_t hsts_s;	    /* browsers are told to use https alone for so long; 0 = not told */
 	int64_t created_ms;
+};
+
+/* How an app is served once the node listens for https. */
+enum model_https { MODEL_HTTPS_ON, MODEL_HTTPS_OFF, MODEL_HTTPS_REDIRECT, MODEL_HTTPS_COUNT };
+/* "on", "off", "redirect"; the inverse returns MODEL_HTTPS_COUNT when unknown. */
+const char *model_https_name(enum model_https h);
+enum model_https model_https_parse(const char *s);
+
+enum model_cert_origin { MODEL_CERT_UPLOADED, MODEL_CERT_SELF, MODEL_CERT_ORIGIN_COUNT };
+const char *model_cert_origin_name(enum model_cert_origin o); /* "uploaded", "self-signed" */
+
+/* A certificate without its key. */
+struct model_cert {
+	int64_t id, app; /* app 0 = the node's own */
+	enum model_cert_origin origin;
+	const char *names; /* borrowed: in lower case, separated by spaces */
+	char issuer[128];
+	char kind[16]; /* "ecdsa-256", "rsa-2048" */
+	char sha256[65];
+	int64_t not_before_ms, not_after_ms, created_ms;
 };
 
 struct model_type {

@@ -124,9 +124,20 @@ static const char schema_2[] =
 	" profile INTEGER NOT NULL, private_layers INTEGER NOT NULL, egress TEXT NOT NULL,"
 	" created_ms INTEGER NOT NULL);";
 
+/* Certificates of apps, and of the node (app NULL); whether an app is served over https.  Names are in lower case,
+ * separated by spaces. */
+static const char schema_3[] =
+	"CREATE TABLE certificate (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" app INTEGER REFERENCES app(id) ON DELETE CASCADE, origin INTEGER NOT NULL, names TEXT NOT NULL,"
+	" issuer TEXT NOT NULL, kind TEXT NOT NULL, sha256 TEXT NOT NULL, not_before_ms INTEGER NOT NULL,"
+	" not_after_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL, chain TEXT NOT NULL, key TEXT NOT NULL);"
+	"CREATE INDEX certificate_app ON certificate (app, id);"
+	"ALTER TABLE app ADD COLUMN https INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE app ADD COLUMN hsts INTEGER NOT NULL DEFAULT 0;";
+
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1, schema_2};
+static const char *const schema_steps[] = {schema_1, schema_2, schema_3};
 
 int db_schema_version(void)
 {

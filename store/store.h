@@ -106,6 +106,15 @@ int store_domain_del(struct store *s, int64_t app, const char *host, struct err 
 int store_domain_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg,
 		      struct err *e); /* key = host, value = "" */
 
+/* Certificates; app 0: the node's own.  An app has at most LIMIT_CERTS_APP.  Their text is not looked at here. */
+typedef int store_cert_fn(void *arg, const struct model_cert *c);
+int store_cert_add(struct store *s, struct model_cert *c, const char *chain, const char *key,
+		   struct err *e); /* fills id, created_ms */
+int store_cert_del(struct store *s, int64_t app, int64_t id, struct err *e);
+int store_cert_list(struct store *s, int64_t app, store_cert_fn *fn, void *arg, struct err *e); /* oldest first */
+/* Chain and key, one after the other: *ret is the caller's to overwrite and free. */
+int store_cert_text(struct store *s, int64_t id, char **ret, struct err *e);
+
 /* Builds and releases. */
 int store_build_add(struct store *s, int64_t app, const char *source, const char *commit, struct model_build *ret,
 		    struct err *e);

@@ -14,8 +14,9 @@
 
 #define APP_SELECT                                                                                                     \
 	"SELECT a.id, a.tenant, a.name, t.name, a.release, a.candidate, a.health_path, a.paused, a.created_ms,"        \
-	" a.limits_own, a.profile, a.egress, " DB_LIMITS("a.") " FROM app a JOIN tenant t ON t.id = a.tenant"
-#define APP_NUMBERS 12 /* column of the first number */
+	" a.limits_own, a.profile, a.egress, a.https, a.hsts, " DB_LIMITS(                                             \
+		"a.") " FROM app a JOIN tenant t ON t.id = a.tenant"
+#define APP_NUMBERS 14 /* column of the first number */
 
 static void app_row(struct db_query *q, struct model_app *a)
 {
@@ -28,6 +29,8 @@ static void app_row(struct db_query *q, struct model_app *a)
 		.created_ms = db_int(q, 8),
 		.limits_own = db_int(q, 9) != 0,
 		.profile = (uint32_t)db_int(q, 10),
+		.https = (uint32_t)db_int(q, 12),
+		.hsts_s = (uint32_t)db_int(q, 13),
 	};
 	db_text(q, 2, a->name, sizeof a->name);
 	db_text(q, 3, a->tenant_name, sizeof a->tenant_name);
@@ -156,7 +159,7 @@ int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limi
 
 int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 {
-	struct db_arg args[DB_LIMITS_COUNT + 8];
+	struct db_arg args[DB_LIMITS_COUNT + 10];
 	char egress[QUOTA_EGRESS_MAX];
 	size_t n;
 	int r = quota_check(QUOTA_OF_LIMITS, &a->limits, "limits", e);
@@ -165,6 +168,8 @@ int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 		r = app_health_check(a->health_path, e);
 	if (r == 0)
 		r = db_policy_check(a->profile, &a->egress, e);
+	if (r == 0 && (a->https >= MODEL_HTTPS_COUNT || a->hsts_s > LIMIT_HSTS_S))
+		r = err_field(e, ERANGE, "hsts", "hsts: %u is outside 0..%u", a->hsts_s, LIMIT_HSTS_S);
 	if (r < 0)
 		return r;
 	quota_egress_text(&a->egress, egress);
@@ -176,10 +181,12 @@ int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 	args[n++] = DB_I(a->limits_own);
 	args[n++] = DB_I(a->profile);
 	args[n++] = DB_S(egress);
+	args[n++] = DB_I(a->https);
+	args[n++] = DB_I(a->hsts_s);
 	args[n++] = DB_I(a->id);
 	r = db_run(s,
 		   "UPDATE app SET " DB_LIMITS_SET("") ", release = ?, candidate = ?, health_path = ?, paused = ?, "
-						       "limits_own = ?, profile = ?, egress = ?"
+						       "limits_own = ?, profile = ?, egress = ?, https = ?, hsts = ?"
 						       " WHERE id = ?",
 		   args, n, e);
 	if (r == 0)

@@ -418,6 +418,7 @@ static int control_open(struct control *c, struct err *e)
 	if (r < 0)
 		return r;
 	control_removals_load(c);
+	control_certs_init(c);
 	control_save(c);
 	c->eligible = control_flag(c, "node.eligible", true);
 	c->draining = control_flag(c, "node.draining", false);
@@ -527,6 +528,7 @@ void control_free(struct control *c)
 	control_workers_free(c);
 	control_names_free(c);
 	loop_timer_stop(&c->tick);
+	control_certs_done(c);
 	control_throttle_stop(c);
 	loop_timer_stop(&c->retry);
 	loop_timer_stop(&c->end);

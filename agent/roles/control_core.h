@@ -128,6 +128,9 @@ struct control_app {
 	struct model_app rec;
 	struct model_formation formation[LIMIT_TYPES];
 	unsigned formation_count;
+	int64_t *certs; /* owned: ids of its certificates, as the proxies know them */
+	unsigned cert_count;
+	uint32_t https_shown, hsts_shown;
 	char *domains; /* owned: NUL-terminated names one after the other, an empty one at the end; NULL = none */
 	struct control_types live, candidate;
 	int64_t candidate_since_ms;
@@ -266,6 +269,10 @@ struct control {
 	bool removals_changed;
 
 	struct control_fsck *fsck; /* owned; NULL while none runs */
+	/* TLS; nothing of it without a listener */
+	struct proxy_msg_tickets tickets;
+	int64_t default_cert; /* id in the store, 0 = none */
+	struct loop_timer tls_timer;
 	struct control_host host;
 	struct control_history history;
 	double host_cpu_now, host_rate_now;
@@ -365,6 +372,16 @@ void control_routes_app_gone(struct control_app *ca);
 void control_routes_instance(struct control_instance *ci, enum proxy_instance_state state);
 void control_routes_instance_gone(struct control_instance *ci);
 void control_routes_barrier(struct control_app *ca); /* ca->waiter is answered when all workers have confirmed */
+
+void control_routes_send(struct control_worker *w, uint16_t type, const void *body, size_t len, const int *fds,
+			 size_t nfds);
+
+/* control_certs.c */
+void control_certs_init(struct control *c); /* once the store is open */
+void control_certs_done(struct control *c);
+void control_certs_load(struct control_app *ca); /* reads an app's certificates, tells the proxies what came and went */
+void control_certs_sync(struct control_worker *w); /* the node's own, and tickets */
+void control_certs_sync_app(struct control_worker *w, struct control_app *ca);
 
 /* control_jobs.c */
 void control_jobs_init(struct control *c); /* fills c->build_host */

@@ -26,9 +26,10 @@ static void routes_given_up(void *arg)
 	routes_worker_lost(arg);
 }
 
-static void routes_send(struct control_worker *w, uint16_t type, const void *body, size_t len)
+void control_routes_send(struct control_worker *w, uint16_t type, const void *body, size_t len, const int *fds,
+			 size_t nfds)
 {
-	int r = w->chan ? chan_send(w->chan, type, body, len, NULL, 0) : 0;
+	int r = w->chan ? chan_send(w->chan, type, body, len, fds, nfds) : 0;
 
 	/* A worker that does not read is not told half of it: it gets a new table when it comes back. */
 	if (r == -ENOBUFS || r == -ENOMEM) {
@@ -40,6 +41,11 @@ static void routes_send(struct control_worker *w, uint16_t type, const void *bod
 		loop_timer_start(w->control->loop, &w->timer, 0, routes_given_up,
 				 w); /* callers walk lists that it changes */
 	}
+}
+
+static void routes_send(struct control_worker *w, uint16_t type, const void *body, size_t len)
+{
+	control_routes_send(w, type, body, len, NULL, 0);
 }
 
 static void routes_all(struct control *c, uint16_t type, const void *body, size_t len)
@@ -77,7 +83,9 @@ static struct proxy_msg_app routes_app(const struct control_app *ca)
 				  .tenant = (uint64_t)ca->rec.tenant,
 				  .slot = ca->slot,
 				  .state = ca->shown,
-				  .wait_ms = ROUTES_WAIT_MS};
+				  .wait_ms = ROUTES_WAIT_MS,
+				  .https = ca->rec.https,
+				  .hsts_s = ca->rec.hsts_s};
 
 	memcpy(m.name, ca->rec.name, sizeof m.name);
 	return m;
@@ -123,6 +131,7 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 		host = routes_host(ca, p);
 		routes_send(w, PROXY_HOST, &host, sizeof host);
 	}
+	control_certs_sync_app(w, ca);
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
 		struct proxy_msg_instance m =
@@ -161,6 +170,7 @@ static void routes_sync_start(struct control_worker *w)
 	w->syncing = true;
 	w->cursor = TAILQ_FIRST(&w->control->all);
 	routes_send(w, PROXY_SYNC_BEGIN, NULL, 0);
+	control_certs_sync(w);
 	routes_sync(w);
 }
 

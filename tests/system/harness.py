@@ -59,7 +59,7 @@ def proc_status(pid):
 
 
 class Node:
-    def __init__(self, name="t", extra="", control="control.test"):
+    def __init__(self, name="t", extra="", control="control.test", https=False):
         tag = "%04x" % random.randrange(65536)
         self.name = f"{name}-{tag}"
         self.dir = tempfile.mkdtemp(prefix=f"tulou-test-{name}-", dir="/var/tmp")
@@ -70,11 +70,12 @@ class Node:
         self.prefix = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(4))
         self.pool = f"10.{random.randrange(100, 250)}.0.0/16"
         self.port = free_port()
+        self.https_port = free_port() if https else 0
         self.control = control
         self.settings = self.dir + "/tulou.yaml"
         with open(self.settings, "w") as f:
             f.write(f"""node: {{ name: {self.name}, data: {self.data}, runtime: {self.runtime}, cgroup: {self.cgroup} }}
-listen: {{ http: ["127.0.0.1:{self.port}"] }}
+listen: {{ http: ["127.0.0.1:{self.port}"], https: [{f'"127.0.0.1:{self.https_port}"' if https else ""}] }}
 domains: {{ apps: apps.test, control: {self.control} }}
 network: {{ pool: {self.pool}, link_prefix: {self.prefix} }}
 {extra}""")

@@ -41,15 +41,15 @@ json_t *apps_json(struct api *a, const struct model_app *app)
 	apps_url(a, app->name, url);
 	snprintf(git, sizeof git, "%s://%s%s/git/%s.git", a->scheme, set->domain_control, a->config.public_port_suffix,
 		 app->name);
-	return json_pack("{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:b, s:o, s:o, s:s}", "name",
-			 app->name, "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms),
-			 "state", json_is_string(state) ? state : json_null(), "release",
-			 app_release(a->config.store, app->release), "candidate",
-			 app_release(a->config.store, app->candidate), "limits", fields_limits(&app->limits),
-			 "limits_own", app->limits_own ? 1 : 0, "profile",
-			 quota_profile_name((enum quota_profile)app->profile), "egress", fields_egress(&app->egress),
-			 "health_path", fields_safe(app->health_path), "paused", app->paused ? 1 : 0, "formation",
-			 fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
+	return json_pack(
+		"{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:b, s:s, s:i, s:o, s:o, s:s}", "name",
+		app->name, "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms), "state",
+		json_is_string(state) ? state : json_null(), "release", app_release(a->config.store, app->release),
+		"candidate", app_release(a->config.store, app->candidate), "limits", fields_limits(&app->limits),
+		"limits_own", app->limits_own ? 1 : 0, "profile", quota_profile_name((enum quota_profile)app->profile),
+		"egress", fields_egress(&app->egress), "health_path", fields_safe(app->health_path), "paused",
+		app->paused ? 1 : 0, "https", model_https_name((enum model_https)app->https), "hsts", (int)app->hsts_s,
+		"formation", fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
 }
 
 void apps_changed(struct exchange *x)
@@ -218,9 +218,30 @@ static int app_limits(struct exchange *x, struct model_app *app, struct err *e)
 	return r == 0 && ops->limits_fit ? ops->limits_fit(ops->ctx, app->id, &app->limits, e) : r;
 }
 
+static int app_https(json_t *obj, struct model_app *app, struct err *e)
+{
+	const char *text = NULL;
+	uint64_t hsts = app->hsts_s;
+	enum model_https https;
+	int r = json_get_str(obj, "https", false, 16, &text, e);
+
+	if (r == 0)
+		r = json_get_u64(obj, "hsts", false, 0, LIMIT_HSTS_S, &hsts, e);
+	if (r < 0)
+		return r;
+	app->hsts_s = (uint32_t)hsts;
+	if (!text)
+		return 0;
+	if ((https = model_https_parse(text)) == MODEL_HTTPS_COUNT)
+		return err_field(e, EINVAL, "https", "https: must be on, off or redirect");
+	app->https = https;
+	return 0;
+}
+
 void api_app_patch(struct exchange *x)
 {
-	static const char *const keys[] = {"limits", "profile", "egress", "paused", "health_path", NULL};
+	static const char *const keys[] = {"limits",	  "profile", "egress", "paused",
+					   "health_path", "https",   "hsts",   NULL};
 	struct store *s = x->api->config.store;
 	struct model_app app = x->app;
 	struct err e = {0};
@@ -228,8 +249,8 @@ void api_app_patch(struct exchange *x)
 	if (json_only(x->json, keys, &e) < 0 || json_get_bool(x->json, "paused", false, &app.paused, &e) < 0 ||
 	    app_health_path(x->json, app.health_path, &e) < 0 ||
 	    fields_get_profile(x->json, "profile", &app.profile, &e) < 0 ||
-	    fields_get_egress(x->json, "egress", &app.egress, &e) < 0 || app_limits(x, &app, &e) < 0 ||
-	    store_app_update(s, &app, &e) < 0) {
+	    fields_get_egress(x->json, "egress", &app.egress, &e) < 0 || app_https(x->json, &app, &e) < 0 ||
+	    app_limits(x, &app, &e) < 0 || store_app_update(s, &app, &e) < 0) {
 		api_answer_err(x, &e);
 		return;
 	}

@@ -86,6 +86,9 @@ const struct cli_command cli_commands[] = {
 	 NULL, false},
 	{"apps", "health", "[PATH]", 0, 1, cli_cmd_apps_health,
 	 "show or set the path of the health check ('' for none)", NULL, false},
+	{"apps", "https", "[on|off|redirect [SECONDS]]", 0, 2, cli_cmd_apps_https,
+	 "show or set whether https is served, or what leads there; SECONDS: browsers are told to stay (HSTS)", NULL,
+	 false},
 	{"open", NULL, "[APP]", 0, 1, cli_cmd_open, "print an app's URL, and open it where there is a desktop", NULL,
 	 false},
 
@@ -111,6 +114,10 @@ const struct cli_command cli_commands[] = {
 	{"domains", NULL, "", 0, 0, cli_cmd_domains, "list the app's own domains", NULL, false},
 	{"domains", "add", "HOST", 1, 1, cli_cmd_domains_add, "serve the app under another name", NULL, false},
 	{"domains", "remove", "HOST", 1, 1, cli_cmd_domains_remove, "stop serving it there", NULL, false},
+	{"certs", NULL, "", 0, 0, cli_cmd_certs, "list the app's own certificates", NULL, false},
+	{"certs", "add", "CHAIN KEY", 2, 2, cli_cmd_certs_add, "serve https with a certificate: two PEM files", NULL,
+	 false},
+	{"certs", "remove", "ID", 1, 1, cli_cmd_certs_remove, "remove a certificate", NULL, false},
 
 	{"logs", NULL, "", 0, 0, cli_cmd_logs, "print an app's output", logs, false},
 	{"events", NULL, "", 0, 0, cli_cmd_events, "print what happened", events, false},

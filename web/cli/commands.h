@@ -40,6 +40,10 @@ int cli_cmd_config_unset(struct cli *c);
 int cli_cmd_domains(struct cli *c);
 int cli_cmd_domains_add(struct cli *c);
 int cli_cmd_domains_remove(struct cli *c);
+int cli_cmd_certs(struct cli *c);
+int cli_cmd_certs_add(struct cli *c);
+int cli_cmd_certs_remove(struct cli *c);
+int cli_cmd_apps_https(struct cli *c);
 
 int cli_cmd_logs(struct cli *c);
 int cli_cmd_events(struct cli *c);

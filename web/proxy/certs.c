@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 struct cert {
 	LIST_ENTRY(cert) link;
@@ -96,16 +96,16 @@ void certs_done(struct proxy *p)
 	p->certs = NULL;
 }
 
-/* A copy of the memory, which cannot shrink under us.  All workers may share the descriptor, so none reads from it. */
+/* A copy of the memory, which cannot shrink under us.  All workers may share the descriptor, so none reads from it.
+ * fstat(3) is newfstatat(2) in glibc from 2.33 on, which a worker may not call. */
 static char *certs_copy(int fd, size_t len)
 {
 	const int seals = F_SEAL_SHRINK | F_SEAL_WRITE;
-	struct stat st;
 	char *out = NULL;
 	void *map;
 
-	if (len == 0 || len > LIMIT_CERT_BYTES * 2 || (fcntl(fd, F_GET_SEALS) & seals) != seals || fstat(fd, &st) < 0 ||
-	    (size_t)st.st_size != len)
+	if (len == 0 || len > LIMIT_CERT_BYTES * 2 || (fcntl(fd, F_GET_SEALS) & seals) != seals ||
+	    lseek(fd, 0, SEEK_END) != (off_t)len)
 		return NULL;
 	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
