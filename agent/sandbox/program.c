@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define EXTRA_BYTES 1024 /* for the variables added below */
-#define EXTRA_COUNT 12
+#define EXTRA_COUNT 15
 
 static int has_variable(char *const *envp, size_t n, const char *entry)
 {
@@ -61,11 +61,21 @@ int program_parse(char *blob, size_t n, size_t room, const struct launch *l, cha
 	a[count[0]] = NULL;
 
 	/* What every program may rely on, unless its owner said otherwise. */
-	char memory[24], port[24];
+	char memory[24], port[24], java[48], node[48], go[24];
 	size_t at = 0;
 	text_add_u64(memory, sizeof memory, &at, l->memory);
 	at = 0;
 	text_add_u64(port, sizeof port, &at, l->port);
+	/* Runtimes that would size their heap by the host's memory, of which a sandbox shows no less; measured in
+	 * README.md: without these a collector runs too late, and the kernel ends an app that would have fitted. */
+	at = 0;
+	text_add(java, sizeof java, &at, "-XX:MaxRAM=");
+	text_add_u64(java, sizeof java, &at, l->memory);
+	at = 0;
+	text_add(node, sizeof node, &at, "--max-old-space-size=");
+	text_add_u64(node, sizeof node, &at, l->memory / 4 * 3 >> 20);
+	at = 0;
+	text_add_u64(go, sizeof go, &at, l->memory / 10 * 9);
 	const char *const defaults[][2] = {
 		{"PATH=", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"},
 		{"HOME=", "/app"},
@@ -75,6 +85,9 @@ int program_parse(char *blob, size_t n, size_t room, const struct launch *l, cha
 		{"HOSTNAME=", l->hostname},
 		{"TULOU_NODE=", l->node},
 		{"TULOU_MEMORY=", l->memory ? memory : NULL},
+		{"JAVA_TOOL_OPTIONS=", l->memory ? java : NULL},
+		{"NODE_OPTIONS=", l->memory >> 21 ? node : NULL}, /* not 0, which would mean no limit */
+		{"GOMEMLIMIT=", l->memory ? go : NULL},
 		{"PORT=", l->port ? port : NULL},
 	};
 	uint32_t have = count[1];

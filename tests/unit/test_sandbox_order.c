@@ -116,6 +116,9 @@ Test(sandbox, blob_gives_arguments_and_environment)
 	cr_assert_str_eq(get(b.envp, "HOSTNAME"), "shop");
 	cr_assert_str_eq(get(b.envp, "TULOU_NODE"), "node-1");
 	cr_assert_str_eq(get(b.envp, "TULOU_MEMORY"), "1048576");
+	cr_assert_str_eq(get(b.envp, "JAVA_TOOL_OPTIONS"), "-XX:MaxRAM=1048576");
+	cr_assert_str_eq(get(b.envp, "GOMEMLIMIT"), "943713");
+	cr_assert_null(get(b.envp, "NODE_OPTIONS"), "0 MiB would mean no limit");
 	cr_assert_str_eq(get(b.envp, "TMPDIR"), "/tmp");
 	cr_assert_not_null(get(b.envp, "PATH"));
 	free(b.p);
