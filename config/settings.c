@@ -53,6 +53,8 @@ static const struct setting settings_table[] = {
 	{"node.user_resolver", SETTING_USER, AT(user_resolver), 0, 0, sizeof((struct settings *)0)->user_resolver - 1},
 	{"listen.http", SETTING_LISTEN, AT(http), AT(http_count), 0, 0},
 	{"listen.https", SETTING_LISTEN, AT(https), AT(https_count), 0, 0},
+	{"tls.certificates", SETTING_PATH, AT(tls_certificates), 0, 0,
+	 sizeof((struct settings *)0)->tls_certificates - 1},
 	{"domains.apps", SETTING_HOST, AT(domain_apps), 0, 0, 0},
 	{"domains.control", SETTING_HOST, AT(domain_control), 0, 0, 0},
 	{"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},

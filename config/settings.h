@@ -34,6 +34,8 @@ struct settings {
 	struct settings_address https[LIMIT_LISTEN]; /* listen.https: none */
 	unsigned https_count;
 
+	char tls_certificates[200]; /* tls.certificates: "" = none; a folder of NAME.crt and NAME.key */
+
 	char domain_apps[LIMIT_HOST + 1];    /* domains.apps: localhost -> shop.localhost */
 	char domain_control[LIMIT_HOST + 1]; /* domains.control: tulou.localhost */
 

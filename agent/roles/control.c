@@ -332,6 +332,9 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 	case MSG_FSCK_LIST:
 		control_on_fsck_list(c, body, len);
 		break;
+	case MSG_CERT_FILE:
+		control_on_cert_file(c, body, fds[0]);
+		break;
 	case MSG_FSCK_DONE:
 		control_on_fsck_done(c, body);
 		break;

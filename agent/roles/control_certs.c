@@ -11,6 +11,7 @@
 #include "web/http/cert.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -22,6 +23,13 @@
 #define CERTS_SELF_DAYS 397		     /* what browsers take at most */
 #define CERTS_RENEW_MS (30ll * 86400 * 1000) /* before its end */
 #define CERTS_ROTATE_US (LIMIT_TLS_TICKET_S * 1000000ll / 3)
+
+/* The memory is kept, not its text: a proxy that comes later gets the same descriptor. */
+struct control_cert_file {
+	uint64_t id;
+	uint32_t len;
+	int fd; /* owned */
+};
 
 static bool certs_wanted(const struct control *c)
 {
@@ -56,6 +64,13 @@ static void certs_send(struct control *c, struct control_worker *w, int64_t id, 
 	close(fd);
 }
 
+static void certs_send_file(struct control_worker *w, const struct control_cert_file *f)
+{
+	struct proxy_msg_cert m = {.id = f->id, .kind = PROXY_CERT_NODE, .len = f->len};
+
+	control_routes_send(w, PROXY_CERT, &m, sizeof m, &f->fd, 1);
+}
+
 static void certs_gone(struct control *c, int64_t id)
 {
 	struct proxy_msg_id m = {(uint64_t)id};
@@ -75,6 +90,8 @@ void control_certs_sync(struct control_worker *w)
 		control_routes_send(w, PROXY_TICKETS, &c->tickets, sizeof c->tickets, NULL, 0);
 	if (c->default_cert)
 		certs_send(c, w, c->default_cert, 0, PROXY_CERT_DEFAULT);
+	for (unsigned i = 0; i < c->cert_file_count; i++)
+		certs_send_file(w, &c->cert_files[i]);
 }
 
 void control_certs_sync_app(struct control_worker *w, struct control_app *ca)
@@ -218,6 +235,56 @@ static void certs_self_ensure(struct control *c)
 	}
 }
 
+/* --- the operator's files ------------------------------------------------------------------------------------- */
+
+static int certs_file_check(const struct msg_cert_file *m, int fd, struct cert_info *info, struct err *e)
+{
+	size_t len = (size_t)m->chain_len + m->key_len;
+	char *text;
+	int r;
+
+	if (!m->chain_len || !m->key_len || m->chain_len > LIMIT_CERT_BYTES + 1 || m->key_len > LIMIT_CERT_BYTES ||
+	    !(text = malloc(len)))
+		return err_set(e, EINVAL, "wrong sizes");
+	r = pread(fd, text, len, 0) == (ssize_t)len
+		    ? cert_check(text, m->chain_len, text + m->chain_len, m->key_len, clock_wall_ms(), info, e)
+		    : err_set(e, EIO, "cannot be read");
+	OPENSSL_cleanse(text, len);
+	free(text);
+	return r;
+}
+
+void control_on_cert_file(struct control *c, const struct msg_cert_file *m, int fd)
+{
+	struct control_cert_file f = {.len = m->chain_len + m->key_len, .fd = -1}, *grown;
+	struct cert_info info = {0};
+	struct err e = {0};
+	char name[65] = "", digits[15] = "";
+
+	snprintf(name, sizeof name, "%.63s", m->name);
+	if (c->cert_file_count >= LIMIT_CERTS_NODE || certs_file_check(m, fd, &info, &e) < 0) {
+		LOG_WARN("certificate left out", "name=%s error=\"%s\"", name, e.code ? e.text : "too many");
+		return;
+	}
+	/* The same certificate has the same number, whichever control tells it; bit 62 keeps clear of the store's. */
+	memcpy(digits, info.sha256, 14);
+	f.id = strtoull(digits, NULL, 16) | 1ull << 62;
+	LOG_INFO("certificate of the operator", "name=%s host=%s names=%u kind=%s", name, info.names, info.name_count,
+		 info.kind);
+	cert_info_done(&info);
+	grown = realloc(c->cert_files, (c->cert_file_count + 1) * sizeof *grown);
+	if (!grown || (f.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) {
+		c->cert_files = grown ? grown : c->cert_files;
+		LOG_WARN("certificate left out", "name=%s error=\"out of memory or descriptors\"", name);
+		return;
+	}
+	c->cert_files = grown;
+	c->cert_files[c->cert_file_count++] = f;
+	for (unsigned i = 0; i < LIMIT_WORKERS; i++)
+		if (c->synced && c->workers[i].chan)
+			certs_send_file(&c->workers[i], &f);
+}
+
 /* --- tickets -------------------------------------------------------------------------------------------------- */
 
 /* A new key in front; they are kept in memory alone, so that no disk betrays sessions of the past. */
@@ -258,4 +325,9 @@ void control_certs_done(struct control *c)
 {
 	loop_timer_stop(&c->tls_timer);
 	OPENSSL_cleanse(&c->tickets, sizeof c->tickets);
+	for (unsigned i = 0; i < c->cert_file_count; i++)
+		close(c->cert_files[i].fd);
+	free(c->cert_files);
+	c->cert_files = NULL;
+	c->cert_file_count = 0;
 }

@@ -271,7 +271,9 @@ struct control {
 	struct control_fsck *fsck; /* owned; NULL while none runs */
 	/* TLS; nothing of it without a listener */
 	struct proxy_msg_tickets tickets;
-	int64_t default_cert; /* id in the store, 0 = none */
+	int64_t default_cert;		      /* id in the store, 0 = none */
+	struct control_cert_file *cert_files; /* owned: the operator's */
+	unsigned cert_file_count;
 	struct loop_timer tls_timer;
 	struct control_host host;
 	struct control_history history;
@@ -379,6 +381,7 @@ void control_routes_send(struct control_worker *w, uint16_t type, const void *bo
 /* control_certs.c */
 void control_certs_init(struct control *c); /* once the store is open */
 void control_certs_done(struct control *c);
+void control_on_cert_file(struct control *c, const struct msg_cert_file *m, int fd);
 void control_certs_load(struct control_app *ca); /* reads an app's certificates, tells the proxies what came and went */
 void control_certs_sync(struct control_worker *w); /* the node's own, and tickets */
 void control_certs_sync_app(struct control_worker *w, struct control_app *ca);

@@ -46,6 +46,7 @@ enum msg_type {
 	MSG_FSCK_FOUND,	   /* struct msg_fsck_found: one difference */
 	MSG_FSCK_LIST,	   /* struct msg_fsck_list */
 	MSG_FSCK_DONE,	   /* struct msg_fsck_done */
+	MSG_CERT_FILE,	   /* struct msg_cert_file; fds: sealed memfd: the operator's chain, then its key */
 
 	/* supervisor -> logger */
 	MSG_LOG_OPEN = 96, /* struct msg_log_open; fds: pipe (read end) */
@@ -68,6 +69,12 @@ struct msg_init_proxy {
 	char node_name[LIMIT_HOST + 1];
 	char user[32];	    /* to become */
 	char root_dir[120]; /* <runtime>/gate: its root directory */
+};
+
+/* A pair of files of tls.certificates, read by the supervisor and not looked into. */
+struct msg_cert_file {
+	uint32_t chain_len, key_len; /* bytes in the memfd, 1..LIMIT_CERT_BYTES each */
+	char name[64];		     /* of the files, without .crt */
 };
 
 struct msg_init_logger {

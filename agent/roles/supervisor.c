@@ -1,6 +1,7 @@
 /* The supervisor: the only process that is root.  Layer agent, supervisor process. */
 #include "agent/roles/supervisor.h"
 
+#include "agent/roles/certfiles.h"
 #include "agent/roles/child.h"
 #include "agent/roles/listeners.h"
 #include "agent/roles/messages.h"
@@ -96,6 +97,9 @@ static void supervisor_init_control(struct supervisor *s, struct child *c)
 	init->settings = s->settings;
 	init->boot = s->boot;
 	chan_send(c->chan, MSG_INIT_CONTROL, init, sizeof *init, fds, 2);
+	/* Before it meets a proxy, so that no table is told without them. */
+	if (s->settings.https_count)
+		certfiles_send(c->chan, s->settings.tls_certificates);
 	free(init);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		supervisor_join(s, &s->workers[i]);
