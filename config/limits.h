@@ -76,6 +76,15 @@
 #define LIMIT_RESOLVE_PARKED 64u	 /* questions of instances that control has not told yet */
 #define LIMIT_RESOLVE_PARK_MS 1000u	 /* it tells within milliseconds, or is just being started again */
 
+/* The disk of the instances. */
+#define LIMIT_POOL_MIN (256ull << 20) /* below it btrfs keeps more for itself than it gives */
+#define LIMIT_POOL_MAX (1ull << 46)
+#define LIMIT_POOL_AUTO_MIN (1ull << 30) /* disk.pool: auto takes a quarter of what is free, within these */
+#define LIMIT_POOL_AUTO_MAX (20ull << 30)
+#define LIMIT_POOL_RESERVE (48ull << 20)   /* no instance starts when less is free: those that run need it */
+#define LIMIT_DISK_FILES_BYTES (64u << 10) /* the tmpfs for /dev beside a layer on disk: only our own devices */
+#define LIMIT_DISK_COUNT 4096u		   /* inodes of a layer counted in one step on btrfs: about 3 ms */
+
 /* Records of the store. */
 #define LIMIT_TOKENS 100    /* per tenant, and of the node: a list that a person can still read */
 #define LIMIT_EVENTS 100000 /* of the node; about 20 MiB */

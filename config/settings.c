@@ -30,6 +30,8 @@ enum setting_kind {
 	SETTING_U32,
 	SETTING_BYTES, /* uint64_t */
 	SETTING_TIME,  /* uint64_t, milliseconds */
+	SETTING_DISK,  /* enum settings_disk */
+	SETTING_SIZE,  /* uint64_t, bytes, or "auto" = 0 */
 };
 
 struct setting {
@@ -59,6 +61,8 @@ static const struct setting settings_table[] = {
 	{"domains.control", SETTING_HOST, AT(domain_control), 0, 0, 0},
 	{"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
 	{"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
+	{"disk.backend", SETTING_DISK, AT(disk_backend), 0, 0, 0},
+	{"disk.pool", SETTING_SIZE, AT(disk_pool), 0, LIMIT_POOL_MIN, LIMIT_POOL_MAX},
 	{"proxy.workers", SETTING_WORKERS, AT(proxy_workers), 0, 1, LIMIT_WORKERS},
 	{"scheduler.throttle", SETTING_AUTO, AT(throttle), 0, 0, 0},
 	{"build.concurrent", SETTING_U32, AT(build_concurrent), 0, 1, 64},
@@ -92,6 +96,23 @@ const char *settings_key(unsigned i)
 		}
 	}
 	return NULL;
+}
+
+const char *settings_disk_name(enum settings_disk d)
+{
+	static const char *const names[SETTINGS_DISK_COUNT] = {"auto", "quota", "btrfs", "memory"};
+
+	return (unsigned)d < SETTINGS_DISK_COUNT ? names[d] : "unknown";
+}
+
+static int settings_backend(const char *v, const char *key, uint32_t *ret, struct err *e)
+{
+	for (uint32_t i = 0; i < SETTINGS_DISK_COUNT; i++)
+		if (strcmp(v, settings_disk_name(i)) == 0) {
+			*ret = i;
+			return 0;
+		}
+	return err_field(e, EINVAL, key, "%s: must be auto, quota, btrfs or memory", key);
 }
 
 /* One proxy worker per CPU that we may run on. */
@@ -304,6 +325,14 @@ static int settings_value(json_t *value, const struct setting *row, struct setti
 			return err_field(e, EINVAL, row->key, "%s: auto or off", row->key);
 		*(bool *)(void *)at = strcmp(v, "auto") == 0;
 		return 0;
+	case SETTING_DISK:
+		return settings_backend(v, row->key, (uint32_t *)(void *)at, e);
+	case SETTING_SIZE:
+		if (strcmp(v, "auto") == 0) {
+			*(uint64_t *)(void *)at = 0;
+			return 0;
+		}
+		/* fall through */
 	case SETTING_BYTES:
 		return parse_bytes(v, row->min, row->max, row->key, (uint64_t *)(void *)at, e);
 	case SETTING_TIME:

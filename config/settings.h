@@ -17,6 +17,16 @@ struct settings_address {
 	char text[64]; /* as written */
 };
 
+/* Where the writable layers of the instances lie. */
+enum settings_disk {
+	SETTINGS_DISK_AUTO,   /* project quotas where the data directory has them, else a btrfs pool */
+	SETTINGS_DISK_QUOTA,  /* project quotas of the data directory's file system (ext4, xfs) */
+	SETTINGS_DISK_BTRFS,  /* a pool of our own: a file with btrfs in it */
+	SETTINGS_DISK_MEMORY, /* tmpfs, charged to the instance's memory */
+	SETTINGS_DISK_COUNT
+};
+const char *settings_disk_name(enum settings_disk d); /* "auto", "quota", … */
+
 /* All of it is plain data without pointers, so it is copied and passed whole. */
 struct settings {
 	char node_name[LIMIT_HOST + 1]; /* node.name: default the host's name, cleaned to a label */
@@ -42,6 +52,9 @@ struct settings {
 	uint32_t pool_net;    /* network.pool: 10.94.0.0/16, host byte order */
 	unsigned pool_prefix; /* 8..28 */
 	char link_prefix[5];  /* network.link_prefix: "tl"; 2..4 characters, one per node on a host */
+
+	uint32_t disk_backend; /* disk.backend: auto; enum settings_disk */
+	uint64_t disk_pool;    /* disk.pool: bytes of the btrfs pool; 0 = auto, decided when it is made */
 
 	unsigned proxy_workers; /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
 

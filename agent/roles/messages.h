@@ -135,7 +135,8 @@ struct msg_forget {
 	uint64_t instance;
 };
 
-enum msg_remove_kind { MSG_REMOVE_RELEASE, MSG_REMOVE_REPO, MSG_REMOVE_LOGS, MSG_REMOVE_KIND_COUNT };
+/* LAYERS is the supervisor's own: control cannot ask for it. */
+enum msg_remove_kind { MSG_REMOVE_RELEASE, MSG_REMOVE_REPO, MSG_REMOVE_LOGS, MSG_REMOVE_LAYERS, MSG_REMOVE_KIND_COUNT };
 struct msg_remove {
 	uint32_t kind;
 	uint32_t pad;

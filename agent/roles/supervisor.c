@@ -457,6 +457,8 @@ static void supervisor_on_signal(void *arg, int signo)
 			LOG_ERROR("settings refused, going on with the old ones", "error=\"%s\"", e.text);
 			break;
 		}
+		if (supervise_disk_grow(s->supervise, &fresh, &e) < 0)
+			LOG_ERROR("the pool stays as it is", "error=\"%s\"", e.text);
 		LOG_INFO("executing again in place", "signal=%d", signo);
 		s->again = true;
 		loop_stop(s->loop);

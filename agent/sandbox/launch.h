@@ -21,6 +21,7 @@ enum launch_fd {
 	LAUNCH_FD_TREE,	    /* O_PATH: release, repository, or output directory by kind; /dev/null when none */
 	LAUNCH_FD_OUT,	    /* output pipe, write end (APP) */
 	LAUNCH_FD_OUT_READ, /* output pipe, read end: kept open by PID 1 for a supervisor that comes back */
+	LAUNCH_FD_LAYER,    /* O_PATH: an empty, bounded directory for what is private; /dev/null: a tmpfs instead */
 	LAUNCH_FD_CGROUP,   /* first of cgroup_count descriptors: v1 `tasks` files, or one v2 directory */
 			    /* after the cgroups: stdio_count descriptors that become 0,1,2,... of the program */
 };
@@ -30,8 +31,8 @@ struct launch {
 	uint64_t instance;
 	uint32_t kind;	       /* enum msg_kind */
 	uint32_t uid_base;     /* first id of the tenant's range */
-	uint64_t memory, disk; /* bytes: disk bounds the private writable layer */
-	uint64_t shm;	       /* bytes of /dev/shm and of /tmp together with disk, see sandbox README */
+	uint64_t memory, disk; /* bytes: disk bounds the private tmpfs, where there is no layer */
+	uint64_t shm;	       /* bytes of /dev/shm */
 	uint32_t inodes;       /* of each of them */
 	uint32_t nofile;
 	uint32_t cgroup_count, cgroup_v2; /* v2: one directory descriptor, used with CLONE_INTO_CGROUP */
@@ -49,6 +50,7 @@ struct launch {
 				  choice */
 	uint32_t profile;      /* enum quota_profile */
 	uint64_t net_in, net_out; /* bytes a second to and from it, 0 = not limited */
+	uint32_t layer;		  /* 1: LAUNCH_FD_LAYER is a directory */
 };
 
 /* Progress to the supervisor.  The last one is EXEC or FAILED. */

@@ -14,6 +14,7 @@ static struct sandbox sandbox = {
 	.proc = -1,
 	.link = -1,
 	.files = -1,
+	.layer = -1,
 	.stack = -1,
 	.tree = -1,
 	.usr = -1,

@@ -1,11 +1,16 @@
 /* The root file system of a sandbox.  Layer agent/sandbox, the builder.
  *
  * Everything is mounted by descriptor, and by the host's root: the overlay needs no user-namespace variant, devices are
- * real, and what the app may write is bounded by one tmpfs, laid out so:
+ * real.  A bounded tmpfs is laid out so:
  *
- *   upper/ work/          the private layer of the overlay   (upper/etc holds hosts and hostname, upper/app has its
- * owner) stack/ tree/ root/    where the layers and the result are attached; gone with the old root dev/ tmp/ become
- * /dev and /tmp app/ cache/           BUILD only: become /app and /cache
+ *   dev/                    becomes /dev
+ *   tmp/                    becomes /tmp where there is no overlay
+ *   layer/upper layer/work  the private layer of the overlay, with /tmp, and a build's /app and /cache, in upper
+ *   stack/ tree/ root/      where the layers and the result are attached; gone with the old root
+ *
+ * Over layer/ lies the directory that the supervisor gave, on a disk and bounded there, or else layer/ is a part of the
+ * tmpfs.  A program reaches it only through overlayfs, which hands none of the disk's own ioctls on, and which lets
+ * fsync(2) do nothing (volatile): nobody needs what is in it after the instance, and its neighbours need the disk.
  *
  * The builder joins the sandbox's mount namespace for this.  An overlay wants its layers attached in the namespace of
  * who mounts it (Linux < 6.15), and there nothing of the host's own mounts is touched. */
@@ -28,7 +33,9 @@ static int has_overlay(const struct sandbox *s)
 
 static int is_strict(const struct sandbox *s)
 {
-	return s->spec.profile == QUOTA_PROFILE_STRICT;
+	/* Of apps only: a build writes and executes, the others have no root of their own to close. */
+	return s->spec.profile == QUOTA_PROFILE_STRICT &&
+	       (s->spec.kind == MSG_KIND_APP || s->spec.kind == MSG_KIND_RUN);
 }
 
 int root_take(struct sandbox *s)
@@ -138,21 +145,21 @@ struct entry {
 	unsigned major, minor; /* a device's */
 };
 
-static int make_entries(struct sandbox *s, const struct entry *e, size_t n)
+static int make_entries(struct sandbox *s, int dir, const struct entry *e, size_t n)
 {
 	for (; n > 0; n--, e++) {
 		s->what = e->path;
 		int r;
 		if (S_ISDIR(e->mode))
-			r = mkdirat(s->files, e->path, e->mode & 07777);
+			r = mkdirat(dir, e->path, e->mode & 07777);
 		else if (S_ISLNK(e->mode))
-			r = symlinkat(e->target, s->files, e->path);
+			r = symlinkat(e->target, dir, e->path);
 		else
-			r = mknodat(s->files, e->path, e->mode, makedev(e->major, e->minor));
+			r = mknodat(dir, e->path, e->mode, makedev(e->major, e->minor));
 		if (r < 0)
 			return -errno;
 		uid_t uid = s->spec.uid_base + e->owner;
-		if (fchownat(s->files, e->path, uid, uid, AT_SYMLINK_NOFOLLOW) < 0)
+		if (fchownat(dir, e->path, uid, uid, AT_SYMLINK_NOFOLLOW) < 0)
 			return -errno;
 	}
 	s->what = NULL;
@@ -180,20 +187,22 @@ static const struct entry common[] = {
 static const struct entry layered[] = {
 	{.path = "stack", .mode = S_IFDIR | 0755},
 	{.path = "tree", .mode = S_IFDIR | 0755},
+	{.path = "layer", .mode = S_IFDIR | 0755},
+};
+/* Below layer. */
+static const struct entry private[] = {
 	{.path = "work", .mode = S_IFDIR | 0755},
 	{.path = "upper", .mode = S_IFDIR | 0755},
 	{.path = "upper/etc", .mode = S_IFDIR | 0755},
 	{.path = "upper/app", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
+	{.path = "upper/tmp", .mode = S_IFDIR | 01777},
 };
-/* The only writable places of the strict profile, each a mount that executes nothing, over a root that is read-only. */
+/* Beside /tmp and /var/tmp what the strict profile may write, in front of what the release has there. */
 static const struct entry closed[] = {
-	{.path = "var-tmp", .mode = S_IFDIR | 01777},
-	{.path = "app-tmp", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
-	{.path = "upper/app/tmp", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID}, /* in front of what the release has */
+	{.path = "upper/app/tmp", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
 };
 static const struct entry building[] = {
-	{.path = "app", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
-	{.path = "cache", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
+	{.path = "upper/cache", .mode = S_IFDIR | 0755, .owner = SANDBOX_UID},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -216,35 +225,49 @@ static int write_names(struct sandbox *s)
 	}
 	text_add(text, sizeof text, &at, l->hostname);
 	text_add(text, sizeof text, &at, "\n");
-	int r = text_write(s->files, "upper/etc/hosts", O_CREAT | O_EXCL, 0644, text);
+	int r = text_write(s->layer, "upper/etc/hosts", O_CREAT | O_EXCL, 0644, text);
 	at = 0;
 	text_add(text, sizeof text, &at, l->hostname);
 	text_add(text, sizeof text, &at, "\n");
 	if (r == 0)
-		r = text_write(s->files, "upper/etc/hostname", O_CREAT | O_EXCL, 0644, text);
-	if (r == 0 && (fchownat(s->files, "upper/etc/hosts", l->uid_base, l->uid_base, AT_SYMLINK_NOFOLLOW) < 0 ||
-		       fchownat(s->files, "upper/etc/hostname", l->uid_base, l->uid_base, AT_SYMLINK_NOFOLLOW) < 0))
+		r = text_write(s->layer, "upper/etc/hostname", O_CREAT | O_EXCL, 0644, text);
+	if (r == 0 && (fchownat(s->layer, "upper/etc/hosts", l->uid_base, l->uid_base, AT_SYMLINK_NOFOLLOW) < 0 ||
+		       fchownat(s->layer, "upper/etc/hostname", l->uid_base, l->uid_base, AT_SYMLINK_NOFOLLOW) < 0))
 		r = -errno;
 	return r;
 }
 
+/* The layer: a detached mount of what the supervisor gave, else a directory of the tmpfs. */
+static int take_layer(struct sandbox *s)
+{
+	s->what = "the layer";
+	if (s->spec.layer)
+		s->layer = sys_open_tree(LAUNCH_FD_LAYER, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	else
+		s->layer = openat(s->files, "layer", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return s->layer < 0 ? -errno : s->spec.layer ? set_attr(s->layer, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, -1) : 0;
+}
+
 int root_private(struct sandbox *s)
 {
-	/* nosuid is kept by the clones that become /dev, /tmp and so on; nodev is not for all of them. */
-	s->files = make_tmpfs(s, s->spec.disk, "0755", MOUNT_ATTR_NOSUID);
+	/* nosuid is kept by the clones that become /dev and so on; nodev is not for all of them. */
+	s->files = make_tmpfs(s, s->spec.layer ? LIMIT_DISK_FILES_BYTES : s->spec.disk, "0755", MOUNT_ATTR_NOSUID);
 	if (s->files < 0)
 		return s->files;
-	int r = make_entries(s, common, COUNT(common));
-	if (r == 0 && has_overlay(s))
-		r = make_entries(s, layered, COUNT(layered));
+	int r = make_entries(s, s->files, common, COUNT(common));
+	if (r < 0 || !has_overlay(s))
+		return r;
+	r = make_entries(s, s->files, layered, COUNT(layered));
+	if (r == 0)
+		r = take_layer(s);
+	if (r == 0)
+		r = make_entries(s, s->layer, private, COUNT(private));
 	if (r == 0 && is_strict(s))
-		r = make_entries(s, closed, COUNT(closed));
-	if (r == 0 && has_overlay(s))
-		r = write_names(s);
+		r = make_entries(s, s->layer, closed, COUNT(closed));
 	if (r == 0 && s->spec.kind == MSG_KIND_BUILD)
-		r = make_entries(s, building, COUNT(building));
-	if (r == 0 && has_overlay(s) && fchownat(s->files, "upper", s->spec.uid_base, s->spec.uid_base, 0) < 0)
-		r = -errno;
+		r = make_entries(s, s->layer, building, COUNT(building));
+	if (r == 0)
+		r = write_names(s);
 	return r;
 }
 
@@ -283,6 +306,28 @@ static int attach_part(struct sandbox *s, const char *part, const char *path, ui
 	return attach(m, s->root, path);
 }
 
+/* A folder of the root, which is read-only in the strict profile, as a mount that can be written and executes nothing.
+ * A mount of the overlay, not of the layer below it: see the head. */
+static int open_part(struct sandbox *s, const char *path)
+{
+	struct mount_attr a = {
+		.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+		.attr_clr = MOUNT_ATTR_RDONLY,
+		.propagation = MS_PRIVATE,
+	};
+
+	s->what = path;
+	int m = sys_open_tree(s->root, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+	if (m < 0)
+		return -errno;
+	if (sys_mount_setattr(m, "", AT_EMPTY_PATH, &a, sizeof a) < 0) {
+		int r = -errno;
+		close(m);
+		return r;
+	}
+	return attach(m, s->root, path);
+}
+
 static int make_overlay(struct sandbox *s)
 {
 	/* Relative to the private tmpfs, our working directory, so that /proc/mounts tells a tenant nothing of the
@@ -294,6 +339,10 @@ static int make_overlay(struct sandbox *s)
 		r = attach(s->tree, s->files, "tree");
 		s->tree = -1;
 	}
+	if (r == 0 && s->spec.layer) {
+		r = attach(s->layer, s->files, "layer");
+		s->layer = -1;
+	}
 	if (r < 0)
 		return r;
 	int fs = sys_fsopen("overlay", FSOPEN_CLOEXEC);
@@ -303,9 +352,12 @@ static int make_overlay(struct sandbox *s)
 	/* The stack comes first: nothing in a release can stand in for its /etc or a mount point. */
 	r = config(fs, "lowerdir", tree ? "stack:tree" : "stack");
 	if (r == 0)
-		r = config(fs, "upperdir", "upper");
+		r = config(fs, "upperdir", "layer/upper");
 	if (r == 0)
-		r = config(fs, "workdir", "work");
+		r = config(fs, "workdir", "layer/work");
+	/* Linux 5.10; without it syncs only cost. */
+	if (r == 0)
+		sys_fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0);
 	return create(fs, r, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (is_strict(s) ? MOUNT_ATTR_RDONLY : 0));
 }
 
@@ -357,10 +409,9 @@ int root_assemble(struct sandbox *s)
 		return r;
 	s->usr = -1;
 	if ((r = attach_part(s, "dev", "dev", MOUNT_ATTR_NOEXEC)) < 0 ||
-	    (r = attach_part(s, "tmp", "tmp", MOUNT_ATTR_NODEV | (is_strict(s) ? MOUNT_ATTR_NOEXEC : 0))) < 0)
-		return r;
-	if (is_strict(s) && ((r = attach_part(s, "var-tmp", "var/tmp", MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0 ||
-			     (r = attach_part(s, "app-tmp", "app/tmp", MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0))
+	    (!has_overlay(s) && (r = attach_part(s, "tmp", "tmp", MOUNT_ATTR_NODEV)) < 0) ||
+	    (is_strict(s) &&
+	     ((r = open_part(s, "tmp")) < 0 || (r = open_part(s, "var/tmp")) < 0 || (r = open_part(s, "app/tmp")) < 0)))
 		return r;
 	s->what = "/dev/pts";
 	if ((r = attach(make_devpts(s), s->root, "dev/pts")) < 0)
@@ -371,11 +422,7 @@ int root_assemble(struct sandbox *s)
 		if ((r = attach(m, s->root, "dev/shm")) < 0)
 			return r;
 	}
-	if (kind == MSG_KIND_BUILD) {
-		if ((r = attach_part(s, "app", "app", MOUNT_ATTR_NODEV)) < 0 ||
-		    (r = attach_part(s, "cache", "cache", MOUNT_ATTR_NODEV)) < 0)
-			return r;
-	} else if (!has_overlay(s)) {
+	if (!has_overlay(s)) {
 		s->what = kind == MSG_KIND_GIT ? "/repo" : "/out";
 		if ((r = attach(s->tree, s->root, s->what + 1)) < 0)
 			return r;

@@ -30,14 +30,15 @@ enum sandbox_word {
 
 struct sandbox {
 	struct launch spec;
-	const char *what;     /* more about the failing step than its name, NULL = nothing */
-	int sync;	      /* owned: this side's end of the socket pair */
-	int pidfd;	      /* builder, owned: PID 1 */
-	pid_t pid;	      /* builder: PID 1; inside: the program */
-	int proc;	      /* builder, owned: /proc/<pid> of PID 1 */
-	int link;	      /* builder, owned: route netlink socket of the host, -1 before */
-	int link_made;	      /* builder: the veth pair exists and must go when the launch fails */
-	int files;	      /* builder, owned: the bounded tmpfs that holds all that is private */
+	const char *what; /* more about the failing step than its name, NULL = nothing */
+	int sync;	  /* owned: this side's end of the socket pair */
+	int pidfd;	  /* builder, owned: PID 1 */
+	pid_t pid;	  /* builder: PID 1; inside: the program */
+	int proc;	  /* builder, owned: /proc/<pid> of PID 1 */
+	int link;	  /* builder, owned: route netlink socket of the host, -1 before */
+	int link_made;	  /* builder: the veth pair exists and must go when the launch fails */
+	int files;	  /* builder, owned: the bounded tmpfs for /dev, and for all that is private without a layer */
+	int layer;	  /* builder, owned: the private layer on disk, a detached mount; -1 = in files */
 	int stack, tree, usr; /* builder, owned: detached mounts; -1 when there is none */
 	int root;	      /* owned: root of the finished file system */
 	char *blob;	      /* inside, owned mapping: argv and environment */

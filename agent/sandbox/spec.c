@@ -40,6 +40,8 @@ int spec_check(const struct launch *l, const char **field)
 	CHECK(l->cgroup_count <= LAUNCH_CGROUPS_MAX, "cgroup_count");
 	CHECK(!l->cgroup_v2 || l->cgroup_count == 1, "cgroup_v2");
 	CHECK(l->stdio_count <= LIMIT_SANDBOX_STDIO, "stdio_count");
+	CHECK(l->layer <= 1, "layer");
+	CHECK(!l->layer || (l->kind != MSG_KIND_GIT && l->kind != MSG_KIND_STORE), "layer");
 	CHECK(l->network <= 1, "network");
 	CHECK(!l->network || l->address != 0, "address");
 	CHECK(!l->network || (name_ok(l->link, sizeof l->link)), "link");

@@ -6,11 +6,13 @@
 #include "agent/supervise/change.h"
 
 #include "agent/supervise/instance.h"
+#include "agent/supervise/layer.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #define CHANGE_STEP_US 2000   /* between two steps that got somewhere: others have their turn */
@@ -185,6 +187,8 @@ static int limits_change(struct instance *in, const struct quota_limits *to, str
 	in->rec.limits = *to;
 	now = change_now(in);
 	r = cgroup_change(in->s->cgroup, in->slot, in->rec.m.instance, &now, e);
+	if (r == 0 && (r = layer_change(in)) < 0)
+		err_set(e, -r, "cannot change the bounds of its disk: %s", strerror(-r));
 	in->change_tries = 0;
 	in->rec.m.text[0] = 0;
 	change_memory(in);

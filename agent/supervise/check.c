@@ -3,6 +3,7 @@
 #include "agent/supervise/supervise.h"
 
 #include "agent/supervise/cgroup.h"
+#include "agent/supervise/disk.h"
 #include "agent/supervise/net.h"
 #include "agent/supervise/stack.h"
 #include "base/fd.h"
@@ -275,6 +276,17 @@ static void check_programs(struct check *c)
 	}
 }
 
+static void check_disk(struct check *c)
+{
+	char text[384];
+	struct err e = {0};
+
+	if (disk_probe(c->settings, text, sizeof text, &e) < 0)
+		say(c, SUPERVISE_FAIL, "disk of the apps", "%s", e.text);
+	else
+		say(c, SUPERVISE_OK, "disk of the apps", "%s", text);
+}
+
 static void check_folders(struct check *c)
 {
 	char path[256];
@@ -294,6 +306,7 @@ static void check_folders(struct check *c)
 		    path, (uintmax_t)free_mib);
 	else
 		say(c, SUPERVISE_OK, "data folder", "%s, %ju MiB free", c->settings->data, (uintmax_t)free_mib);
+	check_disk(c);
 	if (v.f_favail && v.f_favail < 200000)
 		say(c, SUPERVISE_WARN, "data folder", "%s has only %ju inodes free: one node_modules takes 60,000",
 		    path, (uintmax_t)v.f_favail);

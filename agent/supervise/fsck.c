@@ -4,6 +4,7 @@
 
 #include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
+#include "agent/supervise/layer.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/own.h"
@@ -126,6 +127,17 @@ static void check_tree(struct fsck *f, const struct instance *in)
 			  in->rec.m.instance, in->rec.m.object, e.text);
 }
 
+static void check_layer(struct fsck *f, const struct instance *in)
+{
+	OWN_FD int fd = -1;
+
+	/* One that was started on the memory backend has none, and keeps that for its life. */
+	if (instance_has_layer(in->rec.m.kind) && in->rec.layer &&
+	    disk_open(f->s->disk, DISK_LAYER, in->rec.m.instance, &fd) < 0)
+		fsck_tell(f, "disk", in->rec.m.instance, false,
+			  "the writable layer of instance %" PRIu64 " is gone: restart it", in->rec.m.instance);
+}
+
 static void check_instance(struct fsck *f, struct instance *in)
 {
 	if (in->state != INSTANCE_RUNNING && in->state != INSTANCE_STOPPING)
@@ -135,6 +147,7 @@ static void check_instance(struct fsck *f, struct instance *in)
 	check_limits(f, in);
 	check_link(f, in);
 	check_tree(f, in);
+	check_layer(f, in);
 }
 
 /* --- the run --------------------------------------------------------------------------------------------------------
@@ -190,7 +203,10 @@ static void send_lists(struct fsck *f)
 	list_flush(f, m);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		m->kind = kinds[i] == MSG_REMOVE_RELEASE ? MSG_FSCK_RELEASES : MSG_FSCK_REPOS;
-		tree_each(&f->s->tree, kinds[i], on_tree, &walk);
+		if (kinds[i] == MSG_REMOVE_REPO)
+			layer_repos(f->s, on_tree, &walk);
+		else
+			tree_each(&f->s->tree, kinds[i], on_tree, &walk);
 		list_flush(f, m);
 	}
 	free(m);

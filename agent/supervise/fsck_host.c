@@ -215,6 +215,21 @@ static void on_leftover(void *arg, enum msg_remove_kind kind, uint64_t id)
 		  id);
 }
 
+static void on_layer(void *arg, uint64_t id)
+{
+	struct fsck *f = arg;
+	const struct instance *in = map_get(f->s->by_id, &id, sizeof id);
+
+	if (in && in->state != INSTANCE_EXITED)
+		return;
+	if (f->repair && disk_retire(f->s->disk, DISK_LAYER, id) == 0) {
+		remove_layers(f->s);
+		fsck_tell(f, "disk", id, true, "the writable layer %" PRIu64 " belonged to no instance", id);
+	} else {
+		fsck_tell(f, "disk", id, false, "the writable layer %" PRIu64 " belongs to no instance", id);
+	}
+}
+
 static void check_forwarding(struct fsck *f)
 {
 	OWN_FREE char *now = NULL;
@@ -246,6 +261,7 @@ void fsck_host(struct fsck *f)
 	check_mounts(f);
 	check_strays(f);
 	tree_leftovers(&f->s->tree, tree_busy, on_leftover, f);
+	disk_each(f->s->disk, DISK_LAYER, on_layer, f);
 	check_forwarding(f);
 	check_rules(f);
 }

@@ -2,6 +2,7 @@
 #include "agent/supervise/instance.h"
 
 #include "agent/supervise/change.h"
+#include "agent/supervise/layer.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/own.h"
@@ -205,6 +206,7 @@ static void finish(struct instance *in)
 		net_policy_drop(&s->net, m->address);
 		net_cut(m->address); /* whoever gets the address next must not meet what this one was connected to */
 	}
+	layer_drop(in);
 	if (in->pooled)
 		pool_release(&s->net.pool, m->address, clock_mono_us());
 	if (m->kind == MSG_KIND_STORE) {

@@ -23,6 +23,7 @@
 #define TULOU_AGENT_SUPERVISE_INSTANCE_H
 
 #include "agent/supervise/cgroup.h"
+#include "agent/supervise/disk.h"
 #include "agent/supervise/launch.h"
 #include "agent/supervise/net.h"
 #include "agent/supervise/record.h"
@@ -93,6 +94,7 @@ struct instance {
 	uint64_t net_in, net_out; /* of the last sample */
 	int64_t sampled_us;	  /* monotonic: it; 0 = not yet */
 	bool busy;		  /* in s->busy */
+	struct disk_watch disk;
 	struct loop_io pid_io, builder_io, report_io;
 	struct loop_timer timer, deadline, change;
 	TAILQ_ENTRY(instance) link;   /* in s->living or s->exited */
@@ -113,6 +115,7 @@ struct supervise {
 	struct net net;
 	struct launch_programs programs;
 	struct tree tree;
+	struct disk *disk; /* owned */
 	int instances_dir; /* owned: <runtime>/instances, locked: one supervisor per runtime directory */
 	int stack;	   /* owned, O_PATH: the current root skeleton */
 	char stack_name[STACK_NAME];
@@ -129,12 +132,14 @@ struct supervise {
 	bool turning;	      /* inside supervise_turn() */
 	void (*on_all_stopped)(void *arg);
 	void *on_all_stopped_arg;
-	struct loop_timer usage_timer, stopped_timer, rates_timer;
+	struct loop_timer usage_timer, stopped_timer, rates_timer, disk_timer;
 	struct supervise_removal *removal; /* owned: remove.c */
 	struct fsck *fsck;		   /* owned: fsck.c; NULL while none runs */
 	struct loop_timer fsck_timer;
 };
 
+/* Kinds with a private writable layer. */
+bool instance_has_layer(uint32_t kind);
 /* Number of the instance's uid range. */
 uint32_t instance_uid_base(const struct supervise *s, uint32_t slot);
 
@@ -181,6 +186,10 @@ int remove_new(struct supervise *s);
 void remove_free(struct supervise *s);
 /* Queues the removal of <id>.gone; tell: on_removed follows. */
 int remove_queue(struct supervise *s, enum msg_remove_kind kind, uint64_t id, bool tell);
+/* Queues the removal of all layers that are gone. */
+void remove_layers(struct supervise *s);
+/* Waits for the child at work: for the end of the node. */
+void remove_wait(struct supervise *s);
 bool remove_idle(const struct supervise *s);
 
 #endif

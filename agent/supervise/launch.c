@@ -117,7 +117,8 @@ static void spawn_list(struct spawn *sp, const struct launch_programs *p, const 
 		       const struct launch_fds *fds, int spec_fd, int report_fd)
 {
 	const int fixed[] = {spec_fd,	report_fd,  fds->status, fds->blob, p->seccomp[spec->profile],
-			     p->unpack, fds->stack, fds->tree,	 fds->out,  fds->out_read};
+			     p->unpack, fds->stack, fds->tree,	 fds->out,  fds->out_read,
+			     fds->layer};
 
 	static_assert(ARRAY_LEN(fixed) == LAUNCH_FD_CGROUP - LAUNCH_FD_SPEC, "one for each of enum launch_fd");
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)

@@ -34,7 +34,7 @@ void launch_unload(struct launch_programs *p);
 
 /* The descriptors of one launch, borrowed; -1 = none. */
 struct launch_fds {
-	int status, blob, stack, tree, out, out_read;
+	int status, blob, stack, tree, out, out_read, layer;
 	int cgroups[LAUNCH_CGROUPS_MAX];
 	int stdio[LAUNCH_STDIO_MAX];
 };

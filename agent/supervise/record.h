@@ -32,7 +32,7 @@ struct record {
 	struct quota_limits limits; /* as they are now */
 	struct quota_egress egress;
 	uint32_t profile; /* enum quota_profile */
-	uint32_t pad2;
+	uint32_t layer;	  /* 1: has a layer on the disk */
 	struct msg_instance m;
 };
 

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define REMOVE_TREE_FD 16      /* above the descriptors that the child keeps of the disk */
 #define REMOVE_RETRY_US 200000 /* after a fork that failed */
 
 struct removal {
@@ -100,20 +101,26 @@ static void remove_on_retry(void *arg)
 
 _Noreturn static void remove_child(struct supervise *s, const struct removal *one)
 {
-	int dir = one->kind == MSG_REMOVE_REPO ? s->tree.repos : s->tree.releases;
+	int dir = one->kind == MSG_REMOVE_REPO ? s->tree.repos : s->tree.releases, r = 0;
 	struct sched_param idle = {0};
-	struct tree t = {dir, dir};
+	struct tree t;
 
 	/* The loop's descriptors must not live on in here: epoll would report them for as long as we do. */
 	setsid();
-	if (dir > 3)
-		sys_close_range(3, (unsigned)dir - 1, 0);
-	sys_close_range((unsigned)dir + 1, ~0u, 0);
+	dir = one->kind == MSG_REMOVE_LAYERS ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, REMOVE_TREE_FD);
+	if (dir >= 0)
+		dir = dup3(dir, REMOVE_TREE_FD - 1, O_CLOEXEC);
+	disk_in_child(s->disk, REMOVE_TREE_FD);
+	t = (struct tree){dir, dir};
 	for (int sig = 1; sig < 32; sig++)
 		signal(sig, SIG_DFL);
 	sched_setscheduler(0, SCHED_BATCH, &idle);
 	setpriority(PRIO_PROCESS, 0, 10);
-	_exit(tree_remove_gone(&t, one->kind, one->id) < 0);
+	if (one->kind != MSG_REMOVE_RELEASE)
+		r = disk_remove_gone(s->disk, one->kind == MSG_REMOVE_REPO ? DISK_REPO : DISK_LAYER);
+	if (one->kind != MSG_REMOVE_LAYERS && tree_remove_gone(&t, one->kind, one->id) < 0)
+		r = -1;
+	_exit(r < 0);
 }
 
 static void remove_next(struct supervise *s)
@@ -161,4 +168,23 @@ int remove_queue(struct supervise *s, enum msg_remove_kind kind, uint64_t id, bo
 	r->count++;
 	remove_next(s);
 	return 0;
+}
+
+void remove_layers(struct supervise *s)
+{
+	const struct removal *last = TAILQ_LAST(&s->removal->queue, removal_list);
+
+	/* One that has not begun takes these along; the one at work may have passed them. */
+	if (last && last->kind == MSG_REMOVE_LAYERS && (last != TAILQ_FIRST(&s->removal->queue) || !s->removal->child))
+		return;
+	remove_queue(s, MSG_REMOVE_LAYERS, 0, false);
+}
+
+void remove_wait(struct supervise *s)
+{
+	struct supervise_removal *r = s->removal;
+
+	if (r->child)
+		waitpid(r->child, NULL, 0);
+	r->child = 0;
 }

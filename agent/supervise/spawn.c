@@ -2,6 +2,7 @@
  * supervisor process. */
 #include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
+#include "agent/supervise/layer.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -284,6 +285,7 @@ static void parts_done(struct parts *p)
 {
 	own_close(&p->fds.status);
 	own_close(&p->fds.tree);
+	own_close(&p->fds.layer);
 	own_close(&p->fds.out);
 	own_close(&p->fds.out_read);
 	while (p->cgroups > 0)
@@ -298,7 +300,12 @@ static int make_parts(struct instance *in, struct parts *p, struct err *e)
 
 	r = take_address(in, e);
 	if (r == 0)
-		r = tree_open(&s->tree, m->kind, m->app, m->object, instance_uid_base(s, m->slot), &p->fds.tree, e);
+		r = m->kind == MSG_KIND_GIT ? layer_repo(s, m->app, instance_uid_base(s, m->slot), &p->fds.tree, e)
+					    : tree_open(&s->tree, m->kind, m->app, m->object,
+							instance_uid_base(s, m->slot), &p->fds.tree, e);
+	if (r == 0)
+		r = layer_make(in, &p->fds.layer, e);
+	in->rec.layer = p->fds.layer >= 0;
 	if (r == 0)
 		r = tenant_enter(in, e);
 	if (r == 0)
@@ -327,6 +334,7 @@ static int start_builder(struct instance *in, struct parts *p, struct err *e)
 
 	fill_spec(in, &spec);
 	spec.cgroup_count = (uint32_t)p->cgroups;
+	spec.layer = p->fds.layer >= 0;
 	p->fds.blob = in->order->blob;
 	p->fds.stack = s->stack;
 	memcpy(p->fds.stdio, in->order->stdio, sizeof p->fds.stdio);
@@ -358,7 +366,8 @@ static int start_builder(struct instance *in, struct parts *p, struct err *e)
 
 void instance_spawn(struct instance *in)
 {
-	struct parts p = {.fds = {.status = -1, .blob = -1, .stack = -1, .tree = -1, .out = -1, .out_read = -1}};
+	struct parts p = {
+		.fds = {.status = -1, .blob = -1, .stack = -1, .tree = -1, .out = -1, .out_read = -1, .layer = -1}};
 	struct err e = {0};
 	int r;
 

@@ -96,6 +96,14 @@ static bool keep_link(void *arg, const char *name)
 	return false;
 }
 
+static bool keep_layer(void *arg, uint64_t id)
+{
+	struct supervise *s = arg;
+	const struct instance *in = map_get(s->by_id, &id, sizeof id);
+
+	return in && in->state != INSTANCE_EXITED;
+}
+
 static bool keep_stack(void *arg, const char *name)
 {
 	struct supervise *s = arg;
@@ -140,6 +148,8 @@ static int adopt_all(struct supervise *s, struct err *e)
 		return err_set(e, -r, "cannot read the records of running instances: %s", strerror(-r));
 	cgroup_each(s->cgroup, sweep_group, s);
 	net_links_sweep(&s->net, keep_link, s);
+	if (disk_sweep(s->disk, keep_layer, s))
+		remove_layers(s);
 	stack_sweep(s->settings.data, keep_stack, s);
 	tree_leftovers(&s->tree, storing, remove_leftover, s);
 	return 0;
@@ -174,6 +184,8 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 		err_set(e, -r, "cannot read the boot id: %s", strerror(-r));
 	if (r == 0)
 		r = open_instances(s, e);
+	if (r == 0) /* before all that is mounted into instances */
+		r = disk_new(settings, &s->disk, e);
 	if (r == 0)
 		r = launch_load(&s->programs, program_dir, e);
 	if (r == 0)
@@ -227,6 +239,7 @@ void supervise_leave(struct supervise *s)
 	net_done(&s->net);
 	launch_unload(&s->programs);
 	tree_done(&s->tree);
+	disk_leave(s->disk);
 	own_close(&s->stack);
 	own_close(&s->instances_dir);
 	map_free(s->by_id);
@@ -248,6 +261,11 @@ int supervise_teardown(struct supervise *s, struct err *e)
 	if (r < 0)
 		first = err_set(e, -r, "cannot remove the cgroup %s: %s", s->settings.cgroup, strerror(-r));
 	net_links_sweep(&s->net, keep_link, s);
+	remove_wait(s);
+	r = disk_teardown(s->disk, first ? NULL : e);
+	s->disk = NULL;
+	if (r < 0 && !first)
+		first = r;
 	r = net_teardown(&s->net, first ? NULL : e);
 	if (r < 0 && !first)
 		first = r;
@@ -451,6 +469,11 @@ void supervise_forget(struct supervise *s, uint64_t instance)
 	instance_drop(in);
 }
 
+int supervise_disk_grow(struct supervise *s, const struct settings *settings, struct err *e)
+{
+	return disk_grow(s->disk, settings, e);
+}
+
 void supervise_sync(struct supervise *s)
 {
 	struct instance *in = NULL;
@@ -491,7 +514,9 @@ int supervise_remove(struct supervise *s, const struct msg_remove *m)
 			    : i->kind != MSG_KIND_GIT && i->kind != MSG_KIND_BUILD && i->object == m->id)
 			return -EBUSY;
 	}
-	r = tree_retire(&s->tree, m->kind, m->id);
+	r = m->kind == MSG_REMOVE_REPO ? disk_retire(s->disk, DISK_REPO, m->id) : 0;
+	if (r == 0)
+		r = tree_retire(&s->tree, m->kind, m->id);
 	return r < 0 ? r : remove_queue(s, m->kind, m->id, true);
 }
 

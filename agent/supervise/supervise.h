@@ -104,6 +104,9 @@ void supervise_stop_all(struct supervise *s, uint32_t grace_ms, void (*done)(voi
 /* The host's own resolvers, host byte order; how many there are (<= max). */
 unsigned supervise_resolvers(const struct supervise *s, uint32_t *ret, unsigned max);
 
+/* Lets the pool of the instances' disk grow to settings->disk_pool, in use; 0 also when there is nothing to do. */
+int supervise_disk_grow(struct supervise *s, const struct settings *settings, struct err *e);
+
 /* Our process goes, the instances stay: frees memory and descriptors, touches nothing else. */
 void supervise_leave(struct supervise *s);
 

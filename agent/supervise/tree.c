@@ -119,6 +119,14 @@ int tree_open(struct tree *t, enum msg_kind kind, uint64_t app, uint64_t object,
 	return 0;
 }
 
+bool tree_has_repo(const struct tree *t, uint64_t app)
+{
+	char name[40];
+
+	tree_name(app, "", name);
+	return faccessat(t->repos, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int tree_finish(struct tree *t, uint64_t object, bool ok)
 {
 	char from[40], to[40];

@@ -28,6 +28,9 @@ void tree_done(struct tree *t);
 int tree_open(struct tree *t, enum msg_kind kind, uint64_t app, uint64_t object, uint32_t uid_base, int *ret,
 	      struct err *e);
 
+/* Whether the repository lies in our own folder. */
+bool tree_has_repo(const struct tree *t, uint64_t app);
+
 /* After a STORE: ok makes <build>.new the release, otherwise it becomes <build>.gone, to be removed by a
  * child: trees may be large).  0 or negative errno. */
 int tree_finish(struct tree *t, uint64_t object, bool ok);

@@ -2,6 +2,7 @@
  * bounded number per turn.  Layer agent, supervisor process. */
 #include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
+#include "agent/supervise/layer.h"
 #include "base/clock.h"
 
 #include <assert.h>
@@ -60,6 +61,7 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 		.throttled = now.throttled,
 		.periods = now.periods,
 	};
+	layer_sample(in, ret);
 	return true;
 }
 
@@ -173,4 +175,5 @@ int usage_start(struct supervise *s)
 void usage_stop(struct supervise *s)
 {
 	loop_timer_stop(&s->usage_timer);
+	loop_timer_stop(&s->disk_timer);
 }

@@ -59,7 +59,7 @@ def proc_status(pid):
 
 
 class Node:
-    def __init__(self, name="t", extra="", control="control.test", https=False):
+    def __init__(self, name="t", extra="", control="control.test", https=False, disk="disk: { pool: 512MiB }"):
         tag = "%04x" % random.randrange(65536)
         self.name = f"{name}-{tag}"
         self.dir = tempfile.mkdtemp(prefix=f"tulou-test-{name}-", dir="/var/tmp")
@@ -78,6 +78,7 @@ class Node:
 listen: {{ http: ["127.0.0.1:{self.port}"], https: [{f'"127.0.0.1:{self.https_port}"' if https else ""}] }}
 domains: {{ apps: apps.test, control: {self.control} }}
 network: {{ pool: {self.pool}, link_prefix: {self.prefix} }}
+{disk}
 {extra}""")
         self.log = self.dir + "/tuloud.log"
         self.process = None
@@ -147,6 +148,14 @@ network: {{ pool: {self.pool}, link_prefix: {self.prefix} }}
             print(f"# kept {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+
+    def disk(self):
+        """What bounds the apps' layers, seen through the supervisor's own mounts."""
+        pool = f"/proc/{self.process.pid}/root{self.data}/pool"
+        return pool if os.path.isdir(pool + "/layers") else self.data
+
+    def repos(self):
+        return sorted({r for d in (self.data, self.disk()) for r in os.listdir(d + "/repos")})
 
     # what a stopped node may not leave
     def leftover_cgroups(self):

@@ -449,6 +449,7 @@ static int prepare(const char *dir, const char *cgroup, const char *prefix)
 	snprintf(s->link_prefix, sizeof s->link_prefix, "%s", prefix);
 	s->pool_net = 0x0a5f0000; /* 10.95.0.0/16 */
 	s->pool_prefix = 16;
+	s->disk_pool = 512ull << 20;
 	snprintf(path, sizeof path, "%s/releases/1/app", s->data);
 	return fd_mkdirs(path, 0755);
 }

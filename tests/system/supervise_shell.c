@@ -295,6 +295,7 @@ int main(int argc, char **argv)
 	snprintf(s.link_prefix, sizeof s.link_prefix, "%s", argv[4]);
 	s.pool_net = 0x0a5e0000; /* 10.94.0.0/16, in a namespace of its own */
 	s.pool_prefix = 16;
+	s.disk_pool = 512ull << 20; /* the machine's disk is small */
 	snprintf(path, sizeof path, "%s/releases/1/app", s.data);
 	loop = loop_new();
 	if (!loop || fd_mkdirs(path, 0755) < 0 || supervise_new(loop, &s, argv[2], &ops, &supervise, &e) < 0) {

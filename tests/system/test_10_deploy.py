@@ -218,7 +218,7 @@ def test_delete(node):
     node.api("DELETE", "/v1/apps/site", token=node.acme, want=(200, 202, 204))
     wait_for("404", lambda: node.get("site")[0] == 404)
     wait_for("its end", lambda: node.api("GET", "/v1/apps/site", token=node.acme)[0] == 404)
-    wait_for("the repository to go", lambda: len(os.listdir(node.data + "/repos")) == 1)
+    wait_for("the repository to go", lambda: len(node.repos()) == 1)
 
 
 def test_restart_finds_apps(node):

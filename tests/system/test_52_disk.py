@@ -1,0 +1,253 @@
+"""What an app writes is bounded: bytes, inodes, on the btrfs pool (or whatever disk.backend the node has)."""
+import errno, glob, json, os, signal, urllib.parse
+from harness import *
+
+POOL = "disk: { backend: btrfs, pool: 512MiB }\n"
+
+
+def setup():
+    if "btrfs" not in open("/proc/filesystems").read():
+        return None
+    node = Node("disk", "health: { grace: 2s }\n", disk=POOL)
+    try:
+        node.start()
+        node.acme = node.tenant("acme")
+        for name in ("greedy", "calm"):
+            node.app(name, node.acme, limits={"disk_bytes": "32MiB", "inodes": 3000})
+            node.deploy_ok(name, node.acme, server(name))
+    except BaseException:
+        node.cleanup()
+        raise
+    return node
+
+
+def teardown(node):
+    if node:
+        node.cleanup()
+
+
+def ask(node, app, expression, timeout=60):
+    status, text = node.get(app, "/eval?" + urllib.parse.quote(expression), timeout=timeout)
+    equal(status, 200, text)
+    return text
+
+
+def lines(*statements):
+    """Statements as one expression: the value of `out` after them."""
+    return f"(lambda g: (exec({chr(10).join(statements)!r}, g), g['out'])[1])({{}})"
+
+
+FILL = lines("import os", "out = [0, 0]", "f = os.open('%s/fill', os.O_WRONLY|os.O_CREAT)", "try:", "  while out[0] < 1 << 30: out[0] += os.write(f, b'x' * 65536)", "except OSError as e: out[1] = e.errno",
+             "try: os.fsync(f)", "except OSError as e: out[1] = out[1] or e.errno", "os.close(f)")
+
+
+# BTRFS_IOC_SUBVOL_CREATE
+SUBVOLUME = lines("import os, fcntl, struct", "f = os.open('%s', os.O_RDONLY)", "try: out = fcntl.ioctl(f, 0x5000940e, bytearray(struct.pack('q4088s', 0, b'sub')))", "except OSError as e: out = e.errno")
+
+
+def layers(node):
+    return sorted(os.listdir(node.disk() + "/layers"))
+
+
+def loops(node):
+    return [l for l in run("losetup", "-a").stdout.splitlines() if node.dir in l]
+
+
+def instance(node, app):
+    return [i for i in node.instances(app) if i["state"] == "running"][0]
+
+
+def test_bytes(node):
+    """an app that fills its disk gets EDQUOT at its limit; the others and the node write on"""
+    for where in ("/tmp", "/app", "/var/tmp"):
+        written, error = json.loads(ask(node, "greedy", FILL % where))
+        check(error in (errno.EDQUOT, errno.ENOSPC), f"{where}: {written} bytes, errno {error}")
+        check(24 << 20 < written <= 32 << 20, f"{where}: {written} bytes written")
+        equal(ask(node, "calm", "open('/tmp/a','w').write('x' * 1000000)"), "1000000", "the neighbour")
+        equal(ask(node, "greedy", f"__import__('os').unlink('{where}/fill')"), "None", "it may remove")
+    node.app("another", node.acme)  # the node writes
+
+
+def test_space_comes_back(node):
+    """what was removed can be written again"""
+    wait_for("the room", lambda: json.loads(ask(node, "greedy", FILL % "/tmp"))[0] > 24 << 20, 10)
+    ask(node, "greedy", "__import__('os').unlink('/tmp/fill')")
+
+
+def test_shm_is_memory(node):
+    """/dev/shm is bounded by itself, /dev can hold nothing"""
+    written, error = json.loads(ask(node, "calm", FILL % "/dev/shm"))
+    equal(error, errno.ENOSPC, "errno")
+    ask(node, "calm", "__import__('os').unlink('/dev/shm/fill')")
+    check("error" in ask(node, "calm", "open('/dev/x','w')"), "a file in /dev")
+
+
+def test_inodes(node):
+    """more inodes than allowed: soon nothing more can be made, and what was removed makes room again"""
+    more = lines("import os", "out = ''", "n = 0", "try:", "  for n in range(20000): os.close(os.open('/tmp/i/%d' % n, os.O_WRONLY|os.O_CREAT))", "  out = 'all'", "except OSError as e: out = e.errno")
+    ask(node, "greedy", "__import__('os').mkdir('/tmp/i')")
+    ask(node, "greedy", more)
+    refused = lambda: "error" in ask(node, "greedy", "open('/tmp/i/one-more','w').write('x' * 8192)")
+    wait_for("the refusal", refused, 20)
+    equal(ask(node, "calm", "open('/tmp/a','w').write('y' * 1000)"), "1000", "the neighbour")
+    equal(ask(node, "greedy", "__import__('shutil').rmtree('/tmp/i')"), "None", "it may remove")
+    wait_for("room again", lambda: ask(node, "greedy", "open('/tmp/one-more','w').write('x' * 8192)") == "8192", 20)
+
+
+def test_no_way_around(node):
+    """no subvolume, no snapshot, no quota of its own: the disk's ioctls do not reach an app"""
+    for where in ("/tmp", "/app", "/"):
+        got = ask(node, "calm", SUBVOLUME % where)
+        check(got in (str(errno.ENOTTY), str(errno.EPERM), str(errno.EACCES)), f"{where}: {got}")
+
+
+def test_strict(node):
+    """the strict profile: a closed root; what may be written is the same bounded layer and executes nothing"""
+    node.app("closed", node.acme, profile="strict", limits={"disk_bytes": "32MiB"})
+    node.deploy_ok("closed", node.acme, server("closed"))
+    equal(ask(node, "closed", "open('/app/x','w')")[:6], "error:", "/app")
+    for where in ("/tmp", "/var/tmp", "/app/tmp"):
+        written, error = json.loads(ask(node, "closed", FILL % where))
+        check(error == errno.EDQUOT and 24 << 20 < written <= 32 << 20, f"{where}: {written} {error}")
+        ask(node, "closed", f"__import__('os').unlink('{where}/fill')")
+        ran = lines("import os, shutil", f"shutil.copy('/bin/true', '{where}/true')", "try: os.execv('%s/true', ['true'])" % where, "except OSError as e: out = e.errno")
+        equal(ask(node, "closed", ran), str(errno.EACCES), f"execution in {where}")
+        got = ask(node, "closed", SUBVOLUME % where)
+        check(got in (str(errno.ENOTTY), str(errno.ENOSYS)), f"{where}: {got}")
+    node.api("DELETE", "/v1/apps/closed", token=node.acme, want=(200, 202, 204))
+    wait_for("its end", lambda: node.api("GET", "/v1/apps/closed", token=node.acme)[0] == 404)
+
+
+def test_usage(node):
+    """use of disk and inodes is sampled"""
+    ask(node, "calm", "open('/tmp/b','wb').write(b'z' * (5 << 20))")
+    ask(node, "calm", "__import__('os').sync()")
+    wait_for("the figure", lambda: instance(node, "calm")["disk_bytes"] >= 5 << 20, 40)
+    check(instance(node, "calm")["disk_limit_bytes"] >= instance(node, "calm")["disk_bytes"], "the limit")
+
+
+def test_kill_and_adopt(node):
+    """kill -9 of the supervisor: the app writes on, bounded, and the next one finds its layer"""
+    # that of the test before is removed in its own time
+    running = wait_for("only the layers of what runs", lambda: layers(node) == sorted(i["id"] for a in ("greedy", "calm") for i in node.instances(a)) and layers(node), 20)
+    node.kill()
+    node.start()
+    equal(layers(node), running, "layers")
+    equal(len(loops(node)), 1, "loop devices")
+    written, error = json.loads(ask(node, "greedy", FILL % "/tmp"))
+    check(error == errno.EDQUOT and written <= 32 << 20, f"{written} {error}")
+    ask(node, "greedy", "__import__('os').unlink('/tmp/fill')")
+
+
+def test_gone_with_the_instance(node):
+    """a stopped instance's layer is removed, and so is what the kernel kept of it"""
+    pid, old = instance(node, "greedy")["pid"], layers(node)
+    node.api("PUT", "/v1/apps/greedy/formation", {"web": 0}, token=node.acme, want=200)
+    wait_for("its end", lambda: not os.path.exists(f"/proc/{pid}"))
+    wait_for("its layer to go", lambda: len(layers(node)) == len(old) - 1)
+    check(not any(l.endswith(".gone") for l in layers(node)), layers(node))
+    node.api("PUT", "/v1/apps/greedy/formation", {"web": 1}, token=node.acme, want=200)
+    wait_for("it again", lambda: node.get("greedy")[0] == 200)
+
+
+def test_quit_keeps_the_pool(node):
+    """SIGQUIT leaves apps and pool; the next start takes both up"""
+    pid = instance(node, "calm")["pid"]
+    node.stop(signal.SIGQUIT)
+    check(os.path.exists(f"/proc/{pid}"), "the app is gone")
+    equal(len(loops(node)), 1, "loop devices")
+    node.start()
+    equal(instance(node, "calm")["pid"], pid, "pid")
+    equal(ask(node, "calm", "open('/tmp/c','w').write('y')"), "1", "written")
+    equal(len(loops(node)), 1, "loop devices")
+
+
+def test_grow(node):
+    """a larger disk.pool and SIGHUP: the pool grows under the running apps"""
+    size = lambda: os.statvfs(node.disk()).f_blocks * os.statvfs(node.disk()).f_frsize
+    equal(size(), 512 << 20, "before")
+    text = open(node.settings).read()
+    open(node.settings, "w").write(text.replace("pool: 512MiB", "pool: 640MiB"))
+    pid = instance(node, "calm")["pid"]
+    starts = lambda: open(node.log).read().count("node serves")
+    before = starts()
+    node.process.send_signal(signal.SIGHUP)
+    wait_for("the growth", lambda: size() == 640 << 20)
+    wait_for("the node", lambda: starts() > before and node.api("GET", "/v1/apps/calm/instances")[0] == 200)
+    equal(instance(node, "calm")["pid"], pid, "pid")
+    equal(os.path.getsize(node.data + "/pool.img"), 640 << 20, "the file")
+
+
+def test_push(node):
+    """a repository lies in the pool, bounded too"""
+    node.app("pushed", node.acme)
+    r = node.push(node.git_repo(server("pushed")), "pushed", node.acme)
+    equal(r.returncode, 0, r.stderr)
+    equal(len(os.listdir(node.disk() + "/repos")), 1, "repositories in the pool")
+    node.api("DELETE", "/v1/apps/pushed", token=node.acme, want=(200, 202, 204))
+    wait_for("it to go", lambda: os.listdir(node.disk() + "/repos") == [])
+
+
+def test_clean_stop(node):
+    """a stop unmounts the pool and detaches its loop device; the file stays"""
+    node.stop()
+    equal(node.leftovers(), [], "left behind")
+    check(os.path.exists(node.data + "/pool.img"), "the pool's file is gone")
+
+
+def refusal(disk, prepare=None):
+    """tuloud with that disk: section in a data directory of its own; (exit code, log, files left)."""
+    node = Node("full", disk=disk)
+    try:
+        if prepare:
+            prepare(node)
+        node.start(wait=False)
+        code = node.process.wait(20)
+        left = sorted(os.listdir(node.data)) if os.path.isdir(node.data) else []
+        check(not [l for l in loops(node) if "pool.img" in l], loops(node))
+        return code, node.log_tail(), left
+    finally:
+        if prepare:
+            run("umount", node.data)
+        node.cleanup()
+
+
+def small_disk(node):
+    os.makedirs(node.data)
+    run("truncate", "-s", "160M", node.dir + "/small.img")
+    equal(run("mkfs.ext4", "-q", "-F", node.dir + "/small.img").returncode, 0, "mkfs.ext4")
+    r = run("mount", "-o", "loop", node.dir + "/small.img", node.data)
+    equal(r.returncode, 0, r.stderr)
+
+
+def test_refused_too_small():
+    """no quotas and no room for a pool: the node says so in one sentence and leaves nothing"""
+    code, log, left = refusal("disk: { backend: auto }", small_disk)
+    check(code != 0, "it started")
+    check("disk.pool" in log and "prjquota" in log and "memory" in log, log)
+    check(not [f for f in left if f.startswith("pool")], left)
+
+
+def test_refused_quota():
+    """disk.backend: quota where there are none"""
+    if "prjquota" in open("/proc/mounts").read():
+        raise Skip("this host has project quotas")
+    code, log, left = refusal("disk: { backend: quota }")
+    check(code != 0 and "prjquota" in log, log)
+
+
+def test_memory():
+    """disk.backend: memory is today's tmpfs, and only when asked for"""
+    node = Node("mem", disk="disk: { backend: memory }")
+    try:
+        node.start()
+        token = node.tenant("acme")
+        node.app("m", token, limits={"disk_bytes": "16MiB"})
+        node.deploy_ok("m", token, server("m"))
+        written, error = json.loads(ask(node, "m", FILL % "/tmp"))
+        check(error == errno.ENOSPC and 12 << 20 < written <= 16 << 20, f"{written} {error}")
+        check(not os.path.exists(node.data + "/pool.img"), "a pool was made")
+        node.stop()
+        equal(node.leftovers(), [], "left behind")
+    finally:
+        node.cleanup()
