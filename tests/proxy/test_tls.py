@@ -344,6 +344,10 @@ def test_another_host_than_the_name_is_misdirected(worker):
     assert get(worker, "nobody.test", name="a.test")[0] == 404
     c = dial(worker, None, data=b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")
     assert c.response()[2] == b"b"
+    # An address is no name; openssl's own client says it when it is told to.
+    p = subprocess.run(["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{worker.tls_port}", "-servername", "127.0.0.1"],
+                       input=b"GET / HTTP/1.1\r\nHost: b.test\r\nConnection: close\r\n\r\n", capture_output=True, timeout=WAIT)
+    assert b"200 OK" in p.stdout, p.stdout
     # The connection lives on.
     c = dial(worker, "a.test", data=b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
     assert c.response()[0] == 421 and c.response()[2] == b"a" and b

@@ -132,6 +132,9 @@ static void tls_asked(SSL *ssl, char name[LIMIT_HOST + 1])
 		name[i] = b;
 	}
 	name[n] = '\0';
+	/* An address is no name (RFC 6066, 3), but some clients say it. */
+	if (strspn(name, "0123456789.") == n)
+		name[0] = '\0';
 }
 
 static bool tls_is_challenge(SSL *ssl)

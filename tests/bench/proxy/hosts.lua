@@ -10,6 +10,7 @@ init = function()
 			["Accept"] = "*/*",
 			["Accept-Encoding"] = "gzip, deflate, br",
 			["Cookie"] = "session=0123456789abcdef0123456789abcdef",
+			["Connection"] = os.getenv("CLOSE") and "close" or nil,
 		})
 	end
 end
