@@ -203,6 +203,12 @@ static void metrics_workers(struct control *c, struct buf *out)
 		      bad_requests);
 	WORKER_METRIC("tulou_proxy_unknown_hosts_total", "counter", "Requests for a host that nobody has.", "%" PRIu64,
 		      unknown_hosts);
+	WORKER_METRIC("tulou_proxy_tls_handshakes_total", "counter", "TLS handshakes that succeeded.", "%" PRIu64,
+		      handshakes);
+	WORKER_METRIC("tulou_proxy_tls_resumed_total", "counter", "Those of them that resumed a session.", "%" PRIu64,
+		      resumed);
+	WORKER_METRIC("tulou_proxy_tls_failed_total", "counter", "TLS handshakes that failed.", "%" PRIu64,
+		      handshakes_failed);
 #undef WORKER_METRIC
 }
 

@@ -177,6 +177,32 @@ def test_kills(node):
         equal(shown(node, "www.shop.test"), want, "every worker")
 
 
+def test_sessions_and_figures(node):
+    """a session is resumed by any worker, also by new ones; /metrics counts handshakes"""
+    ctx = context()
+    session, resumed = None, 0
+    for _ in range(12):
+        with ctx.wrap_socket(socket.create_connection(("127.0.0.1", node.https_port), timeout=20), server_hostname="www.shop.test", session=session) as s:
+            s.sendall(b"GET / HTTP/1.1\r\nHost: www.shop.test\r\nConnection: close\r\n\r\n")
+            while s.recv(65536):
+                pass
+            resumed += s.session_reused
+            session = s.session
+        if resumed == 4:
+            for pid in node.role_pids("proxy"):
+                os.kill(pid, signal.SIGKILL)
+            wait_for("new proxies", lambda: shown(node, "www.shop.test"))
+    equal(resumed, 11, "resumed sessions")
+    status, text, _ = node.request("GET", "/metrics", token=node.token)
+    equal(status, 200, "metrics")
+    sums = {}
+    for line in text.decode().splitlines():
+        if line.startswith("tulou_proxy_tls_"):
+            name = line.split("{")[0]
+            sums[name] = sums.get(name, 0) + float(line.split()[-1])
+    check(sums["tulou_proxy_tls_handshakes_total"] > sums["tulou_proxy_tls_resumed_total"] >= 7, sums)
+
+
 def test_removed(node):
     """a removed certificate is not shown any more; a deleted app's neither"""
     for item in node.api("GET", "/v1/apps/shop/certificates", token=node.acme, want=200)["items"]:
