@@ -8,20 +8,20 @@ import tempfile
 from talk import WAIT, Conn
 
 made = {}
-folder = tempfile.mkdtemp(prefix="tulou-certs-")
 
 
 def pem(*names, days=30, kind="ec"):
     """(text of chain and key, certificate alone), signed by itself; made once for the same names."""
     key = (names, days, kind)
     if key not in made:
-        at = os.path.join(folder, str(len(made)))
         algorithm = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else ["rsa:2048"]
-        subprocess.run(["openssl", "req", "-x509", "-nodes", "-newkey", *algorithm, "-keyout", at + ".key", "-out", at + ".crt",
-                        "-days", str(days), "-subj", "/CN=" + names[0], "-addext",
-                        "subjectAltName=" + ",".join("DNS:" + n for n in names)], check=True, capture_output=True)
-        with open(at + ".crt") as c, open(at + ".key") as k:
-            crt, text = c.read(), k.read()
+        with tempfile.TemporaryDirectory(prefix="tulou-certs-") as folder:
+            at = os.path.join(folder, "x")
+            subprocess.run(["openssl", "req", "-x509", "-nodes", "-newkey", *algorithm, "-keyout", at + ".key", "-out", at + ".crt",
+                            "-days", str(days), "-subj", "/CN=" + names[0], "-addext",
+                            "subjectAltName=" + ",".join("DNS:" + n for n in names)], check=True, capture_output=True)
+            with open(at + ".crt", encoding="utf-8") as c, open(at + ".key", encoding="utf-8") as k:
+                crt, text = c.read(), k.read()
         made[key] = (crt + text, crt)
     return made[key]
 
