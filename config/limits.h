@@ -132,6 +132,7 @@
 #define LIMIT_USAGE_BUSY 10u	  /* thousandths of a CPU: who uses as much works */
 
 /* Waits, in milliseconds. */
+#define LIMIT_PRIVATE_MAKE_S 900u  /* copying /usr into an image: 10 GB at 20 MB/s need less */
 #define LIMIT_LAUNCH_MS 10000u	   /* request to exec; normally 5 */
 #define LIMIT_HEALTH_MS 60000u	   /* a new instance becomes healthy within this */
 #define LIMIT_DRAIN_MS 30000u	   /* requests in flight when an instance leaves */

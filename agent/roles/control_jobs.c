@@ -95,6 +95,10 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 			.tenant = ca->tenant, .limits = &job->limits, .id = job->id, .slot = UINT32_MAX};
 		control_charge(c, job->kind == MSG_KIND_BUILD ? NULL : ca->tenant, &job->limits, 1);
 	}
+	/* A build runs the tenant's code too.  And it may wait for the layers to be made, where an app may not: its
+	 * roll-out has a deadline. */
+	if (m->kind == MSG_KIND_BUILD)
+		m->private_layers = ca->tenant->rec.private_layers;
 	m->limits = job->limits;
 	m->instance = job->id;
 	m->tenant = (uint64_t)ca->rec.tenant;

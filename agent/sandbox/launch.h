@@ -22,6 +22,7 @@ enum launch_fd {
 	LAUNCH_FD_OUT,	    /* output pipe, write end (APP) */
 	LAUNCH_FD_OUT_READ, /* output pipe, read end: kept open by PID 1 for a supervisor that comes back */
 	LAUNCH_FD_LAYER,    /* O_PATH: an empty, bounded directory for what is private; /dev/null: a tmpfs instead */
+	LAUNCH_FD_USR,	    /* O_PATH: what becomes /usr, the host's or a private copy */
 	LAUNCH_FD_CGROUP,   /* first of cgroup_count descriptors: v1 `tasks` files, or one v2 directory */
 			    /* after the cgroups: stdio_count descriptors that become 0,1,2,... of the program */
 };

@@ -47,7 +47,7 @@ int root_take(struct sandbox *s)
 	if (s->stack < 0)
 		return -errno;
 	s->what = "/usr";
-	s->usr = sys_open_tree(AT_FDCWD, "/usr", flags); /* not what is mounted below it */
+	s->usr = sys_open_tree(LAUNCH_FD_USR, "", flags | AT_EMPTY_PATH); /* not what is mounted below it */
 	if (s->usr < 0)
 		return -errno;
 	if (s->spec.kind == MSG_KIND_BUILD)

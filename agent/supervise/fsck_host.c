@@ -112,20 +112,24 @@ static void check_links(struct fsck *f)
 /* --- mounts ---------------------------------------------------------------------------------------------------------
  */
 
-/* Instances' mounts are in their own namespaces: the host's table shows none of ours but the pool of the disk. */
+/* Instances' mounts are in their own namespaces: the host's table shows none of ours but the pool of the disk and
+ * what private.c mounts for tenants. */
 static void check_mounts(struct fsck *f)
 {
 	OWN_FREE char *text = NULL;
 	const struct settings *s = &f->s->settings;
-	char pool[240], *save = NULL;
+	char pool[240], private[240], *save = NULL;
 
 	if (fd_read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL) < 0)
 		return;
 	snprintf(pool, sizeof pool, "%s/pool", s->data);
+	snprintf(private, sizeof private, "%s/private/mounts/", s->data);
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		char path[512] = "";
 		size_t d = strlen(s->data), r = strlen(s->runtime);
 		if (sscanf(line, "%*d %*d %*s %*s %511s", path) != 1 || strcmp(path, pool) == 0)
+			continue;
+		if (strncmp(path, private, strlen(private)) == 0)
 			continue;
 		if ((strncmp(path, s->data, d) == 0 && path[d] == '/') ||
 		    (strncmp(path, s->runtime, r) == 0 && path[r] == '/'))

@@ -105,6 +105,7 @@ struct instance {
 TAILQ_HEAD(instance_list, instance);
 
 struct supervise_removal;
+struct private_layers;
 struct fsck;
 
 struct supervise {
@@ -134,6 +135,7 @@ struct supervise {
 	void *on_all_stopped_arg;
 	struct loop_timer usage_timer, stopped_timer, rates_timer, disk_timer;
 	struct supervise_removal *removal; /* owned: remove.c */
+	struct private_layers *private;	   /* owned: private.c */
 	struct fsck *fsck;		   /* owned: fsck.c; NULL while none runs */
 	struct loop_timer fsck_timer;
 };

@@ -49,6 +49,11 @@ int launch_load(struct launch_programs *p, const char *dir, struct err *e)
 		if (r < 0)
 			err_errno(e, "cannot open /dev/null");
 	}
+	if (r >= 0) {
+		r = p->usr = open("/usr", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (r < 0)
+			err_errno(e, "cannot open /usr");
+	}
 	if (r < 0) {
 		r = -e->code;
 		launch_unload(p);
@@ -64,6 +69,7 @@ void launch_unload(struct launch_programs *p)
 	for (size_t i = 0; i < QUOTA_PROFILE_COUNT; i++)
 		own_close(&p->seccomp[i]);
 	own_close(&p->null);
+	own_close(&p->usr);
 }
 
 struct spawn {
@@ -116,9 +122,9 @@ fail:
 static void spawn_list(struct spawn *sp, const struct launch_programs *p, const struct launch *spec,
 		       const struct launch_fds *fds, int spec_fd, int report_fd)
 {
-	const int fixed[] = {spec_fd,	report_fd,  fds->status, fds->blob, p->seccomp[spec->profile],
-			     p->unpack, fds->stack, fds->tree,	 fds->out,  fds->out_read,
-			     fds->layer};
+	const int fixed[] = {
+		spec_fd,   report_fd, fds->status,   fds->blob,	 p->seccomp[spec->profile],	  p->unpack, fds->stack,
+		fds->tree, fds->out,  fds->out_read, fds->layer, fds->usr < 0 ? p->usr : fds->usr};
 
 	static_assert(ARRAY_LEN(fixed) == LAUNCH_FD_CGROUP - LAUNCH_FD_SPEC, "one for each of enum launch_fd");
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)

@@ -17,11 +17,12 @@ struct launch_programs {
 	int sandbox; /* sealed memfd of tulou-sandbox: no instance can reach the file that the next one starts from */
 	int unpack;  /* sealed memfd of tulou-unpack, or of /dev/null when it was not built */
 	int null;    /* /dev/null */
+	int usr;     /* O_PATH: the host's /usr */
 	int seccomp[QUOTA_PROFILE_COUNT]; /* sealed memfds: the filters, compiled once */
 };
 #define LAUNCH_PROGRAMS_NONE                                                                                           \
 	{                                                                                                              \
-		-1, -1, -1,                                                                                            \
+		-1, -1, -1, -1,                                                                                        \
 		{                                                                                                      \
 			-1, -1                                                                                         \
 		}                                                                                                      \
@@ -34,7 +35,7 @@ void launch_unload(struct launch_programs *p);
 
 /* The descriptors of one launch, borrowed; -1 = none. */
 struct launch_fds {
-	int status, blob, stack, tree, out, out_read, layer;
+	int status, blob, stack, tree, out, out_read, layer, usr; /* usr: -1 = the host's */
 	int cgroups[LAUNCH_CGROUPS_MAX];
 	int stdio[LAUNCH_STDIO_MAX];
 };

@@ -31,8 +31,10 @@ struct record {
 	char stack[24];		    /* name of the root skeleton in use */
 	struct quota_limits limits; /* as they are now */
 	struct quota_egress egress;
-	uint32_t profile; /* enum quota_profile */
-	uint32_t layer;	  /* 1: has a layer on the disk */
+	uint32_t profile;	 /* enum quota_profile */
+	uint32_t layer;		 /* 1: has a layer on the disk */
+	uint32_t private_layers; /* 1: runs on its tenant's own mount of /usr */
+	uint32_t pad2;
 	struct msg_instance m;
 };
 

@@ -3,6 +3,7 @@
 #include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
 #include "agent/supervise/layer.h"
+#include "agent/supervise/private.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -65,6 +66,7 @@ struct instance *instance_new(struct supervise *s, const struct msg_launch *m, i
 	rec.limits = m->limits;
 	rec.egress = m->egress;
 	rec.profile = m->profile;
+	rec.private_layers = m->private_layers;
 	memcpy(rec.m.type, m->type, sizeof rec.m.type);
 	memcpy(rec.boot, s->boot, sizeof rec.boot);
 	memcpy(rec.stack, s->stack_name, sizeof rec.stack);
@@ -278,6 +280,7 @@ static int take_address(struct instance *in, struct err *e)
 /* Everything that one builder gets; owned until it runs. */
 struct parts {
 	struct launch_fds fds;
+	int stack; /* the tenant's own; -1 = that of all */
 	size_t cgroups;
 };
 
@@ -288,6 +291,8 @@ static void parts_done(struct parts *p)
 	own_close(&p->fds.layer);
 	own_close(&p->fds.out);
 	own_close(&p->fds.out_read);
+	own_close(&p->fds.usr);
+	own_close(&p->stack);
 	while (p->cgroups > 0)
 		own_close(&p->fds.cgroups[--p->cgroups]);
 }
@@ -310,6 +315,8 @@ static int make_parts(struct instance *in, struct parts *p, struct err *e)
 		r = tenant_enter(in, e);
 	if (r == 0)
 		r = cgroup_make(s->cgroup, in->slot, m->instance, &m->limits, p->fds.cgroups, &p->cgroups, e);
+	if (r == 0 && m->private_layers)
+		r = private_open(s->private, m->slot, &p->fds.usr, &p->stack, e);
 	if (r < 0)
 		return r;
 	r = record_make(s->instances_dir, m->instance, &p->fds.status);
@@ -336,7 +343,7 @@ static int start_builder(struct instance *in, struct parts *p, struct err *e)
 	spec.cgroup_count = (uint32_t)p->cgroups;
 	spec.layer = p->fds.layer >= 0;
 	p->fds.blob = in->order->blob;
-	p->fds.stack = s->stack;
+	p->fds.stack = p->stack >= 0 ? p->stack : s->stack;
 	memcpy(p->fds.stdio, in->order->stdio, sizeof p->fds.stdio);
 	in->builder = launch_spawn(&s->programs, &spec, &p->fds, &in->report, &in->builder_fd, e);
 	if (in->builder < 0) {
@@ -366,8 +373,15 @@ static int start_builder(struct instance *in, struct parts *p, struct err *e)
 
 void instance_spawn(struct instance *in)
 {
-	struct parts p = {
-		.fds = {.status = -1, .blob = -1, .stack = -1, .tree = -1, .out = -1, .out_read = -1, .layer = -1}};
+	struct parts p = {.stack = -1,
+			  .fds = {.status = -1,
+				  .blob = -1,
+				  .stack = -1,
+				  .tree = -1,
+				  .out = -1,
+				  .out_read = -1,
+				  .layer = -1,
+				  .usr = -1}};
 	struct err e = {0};
 	int r;
 

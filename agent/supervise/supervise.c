@@ -3,6 +3,7 @@
 
 #include "agent/supervise/change.h"
 #include "agent/supervise/instance.h"
+#include "agent/supervise/private.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/own.h"
@@ -155,6 +156,8 @@ static int adopt_all(struct supervise *s, struct err *e)
 	return 0;
 }
 
+static void on_private(void *arg);
+
 int supervise_new(struct loop *loop, const struct settings *settings, const char *program_dir,
 		  const struct supervise_ops *ops, struct supervise **ret, struct err *e)
 {
@@ -198,6 +201,8 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 		r = s->stack < 0 ? s->stack : 0;
 	}
 	if (r == 0)
+		r = private_new(loop, settings->data, "/usr", s->stack_name, on_private, s, &s->private, e);
+	if (r == 0)
 		r = open_cgroup(s, e);
 	if (r == 0)
 		r = adopt_all(s, e);
@@ -234,6 +239,7 @@ void supervise_leave(struct supervise *s)
 	drop_list(&s->living);
 	drop_list(&s->exited);
 	remove_free(s);
+	private_free(s->private);
 	tenant_done(s);
 	cgroup_free(s->cgroup);
 	net_done(&s->net);
@@ -260,6 +266,7 @@ int supervise_teardown(struct supervise *s, struct err *e)
 	r = cgroup_destroy(s->cgroup);
 	if (r < 0)
 		first = err_set(e, -r, "cannot remove the cgroup %s: %s", s->settings.cgroup, strerror(-r));
+	private_close_all(s->private);
 	net_links_sweep(&s->net, keep_link, s);
 	remove_wait(s);
 	r = disk_teardown(s->disk, first ? NULL : e);
@@ -397,6 +404,30 @@ void supervise_launch(struct supervise *s, const struct msg_launch *m, int blob,
 	supervise_turn(s);
 }
 
+/* The first one that need not wait for its private copy of /usr; one that begins to wait is told so. */
+static struct instance *next_in_queue(struct supervise *s)
+{
+	struct instance *in = NULL;
+
+	TAILQ_FOREACH(in, &s->queue, queued)
+	{
+		if (!in->rec.private_layers || private_ask(s->private) != PRIVATE_MAKING)
+			break;
+		if (!in->rec.m.text[0]) {
+			snprintf(in->rec.m.text, sizeof in->rec.m.text, "waits until the private copy of /usr is made");
+			instance_tell(in);
+		}
+	}
+	if (in)
+		in->rec.m.text[0] = 0;
+	return in;
+}
+
+static void on_private(void *arg)
+{
+	supervise_turn(arg);
+}
+
 void supervise_turn(struct supervise *s)
 {
 	struct instance *in = NULL;
@@ -405,7 +436,7 @@ void supervise_turn(struct supervise *s)
 	if (s->turning || s->stopping)
 		return;
 	s->turning = true;
-	while (s->building < LIMIT_LAUNCHES && (in = TAILQ_FIRST(&s->queue))) {
+	while (s->building < LIMIT_LAUNCHES && (in = next_in_queue(s))) {
 		TAILQ_REMOVE(&s->queue, in, queued);
 		s->queue_count--;
 		instance_spawn(in);
@@ -424,6 +455,18 @@ static void on_stopped(void *arg)
 	}
 }
 
+static bool has_private(const struct supervise *s, uint32_t slot)
+{
+	const struct instance *in = NULL;
+
+	TAILQ_FOREACH(in, &s->living, link)
+	{
+		if (in->rec.private_layers && in->rec.m.slot == slot)
+			return true;
+	}
+	return false;
+}
+
 void supervise_on_exited(struct instance *in)
 {
 	struct supervise *s = in->s;
@@ -433,6 +476,8 @@ void supervise_on_exited(struct instance *in)
 	s->living_count--;
 	TAILQ_INSERT_TAIL(&s->exited, in, link);
 	s->exited_count++;
+	if (in->rec.private_layers && !has_private(s, in->rec.m.slot))
+		private_close(s->private, in->rec.m.slot);
 	if (s->stopping && s->living_count == 0)
 		loop_timer_start(s->loop, &s->stopped_timer, 0, on_stopped, s);
 }

@@ -74,7 +74,7 @@ static void remove_group(uint64_t id)
 static void start(struct instance *in, const int *stdio, unsigned stdio_count)
 {
 	struct err e = {0};
-	struct launch_fds fds = {.blob = blob_fd, .stack = stack_fd, .tree = tree_fd};
+	struct launch_fds fds = {.blob = blob_fd, .stack = stack_fd, .tree = tree_fd, .layer = -1, .usr = -1};
 	struct quota_limits limits = quota_app_default;
 	size_t count = 0;
 	int pipe_fds[2], pidfd, r;
