@@ -31,7 +31,7 @@ def device(node, app, path):
 
 
 def mounts(node):
-    with open("/proc/self/mountinfo") as f:
+    with open(f"/proc/{node.process.pid}/mountinfo") as f:  # the supervisor's: it may have a namespace of its own
         return [line.split()[4] for line in f if node.data + "/private/mounts/" in line]
 
 
@@ -77,6 +77,6 @@ def test_gone(node):
     for app, token in (("a", node.one), ("b", node.two), ("d", node.one)):
         node.api("PUT", f"/v1/apps/{app}/formation", {"web": 0}, token=token, want=(200, 202))
     wait_for("the mounts to go", lambda: not mounts(node), 30)
-    wait_for("the loop devices to go", lambda: node.data not in run("losetup", "-a").stdout, 30)
+    wait_for("the loop devices to go", lambda: node.data + "/private/" not in run("losetup", "-a").stdout, 30)
     node.stop()
     equal(node.leftovers(), [], "left behind")
