@@ -82,6 +82,8 @@
 #define LIMIT_POOL_AUTO_MIN (1ull << 30) /* disk.pool: auto takes a quarter of what is free, within these */
 #define LIMIT_POOL_AUTO_MAX (20ull << 30)
 #define LIMIT_POOL_RESERVE (48ull << 20)   /* no instance starts when less is free: those that run need it */
+#define LIMIT_BALLAST (16ull << 20)	   /* kept by control for the database on a full disk: many times its log */
+#define LIMIT_DATA_RESERVE (64ull << 20)   /* no release or push begins when less is free on the data directory */
 #define LIMIT_DISK_FILES_BYTES (64u << 10) /* the tmpfs for /dev beside a layer on disk: only our own devices */
 #define LIMIT_DISK_COUNT 4096u		   /* inodes of a layer counted in one step on btrfs: about 3 ms */
 

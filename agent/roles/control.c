@@ -410,7 +410,10 @@ static void control_paths(struct control *c)
 
 static int control_open(struct control *c, struct err *e)
 {
-	int r = store_open(c->control_dir, &c->store, e);
+	int r;
+
+	control_disk_start(c->control_dir);
+	r = store_open(c->control_dir, &c->store, e);
 
 	if (r == 0)
 		r = control_first_token(c, e);

@@ -401,6 +401,10 @@ char *control_config(struct control *c, int64_t app, const char *defaults_json,
 /* control_ops.c */
 void control_ops_init(struct control *c);
 
+/* control_disk.c: dir is control's own; before the database is opened, and now and then. */
+void control_disk_start(const char *dir);
+void control_disk_tick(const char *dir);
+
 /* control_stats.c */
 void control_on_usage(struct control *c, const struct msg_usage *u, size_t n);
 void control_tick(void *arg);

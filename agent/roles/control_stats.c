@@ -179,6 +179,7 @@ void control_tick(void *arg)
 			    c->host_rate_now);
 	if (c->synced && c->ticks % STATS_COLLECT_TICKS == 1)
 		control_collect(c);
+	control_disk_tick(c->control_dir);
 	c->ticks++;
 	loop_timer_start(c->loop, &c->tick, CONTROL_TICK_S * 1000000, control_tick, c);
 }

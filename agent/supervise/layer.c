@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define LAYER_AGAIN_US 20000 /* between two steps of a count that was cut off */
@@ -24,6 +25,21 @@ int layer_make(struct instance *in, int *ret, struct err *e)
 	if (!instance_has_layer(in->rec.m.kind))
 		return 0;
 	return disk_make(in->s->disk, DISK_LAYER, in->rec.m.instance, l->disk, l->inodes, ret, e);
+}
+
+int layer_room(const struct supervise *s, struct err *e)
+{
+	struct statvfs v;
+	uint64_t left;
+
+	if (fstatvfs(s->tree.releases, &v) < 0)
+		return 0;
+	left = (uint64_t)v.f_bavail * v.f_frsize;
+	return left >= LIMIT_DATA_RESERVE
+		       ? 0
+		       : err_set(e, ENOSPC,
+				 "the disk of the node has only %ju MiB free: remove apps, or make room on %s",
+				 (uintmax_t)left >> 20, s->settings.data);
 }
 
 static bool counts(const struct instance *in)

@@ -7,6 +7,8 @@
 /* The layer of a launch: an O_PATH descriptor owned by the caller, -1 for kinds without one and on the memory backend.
  */
 int layer_make(struct instance *in, int *ret, struct err *e);
+/* Whether a release may be written: a node whose disk is full keeps what is left for its database. */
+int layer_room(const struct supervise *s, struct err *e);
 /* Fills disk and inodes of u. */
 void layer_sample(struct instance *in, struct msg_usage *u);
 /* in->rec.limits has changed: holds the layer to it at once.  0 or negative errno. */

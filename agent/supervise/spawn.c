@@ -304,6 +304,8 @@ static int make_parts(struct instance *in, struct parts *p, struct err *e)
 	int out[2], r;
 
 	r = take_address(in, e);
+	if (r == 0 && m->kind == MSG_KIND_STORE)
+		r = layer_room(s, e);
 	if (r == 0)
 		r = m->kind == MSG_KIND_GIT ? layer_repo(s, m->app, instance_uid_base(s, m->slot), &p->fds.tree, e)
 					    : tree_open(&s->tree, m->kind, m->app, m->object,

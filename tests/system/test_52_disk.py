@@ -212,10 +212,10 @@ def refusal(disk, prepare=None):
         node.cleanup()
 
 
-def small_disk(node):
+def small_disk(node, size="160M"):
     os.makedirs(node.data)
-    run("truncate", "-s", "160M", node.dir + "/small.img")
-    equal(run("mkfs.ext4", "-q", "-F", node.dir + "/small.img").returncode, 0, "mkfs.ext4")
+    run("truncate", "-s", size, node.dir + "/small.img")
+    equal(run("mkfs.ext4", "-q", "-F", "-m", "0", node.dir + "/small.img").returncode, 0, "mkfs.ext4")
     r = run("mount", "-o", "loop", node.dir + "/small.img", node.data)
     equal(r.returncode, 0, r.stderr)
 
@@ -226,6 +226,35 @@ def test_refused_too_small():
     check(code != 0, "it started")
     check("disk.pool" in log and "prjquota" in log and "memory" in log, log)
     check(not [f for f in left if f.startswith("pool")], left)
+
+
+def test_full_host_disk():
+    """the disk of the node itself is full: the API answers, a deploy is refused in words, and all is well with room again"""
+    node = Node("nospace", disk="disk: { backend: memory }")
+    try:
+        small_disk(node, "320M")
+        node.start()
+        token = node.tenant("acme")
+        node.app("a", token)
+        node.deploy_ok("a", token, server("a"))
+        ballast = node.data + "/control/ballast"
+        wait_for("the ballast", lambda: os.path.getsize(ballast) == 16 << 20, 20)
+        run("sh", "-c", f"cat /dev/zero > {node.data}/fill")
+        check(os.statvfs(node.data).f_bavail * 4096 < 1 << 20, "the disk is not full")
+        names = (f"n{i}" for i in range(1000))
+        make = lambda: node.api("POST", "/v1/apps", {"name": next(names)}, token=token)[0] == 201
+        # the first ones still fit; then a commit fails, and control starts again without its ballast
+        wait_for("10 apps in a row", lambda: all(make() for _ in range(10)) and not os.path.exists(ballast), 30, 0.5)
+        equal(node.get("a")[0], 200, "the app")
+        result, log = node.deploy("a", token, server("a2"))
+        check(result["result"] == "failed" and "free" in result["error"] + log, f"{result} {log}")
+        os.unlink(node.data + "/fill")
+        wait_for("the ballast again", lambda: os.path.getsize(ballast) == 16 << 20, 30)
+        node.deploy_ok("a", token, server("a3"))
+    finally:
+        node.stop()
+        wait_for("the unmount", lambda: run("umount", node.data).returncode == 0 or not os.path.ismount(node.data), 10)
+        node.cleanup()
 
 
 def test_refused_quota():
