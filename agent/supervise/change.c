@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define CHANGE_STEP_US 2000   /* between two steps that got somewhere: others have their turn */
 #define CHANGE_PAUSE_US 50000 /* between two that did not */
@@ -129,8 +131,23 @@ int change_cpu(struct instance *in)
 
 struct nofile {
 	pid_t init;
+	uid_t owner; /* of the instance's user namespace */
 	rlim_t value;
 };
+
+/* Another user's limits are for CAP_SYS_RESOURCE in that user's namespace (prlimit(2)).  The namespace's owner has it,
+ * so where the host did not give it to us we ask as the owner: the tenant's own user 0. */
+static int set_limit(uid_t owner, pid_t pid, const struct rlimit *set, struct rlimit *old)
+{
+	int r = prlimit(pid, RLIMIT_NOFILE, set, old) == 0 ? 0 : -errno;
+
+	if (r != -EPERM || seteuid(owner) < 0)
+		return r;
+	r = prlimit(pid, RLIMIT_NOFILE, set, old) == 0 ? 0 : -errno;
+	if (seteuid(0) < 0)
+		abort(); /* a supervisor that is not root can do nothing right; the next one can */
+	return r;
+}
 
 /* A member that ends here and now could only hand its number on after a whole round of the host's pids. */
 static void set_nofile(void *arg, pid_t pid)
@@ -138,14 +155,14 @@ static void set_nofile(void *arg, pid_t pid)
 	const struct nofile *n = arg;
 	struct rlimit rl = {n->value, n->value}, old;
 
-	if (pid == n->init || prlimit(pid, RLIMIT_NOFILE, &rl, NULL) == 0)
+	if (pid == n->init || set_limit(n->owner, pid, &rl, NULL) == 0)
 		return;
-	/* Without CAP_SYS_RESOURCE a hard limit only falls: as far up as it allows. */
-	if (prlimit(pid, RLIMIT_NOFILE, NULL, &old) == 0) {
+	/* Without CAP_SYS_RESOURCE on the host a hard limit only falls: as far up as it allows. */
+	if (set_limit(n->owner, pid, NULL, &old) == 0) {
 		rl.rlim_max = old.rlim_max;
 		if (rl.rlim_cur > rl.rlim_max)
 			rl.rlim_cur = rl.rlim_max;
-		prlimit(pid, RLIMIT_NOFILE, &rl, NULL);
+		set_limit(n->owner, pid, &rl, NULL);
 	}
 }
 
@@ -179,7 +196,7 @@ void change_network_late(struct instance *in)
 /* The group's own numbers. */
 static int limits_change(struct instance *in, const struct quota_limits *to, struct err *e)
 {
-	struct nofile nofile = {in->rec.m.pid, to->nofile};
+	struct nofile nofile = {in->rec.m.pid, instance_uid_base(in->s, in->rec.m.slot), to->nofile};
 	bool fewer = in->rec.limits.nofile != to->nofile;
 	struct quota_limits now;
 	int r;

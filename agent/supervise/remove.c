@@ -17,6 +17,7 @@
 
 #define REMOVE_TREE_FD 16      /* above the descriptors that the child keeps of the disk */
 #define REMOVE_RETRY_US 200000 /* after a fork that failed */
+#define REMOVE_PAUSE_US 200000 /* before the layers of ended instances are removed */
 
 struct removal {
 	TAILQ_ENTRY(removal) link;
@@ -166,7 +167,12 @@ int remove_queue(struct supervise *s, enum msg_remove_kind kind, uint64_t id, bo
 	*one = (struct removal){.kind = kind, .id = id, .tell = tell};
 	TAILQ_INSERT_TAIL(&r->queue, one, link);
 	r->count++;
-	remove_next(s);
+	/* A layer is left when its instance ends, which is when another one starts: that goes first, and the ends that
+	 * come meanwhile share one child. */
+	if (kind == MSG_REMOVE_LAYERS && r->count == 1)
+		loop_timer_start(s->loop, &r->retry, REMOVE_PAUSE_US, remove_on_retry, s);
+	else
+		remove_next(s);
 	return 0;
 }
 

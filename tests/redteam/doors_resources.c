@@ -83,9 +83,14 @@ static enum verdict bytes(const struct door *d)
 	return v;
 }
 
+/* On a btrfs pool files are counted from outside, about once a second: what counts is that somebody puts an end to it
+ * (agent/supervise/README.md, "Disk").  tmpfs and project quotas refuse the very next one. */
+#define INODES_SLACK 16
+
 static enum verdict inodes(const struct door *d)
 {
-	long most = limit("INODES"), n = 0;
+	bool counted = strcmp(d->text, "/dev/shm") != 0;
+	long most = limit("INODES") * (counted ? INODES_SLACK : 1), n = 0;
 	char path[96];
 
 	snprintf(path, sizeof path, "%s/redteam-many", d->text);

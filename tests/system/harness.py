@@ -46,6 +46,13 @@ def free_port():
         return s.getsockname()[1]
 
 
+def free_pool():
+    """A network that no other node of this host uses just now: its first address is on nobody's lo."""
+    taken = run("ip", "-4", "-o", "addr").stdout + run("ip", "-4", "route").stdout
+    pools = [n for n in range(100, 250) if f" 10.{n}." not in taken and not taken.startswith(f"10.{n}.") and f"\n10.{n}." not in taken]
+    return f"10.{random.choice(pools)}.0.0/16"
+
+
 def run(*argv, **kw):
     kw.setdefault("capture_output", True)
     kw.setdefault("text", True)
@@ -68,7 +75,7 @@ class Node:
         self.cgroup = f"tulou-test-{tag}"
         # 2..4 characters, distinct from other nodes on this host
         self.prefix = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(4))
-        self.pool = f"10.{random.randrange(100, 250)}.0.0/16"
+        self.pool = free_pool()
         self.port = free_port()
         self.https_port = free_port() if https else 0
         self.control = control
