@@ -289,7 +289,10 @@ static void control_on_synced(struct control *c)
 	control_workers_sync(c);
 	control_names_sync(c);
 	LOG_INFO("reconciling", "apps=%zu adopted=%u lost=%u", map_count(c->apps), c->sync_adopted, c->sync_lost);
-	if (c->sync_adopted || c->sync_lost)
+	if (!c->sync_adopted && c->sync_lost)
+		control_event(c, NULL, 0, "node.started", "Node %s started: %u instances are started again",
+			      c->settings.node_name, c->sync_lost);
+	else if (c->sync_adopted)
 		control_event(c, NULL, 0, "node.adopted", "Control started again: %u instances run on, %u were lost",
 			      c->sync_adopted, c->sync_lost);
 	else

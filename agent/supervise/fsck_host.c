@@ -14,10 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOUNTINFO_MAX (8u << 20)
 #define STRAYS_MAX 100 /* told; more would say no more */
+#define STRAY_AGE_S 10 /* a sandbox that is just being built joins its groups within milliseconds */
 
 static const struct instance *find(const struct fsck *f, uint64_t id)
 {
@@ -155,6 +157,15 @@ static uint32_t uid_of(int proc, const char *pid)
 	return p && sscanf(p + 5, "%u", &uid) == 1 ? uid : UINT32_MAX;
 }
 
+static bool is_old(pid_t pid)
+{
+	uint64_t started = record_start_time(pid), hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_BOOTTIME, &now); /* what proc(5) counts starts from */
+	return started && (uint64_t)now.tv_sec >= started / hz + STRAY_AGE_S;
+}
+
 /* Processes with a tenant's user id that are in no group of this node.  Other nodes of this host may use the same ids:
  * theirs are in groups of their own, and are left alone. */
 static void check_strays(struct fsck *f)
@@ -184,6 +195,8 @@ static void check_strays(struct fsck *f)
 			continue;
 		if (strstr(groups, ":memory:/\n") == NULL && strstr(groups, ":memory:") != NULL)
 			continue; /* v1: the empty v2 tree beside it says "0::/" for everybody */
+		if (!is_old((pid_t)pid))
+			continue;
 		told++;
 		fsck_tell(f, "process", 0, false,
 			  "process %" PRIu64 " has a tenant's user id %u but is in no control group", pid, uid);
