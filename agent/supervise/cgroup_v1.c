@@ -17,6 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define V1_SOCKETS_PART 8	    /* of the memory limit, beside it */
+#define V1_SOCKETS_MIN (4ull << 20) /* 60 busy connections of 64 KiB */
+
 static int v1_fail(int r, const char *what, const char *name, struct err *e)
 {
 	return err_set(e, -r, "cannot set %s of cgroup %s: %s", what, name, strerror(-r));
@@ -176,10 +179,24 @@ static int v1_io(struct cgroup *c, const char *name, const struct cgroup_numbers
 	return r;
 }
 
+/* Buffers of TCP and UDP sockets are not in memory.usage_in_bytes here: they have a counter of their own, which counts
+ * from the first limit on (Documentation/admin-guide/cgroup-v1/memory.rst, 2.7).  Without one a few hundred connections
+ * hold gigabytes of the host's, and bring everybody's TCP under pressure. */
+static int v1_sockets(struct cgroup *c, const char *name, uint64_t memory)
+{
+	uint64_t bytes = memory / V1_SOCKETS_PART > V1_SOCKETS_MIN ? memory / V1_SOCKETS_PART : V1_SOCKETS_MIN;
+	int r = cgroup_write_u64(c, CGROUP_MEMORY, name, "memory.kmem.tcp.limit_in_bytes", bytes);
+
+	/* EBUSY: more is in use; what comes on top is refused all the same by the old limit. */
+	return r == -ENOENT || r == -EOPNOTSUPP || r == -EBUSY ? 0 : r;
+}
+
 static int v1_set(struct cgroup *c, const char *name, const struct cgroup_numbers *n, bool fresh, struct err *e)
 {
 	int r;
 
+	if ((r = v1_sockets(c, name, n->memory)) < 0)
+		return v1_fail(r, "memory.kmem.tcp", name, e);
 	if (fresh && (r = v1_set_memory(c, name, n->memory, n->memory + n->swap + CGROUP_V1_SPARE)) < 0)
 		return v1_fail(r, "memory", name, e);
 	if ((r = v1_cpu(c, name, n, fresh)) < 0)

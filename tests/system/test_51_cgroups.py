@@ -1,5 +1,5 @@
 """Limits of instances and totals of tenants as the kernel holds them, on whichever cgroup version there is."""
-import os, signal, subprocess
+import base64, os, signal, subprocess
 from harness import *
 from shell import Shell, V2, CONTROLLERS
 
@@ -283,6 +283,36 @@ def test_flat_layout(shell):
     shell.stop(number)
     equal([g for g in shell.groups() if f"/{number}" in g], [], "left")
     equal([p for p in members if alive(p)], [], "still alive")
+
+
+SOCKETS = """import socket, time
+keep = []
+try:
+    l = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    for _ in range(300):
+        a = socket.create_connection(l.getsockname()); b = l.accept()[0]; a.setblocking(False); keep += [a, b]
+        try:
+            while True: a.send(b"x" * 65536)
+        except BlockingIOError: pass
+    for _ in range(300):
+        u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20); u.bind(("127.0.0.1", 0)); keep.append(u)
+        for _ in range(40): u.sendto(b"x" * 8000, u.getsockname())
+except OSError: pass
+time.sleep(1000)"""
+
+
+def test_sockets(shell):
+    """what lies in socket buffers is bounded too: a few hundred full connections do not eat the host"""
+    def pages():
+        return sum(int(l.split()[l.split().index("mem") + 1]) for l in open(f"/proc/{pid}/net/sockstat") if l.startswith(("TCP:", "UDP:")))
+    pid = "self"
+    before = pages()
+    number = shell.launch(15, f"exec python3 -c \"exec(__import__('base64').b64decode('{base64.b64encode(SOCKETS.encode()).decode()}'))\"", memory=64 * MIB, pids=50, nofile=4096)
+    time.sleep(3)
+    held = (pages() - before) * 4096
+    check(held < 64 * MIB, f"{held >> 20} MiB in socket buffers beside a limit of 64 MiB")
+    check(shell.now(number)["state"] == "running", "it was killed")
+    shell.stop(number)
 
 
 def test_all_gone(shell):
