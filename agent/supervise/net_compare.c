@@ -61,6 +61,45 @@ static void normalise(char *text)
 	*out = 0;
 }
 
+/* Chains of policies stand in the order in which they came, which says nothing: the parts of a table (sets, maps,
+ * chains, each up to its closing brace) are put into the order of their text.  A fresh text, owned by the caller. */
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static char *sorted(char *text)
+{
+	size_t count = 0, cap = 0, n = strlen(text);
+	char *out = malloc(n + 64), **parts = NULL, *at = out;
+
+	for (char *p = text; out && *p;) {
+		char *end = strstr(p, "\n}\n");
+		if (count == cap) {
+			char **more = realloc(parts, (cap = cap ? cap * 2 : 64) * sizeof *parts);
+			if (!more) {
+				free(out);
+				out = NULL;
+				break;
+			}
+			parts = more;
+		}
+		parts[count++] = p;
+		if (!end)
+			break;
+		end[2] = 0; /* in place of the newline behind the brace */
+		p = end + 3;
+	}
+	if (out) {
+		qsort(parts, count, sizeof *parts, by_text);
+		for (size_t i = 0; i < count; i++)
+			at = stpcpy(stpcpy(at, parts[i]), "\n");
+		*at = 0;
+	}
+	free(parts);
+	return out;
+}
+
 /* The first line in which two normalised listings differ: 0 none, 1 with both lines named. */
 static int first_difference(const char *have, const char *want, char *text, size_t cap)
 {
@@ -79,9 +118,13 @@ static int first_difference(const char *have, const char *want, char *text, size
 
 int net_listings_differ(char *have, char *want, char *text, size_t cap)
 {
+	OWN_FREE char *a = NULL, *b = NULL;
+
 	normalise(have);
 	normalise(want);
-	return first_difference(have, want, text, cap);
+	a = sorted(have);
+	b = sorted(want);
+	return a && b ? first_difference(a, b, text, cap) : -ENOMEM;
 }
 
 int net_compare(const struct net *n, const struct settings *s, char *text, size_t cap)

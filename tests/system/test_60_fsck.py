@@ -114,6 +114,17 @@ def test_rules(node):
     check("shop" in node.get("shop")[1], "the app does not answer")
 
 
+def test_lists(node):
+    """an egress list that came while the app ran is no difference"""
+    node.api("PATCH", "/v1/apps/shop", {"egress": {"mode": "list", "allow": ["203.0.113.0/24:443"]}}, token=node.acme, want=200)
+    table = "tulou_" + node.cgroup.replace("-", "_")
+    wait_for("the list", lambda: "203.0.113.0/24" in run("nft", "list", "table", "inet", table).stdout, 10)
+    equal(words(fsck(node)), [], "differences")
+    node.api("PATCH", "/v1/apps/shop", {"egress": {"mode": "public"}}, token=node.acme, want=200)
+    wait_for("no list", lambda: "203.0.113.0/24" not in run("nft", "list", "table", "inet", table).stdout, 10)
+    equal(words(fsck(node)), [], "differences")
+
+
 def test_forwarding(node):
     """forwarding that somebody switched off is switched on again"""
     with open("/proc/sys/net/ipv4/ip_forward", "w") as f:

@@ -26,6 +26,18 @@ Test(net_compare, what_moves_by_itself_is_no_difference)
 		     0, "%s", text);
 }
 
+Test(net_compare, the_order_of_parts_is_none)
+{
+	char text[160] = "";
+
+	cr_assert_eq(differ("table inet a {\n\tchain b {\n\t\taccept\n\t}\n\tchain a {\n\t\tdrop\n\t}\n}\n",
+			    "table inet a {\n\tchain a {\n\t\tdrop\n\t}\n\n\tchain b {\n\t\taccept\n\t}\n}\n", text),
+		     0, "%s", text);
+	cr_assert_eq(differ("table inet a {\n\tchain b {\n\t\taccept\n\t}\n\tchain a {\n\t\tdrop\n\t}\n}\n",
+			    "table inet a {\n\tchain a {\n\t\tdrop\n\t}\n}\n", text),
+		     1);
+}
+
 Test(net_compare, what_an_operator_changed_is)
 {
 	char text[160] = "";
