@@ -34,8 +34,8 @@ struct cgroup_sample {
 	uint64_t memory, memory_peak; /* bytes */
 	uint64_t cpu_us, throttled_us;
 	uint64_t io_read, io_write;  /* bytes; 0 for an instance on v1 */
-	uint32_t pids, oom_kills;    /* oom_kills of a tenant: 0 on v1 */
-	uint32_t pids_hits;	     /* forks refused */
+	uint32_t pids, oom_kills;    /* of a tenant: at its own total; 0 on v1 */
+	uint32_t pids_hits;	     /* forks refused; of a tenant: at its own total; 0 on v1 and before 6.11 */
 	uint32_t memory_hits;	     /* times its memory limit was reached */
 	uint32_t throttled, periods; /* of the CPU quota */
 	bool above;		     /* oom_kills > 0, but it never reached its own limit: the tenant's total did it */
@@ -104,6 +104,10 @@ struct cgroup_watch {
  */
 int cgroup_watch(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_watch *w);
 void cgroup_unwatch(struct cgroup_watch *w);
+
+/* True when the group has had as many processes and threads as its limit allows; where the kernel keeps no peak (before
+ * 6.1), when it has nearly as many now. */
+bool cgroup_pids_full(const struct cgroup *c, uint32_t slot, uint64_t id);
 
 /* Compares memory, swap, CPU quota and pids of a group with these: 0 the same, 1 the first that differs is in text,
  * -ENOENT the group is gone. */

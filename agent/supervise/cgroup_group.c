@@ -196,6 +196,19 @@ int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgr
 	return 0;
 }
 
+bool cgroup_pids_full(const struct cgroup *c, uint32_t slot, uint64_t id)
+{
+	char name[CGROUP_NAME_MAX];
+	uint64_t most, limit;
+
+	cgroup_name(slot, id, name);
+	limit = cgroup_read_u64(c, CGROUP_PIDS, name, "pids.max"); /* 0 for "max" too */
+	most = cgroup_read_u64(c, CGROUP_PIDS, name, "pids.peak");
+	if (!most)
+		most = cgroup_read_u64(c, CGROUP_PIDS, name, "pids.current") + limit / 16;
+	return limit && most >= limit;
+}
+
 int cgroup_watch(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_watch *w)
 {
 	static const unsigned parts[] = {CGROUP_PART_PEAK, CGROUP_PART_HITS};

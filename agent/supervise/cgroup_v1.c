@@ -252,6 +252,13 @@ static uint64_t v1_cpu_us(const char *text)
 	return strtoull(text, NULL, 10) / 1000;
 }
 
+/* A group without swap meets the limit of memory and swap together first, which has a counter of its own. */
+static uint32_t v1_memory_hits(const struct cgroup *c, const char *name)
+{
+	return (uint32_t)(cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.failcnt") +
+			  cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.memsw.failcnt"));
+}
+
 static void v1_sample(const struct cgroup *c, const char *name, bool tenant, unsigned parts, struct cgroup_sample *ret)
 {
 	char text[512];
@@ -265,17 +272,23 @@ static void v1_sample(const struct cgroup *c, const char *name, bool tenant, uns
 	ret->pids = (uint32_t)cgroup_read_u64(c, CGROUP_PIDS, name, "pids.current");
 	if (parts & CGROUP_PART_PEAK) {
 		ret->memory_peak = cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.max_usage_in_bytes");
-		ret->memory_hits = (uint32_t)cgroup_read_u64(c, CGROUP_MEMORY, name, "memory.failcnt");
+		ret->memory_hits = v1_memory_hits(c, name);
 	}
 	if (parts & CGROUP_PART_HITS) {
+		/* Counts at the group that forked, at whatever level the limit was. */
 		cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
 		ret->pids_hits = (uint32_t)cgroup_key(text, "max");
 	}
 	if (tenant) {
 		v1_sample_io(c, name, ret);
 	} else if (parts & CGROUP_PART_HITS) {
+		uint32_t kills;
 		cgroup_read(c, CGROUP_MEMORY, name, "memory.oom_control", text, sizeof text);
-		ret->oom_kills = (uint32_t)cgroup_key(text, "oom_kill");
+		kills = (uint32_t)cgroup_key(text, "oom_kill");
+		/* Read in another turn it could be from before the kill, which would then look like another level's. */
+		if (kills != ret->oom_kills)
+			ret->memory_hits = v1_memory_hits(c, name);
+		ret->oom_kills = kills;
 	}
 	ret->above = ret->oom_kills && !ret->memory_hits;
 }

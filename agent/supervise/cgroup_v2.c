@@ -218,11 +218,18 @@ static void v2_sample(const struct cgroup *c, const char *name, bool tenant, uns
 		/* The counts of memory.events include what is below; a tenant's own are in the .local file (5.2). */
 		cgroup_read(c, CGROUP_MEMORY, name, "memory.events", text, sizeof text);
 		ret->oom_kills = (uint32_t)cgroup_key(text, "oom_kill");
-		if (tenant)
+		if (tenant) {
+			uint32_t own;
 			cgroup_read(c, CGROUP_MEMORY, name, "memory.events.local", text, sizeof text);
+			own = (uint32_t)cgroup_key(text, "oom");
+			if (own < ret->oom_kills)
+				ret->oom_kills = own; /* the rest were instances at their own limits */
+		}
 		ret->memory_hits = (uint32_t)cgroup_key(text, "max");
 		ret->above = !tenant && ret->oom_kills && !cgroup_key(text, "oom");
-		cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
+		/* The same of pids, with the .local file of 6.11; before, the group that forked counts. */
+		if (!tenant || cgroup_read(c, CGROUP_PIDS, name, "pids.events.local", text, sizeof text) == 0)
+			cgroup_read(c, CGROUP_PIDS, name, "pids.events", text, sizeof text);
 		ret->pids_hits = (uint32_t)cgroup_key(text, "max");
 	}
 	if (c->of[CGROUP_IO] >= 0)

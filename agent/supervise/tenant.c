@@ -193,12 +193,23 @@ int tenant_tell(struct supervise *s, uint64_t tenant, uint32_t slot, const struc
 	return 0;
 }
 
+/* The totals were reached: an instance killed below its limit may also have met the host's end of memory. */
+static bool memory_reached(const struct tenant *t)
+{
+	struct cgroup_sample own;
+
+	return cgroup_sample(t->s->cgroup, t->slot, CGROUP_TENANT, &own) == 0 && own.memory_hits > 0;
+}
+
 void tenant_count(struct instance *in, const struct cgroup_sample *was, const struct cgroup_sample *now)
 {
 	struct tenant *t = in->in_tenant ? tenant_get(in->s, in->rec.m.slot) : NULL;
 
-	if (t && now->oom_kills > was->oom_kills)
+	if (!t || in->slot == CGROUP_FLAT)
+		return;
+	if (now->oom_kills > was->oom_kills && now->above && memory_reached(t))
 		t->oom_kills += now->oom_kills - was->oom_kills;
-	if (t && now->pids_hits > was->pids_hits)
+	if (now->pids_hits > was->pids_hits && !cgroup_pids_full(in->s->cgroup, in->slot, in->rec.m.instance) &&
+	    cgroup_pids_full(in->s->cgroup, t->slot, CGROUP_TENANT))
 		t->pids_hits += now->pids_hits - was->pids_hits;
 }

@@ -24,13 +24,14 @@ struct instance;
 struct tenant {
 	struct supervise *s; /* borrowed */
 	uint32_t slot;
-	uint64_t tenant;	       /* its number, as control knows it */
-	struct quota quota;	       /* told, or the embedded default */
-	bool told;		       /* by MSG_TENANT */
-	bool found;		       /* its group was there when we came, with totals that we do not know */
-	unsigned living;	       /* instances that have a group, or had one a moment ago */
-	uint64_t lent, lent_swap;      /* bytes, to jobs */
-	uint32_t oom_kills, pids_hits; /* of its instances since its first one, dead ones included */
+	uint64_t tenant;	  /* its number, as control knows it */
+	struct quota quota;	  /* told, or the embedded default */
+	bool told;		  /* by MSG_TENANT */
+	bool found;		  /* its group was there when we came, with totals that we do not know */
+	unsigned living;	  /* instances that have a group, or had one a moment ago */
+	uint64_t lent, lent_swap; /* bytes, to jobs */
+	/* Of its instances since its first one, dead ones included: only what its own totals did, not their limits. */
+	uint32_t oom_kills, pids_hits;
 	struct cgroup_watch watch;
 	bool shrinking; /* its memory is not down to the total yet */
 	unsigned tries;
@@ -54,7 +55,7 @@ void tenant_leave(struct instance *in);
 int tenant_tell(struct supervise *s, uint64_t tenant, uint32_t slot, const struct quota *q, struct err *e);
 /* Writes the weight that holds now: that of the throttle, else of the totals. */
 int tenant_weight(struct tenant *t);
-/* Adds what an instance's new sample has more than the one before. */
+/* Adds what an instance's new sample has more than the one before and what the tenant's totals did. */
 void tenant_count(struct instance *in, const struct cgroup_sample *was, const struct cgroup_sample *now);
 
 #endif

@@ -83,7 +83,7 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 		.io_write = now.io_write,
 		.slot = t->slot,
 		.pids = now.pids,
-		/* Which level counts a refused fork depends on the kernel: 6.10 and later on v2 count at the limit. */
+		/* Its own counters where the kernel has them, else what its instances' tell. */
 		.pids_hits = now.pids_hits > t->pids_hits ? now.pids_hits : t->pids_hits,
 		.oom_kills = now.oom_kills > t->oom_kills ? now.oom_kills : t->oom_kills,
 		.memory_hits = now.memory_hits,

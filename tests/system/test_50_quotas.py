@@ -157,6 +157,11 @@ def test_hits_are_told(node):
     evaluate(node, "greedy", "os.system('python3 -c \"b=bytearray(300<<20)\"')")
     event = wait_for("an event about memory", lambda: [e for e in node.events("greedy") if e["kind"] == "instance.oom"], 40)[0]
     check("96 MiB" in event["text"], event)
+    # Its own limits, not its tenant's: nobody else is to blame.
+    text = node.request("GET", "/metrics", token=node.acme)[1].decode()
+    blamed = [l for l in text.splitlines() if l.startswith(("tulou_tenant_oom_kills_total{", "tulou_tenant_pids_refused_total{")) and not l.endswith(" 0")]
+    blamed += [e for e in node.events("greedy") if e["kind"] in ("tenant.memory", "tenant.pids")]
+    check(not blamed, blamed)
     text = node.request("GET", "/metrics", token=node.acme)[1].decode()
     line = [l for l in text.splitlines() if l.startswith("container_threads_max{") and 'app="greedy"' in l]
     check(line and line[0].endswith(" 24"), line)

@@ -187,6 +187,23 @@ Test(supervise, cgroup_v1_samples)
 	cr_assert_eq(w.last.pids_hits, 12);
 	cr_assert_not(w.last.above);
 	cgroup_unwatch(&w);
+	/* Without swap the limit of both together is met first. */
+	put(&f, "memory/tulou/t5/7/memory.failcnt", "0\n");
+	put(&f, "memory/tulou/t5/7/memory.memsw.failcnt", "2\n");
+	cr_assert_eq(cgroup_sample(c, 5, 7, &s), 0);
+	cr_assert_eq(s.memory_hits, 2);
+	cr_assert_not(s.above, "its own limit, not its tenant's");
+	/* A refused fork counts where it was asked for: the peaks say which level was full. */
+	put(&f, "pids/tulou/t5/7/pids.peak", "32\n");
+	put(&f, "pids/tulou/t5/pids.peak", "61\n");
+	cr_assert(cgroup_pids_full(c, 5, 7));
+	cr_assert_not(cgroup_pids_full(c, 5, CGROUP_TENANT));
+	put(&f, "pids/tulou/t5/pids.peak", "4096\n");
+	cr_assert(cgroup_pids_full(c, 5, CGROUP_TENANT));
+	put(&f, "pids/tulou/t5/7/pids.peak", "");
+	cr_assert_not(cgroup_pids_full(c, 5, 7), "5 of 32 now, and no peak is kept");
+	put(&f, "pids/tulou/t5/7/pids.current", "31\n");
+	cr_assert(cgroup_pids_full(c, 5, 7));
 	put(&f, "blkio/tulou/t5/blkio.throttle.io_service_bytes",
 	    "7:0 Read 10\n7:0 Write 20\n7:0 Sync 20\n7:0 Total 30\n8:0 Read 1\n8:0 Write 2\nTotal 33\n");
 	cr_assert_eq(cgroup_sample(c, 5, CGROUP_TENANT, &s), 0);
@@ -360,6 +377,18 @@ Test(supervise, cgroup_v2_sets_limits_and_samples)
 	put(&f, "cgroup/tulou/t5/3/memory.events", "max 0\noom 0\noom_kill 2\n");
 	cr_assert_eq(cgroup_sample(c, 5, 3, &s), 0);
 	cr_assert(s.above);
+	/* The tenant's level counts what is below it too: only the local counts are its own. */
+	put(&f, "cgroup/tulou/t5/memory.events", "max 9\noom 3\noom_kill 3\n");
+	put(&f, "cgroup/tulou/t5/memory.events.local", "max 0\noom 0\noom_kill 0\n");
+	put(&f, "cgroup/tulou/t5/pids.events", "max 7\n");
+	put(&f, "cgroup/tulou/t5/pids.events.local", "max 0\n");
+	cr_assert_eq(cgroup_sample(c, 5, CGROUP_TENANT, &s), 0);
+	cr_assert_eq(s.oom_kills + s.pids_hits + s.memory_hits, 0, "instances at their own limits");
+	put(&f, "cgroup/tulou/t5/memory.events.local", "max 4\noom 1\noom_kill 0\n");
+	put(&f, "cgroup/tulou/t5/pids.events.local", "max 2\n");
+	cr_assert_eq(cgroup_sample(c, 5, CGROUP_TENANT, &s), 0);
+	cr_assert_eq(s.oom_kills, 1);
+	cr_assert_eq(s.pids_hits, 2);
 	put(&f, "cgroup/tulou/t5/3/cgroup.procs", "999999999\n");
 	cr_assert_eq(cgroup_kill(c, 5, 3), 1);
 	expect(&f, "cgroup/tulou/t5/3/cgroup.kill", "1");
