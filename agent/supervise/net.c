@@ -224,10 +224,25 @@ int net_rules_now(const struct net *n, const struct settings *s, struct buf *out
 	return r < 0 ? r : net_ruleset(n, s, on_link.data ? on_link.data : "", out);
 }
 
+/* The first node of a network namespace saves anew: the file may be one of an earlier namespace with the same number,
+ * whose nodes were killed. */
+static void net_forward_forget(void)
+{
+	OWN_FREE char *tables = NULL;
+	char path[64];
+
+	if (net_nft("list tables", &tables, NULL) < 0 || strstr(tables, "table inet tulou_"))
+		return;
+	net_forward_saved(path);
+	unlink(path);
+}
+
 int net_setup(struct net *n, const struct settings *s, struct err *e)
 {
 	OWN_BUF struct buf text = {0};
 	int r;
+
+	net_forward_forget();
 
 	buf_init(&text, NET_RULESET_MAX);
 	r = net_rules_now(n, s, &text);
