@@ -178,6 +178,20 @@ static void ops_on_run_exit(void *arg, const struct msg_instance *m)
 	free(run);
 }
 
+static void ops_run_stop(void *ctx, void *arg)
+{
+	struct control *c = ctx;
+	struct control_job *job;
+
+	for (size_t pos = 0; (job = map_next(c->jobs, &pos));) {
+		const struct ops_one_off *run = job->job && job->kind == MSG_KIND_RUN ? job->job->arg : NULL;
+		if (!run || job->job->on_exit != ops_on_run_exit || run->arg != arg)
+			continue;
+		control_job_stop(c, job->job, false);
+		return;
+	}
+}
+
 static int ops_run_blob(struct control *c, struct control_app *ca, const char *command, struct err *e)
 {
 	OWN_BLOB struct blob blob = {0};
@@ -397,6 +411,7 @@ void control_ops_init(struct control *c)
 			      .build_follow = ops_build_follow,
 			      .git = ops_git,
 			      .run = ops_run,
+			      .run_stop = ops_run_stop,
 			      .instances = ops_instances,
 			      .app_stats = ops_app_stats,
 			      .node = ops_node,

@@ -164,6 +164,18 @@ def test_run(node):
     equal(lines[-1].get("exit_code"), 7, "exit code")
 
 
+def test_run_without_client(node):
+    """a one-off command whose client went away ends; it does not go on counting against the quota"""
+    running = lambda: node.api("GET", "/v1/tenants/acme", token=node.acme, want=200)["used"]["instances"]
+    before = running()
+    body = json.dumps({"command": "trap '' TERM; sleep 600"}).encode()
+    head = f"POST /v1/apps/py/runs HTTP/1.1\r\nHost: {node.control}\r\nAuthorization: Bearer {node.acme}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", node.port)) as s:
+        s.sendall(head.encode() + body)
+        wait_for("the command", lambda: running() == before + 1, 10)
+    wait_for("its end", lambda: running() == before, 10)
+
+
 def hostile(*infos):
     return {i.name: i for i in infos} | {"Procfile": "web: sleep 9\n"}
 

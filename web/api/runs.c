@@ -84,6 +84,8 @@ static void run_on_done(struct exchange *x, bool whole)
 	r->x = NULL;
 	if (r->done)
 		free(r);
+	else if (x->api->config.ops->run_stop)
+		x->api->config.ops->run_stop(x->api->config.ops->ctx, r);
 }
 
 static const struct exchange_stream run_stream = {.read = run_read, .on_done = run_on_done};
