@@ -98,9 +98,30 @@ static void control_domains_load(struct control_app *ca)
 	free(old);
 }
 
+/* "web 1 → 3, worker 2 → 0" */
+static void control_formation_tell(struct control_app *ca, const struct model_formation *was, unsigned was_count)
+{
+	uint32_t before[LIMIT_TYPES] = {0};
+	char text[300] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < ca->formation_count; i++)
+		for (unsigned k = 0; k < was_count; k++)
+			if (strcmp(was[k].type, ca->formation[i].type) == 0)
+				before[i] = was[k].count;
+	for (unsigned i = 0; i < ca->formation_count && n + LIMIT_TYPE_NAME + 40 < sizeof text; i++)
+		if (before[i] != ca->formation[i].count)
+			n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %u → %u", n ? ", " : "",
+					      ca->formation[i].type, before[i], ca->formation[i].count);
+	if (n)
+		control_event(ca->control, ca, 0, "formation.changed", "Instances wanted: %s", text);
+}
+
 static int control_app_refresh(struct control_app *ca)
 {
 	struct control *c = ca->control;
+	struct model_formation wanted[LIMIT_TYPES];
+	unsigned wanted_count = ca->formation_count;
 	struct model_app was = ca->rec;
 	int n, r = store_app_get(c->store, ca->rec.id, &ca->rec, NULL);
 
@@ -110,8 +131,12 @@ static int control_app_refresh(struct control_app *ca)
 		ca->candidate_since_ms = control_now_ms();
 		ca->why[0] = ca->blame[0] = 0;
 	}
+	memcpy(wanted, ca->formation, sizeof wanted);
 	n = store_formation_get(c->store, ca->rec.id, ca->formation, LIMIT_TYPES, NULL);
 	ca->formation_count = n > 0 ? (unsigned)n : 0;
+	if (ca->is_loaded)
+		control_formation_tell(ca, wanted, wanted_count);
+	ca->is_loaded = true;
 	control_types_load(c, ca->rec.release, &ca->live);
 	control_types_load(c, ca->rec.candidate, &ca->candidate);
 	control_domains_load(ca);
@@ -367,9 +392,13 @@ static void control_do_start(struct control_app *ca, const struct plan_action *a
 		control_touch(ca); /* its deadline is in the next plan only */
 		return;
 	}
-	if (!ca->nofit_since_ms) {
+	if (!ca->nofit_since_ms)
 		ca->nofit_since_ms = now;
-		control_event(c, ca, 0, "instance.refused", "No instance of %s could be started: %s", a->type, e.text);
+	/* Each limit that stops it is told once, until all that is wanted is there. */
+	if (strcmp(ca->refused, *e.field ? e.field : "?") != 0) {
+		snprintf(ca->refused, sizeof ca->refused, "%s", *e.field ? e.field : "?");
+		control_event(c, ca, 0, "instance.refused", "No %sinstance of %s could be started: %s",
+			      control_standing(ca) ? "more " : "", a->type, e.text);
 	}
 	if (a->release == ca->rec.candidate && now - ca->nofit_since_ms >= CONTROL_NOFIT_MS)
 		control_abort(ca, e.text);
@@ -510,6 +539,8 @@ static void control_plan_app(struct control_app *ca)
 				 control_on_timer, ca);
 	for (unsigned i = 0; i < out.count; i++)
 		control_do(ca, &actions[i]);
+	if (!ca->rec.candidate && control_standing(ca) >= control_wanted(ca))
+		ca->refused[0] = 0;
 	control_routes_app(ca, false);
 }
 

@@ -125,6 +125,7 @@ struct control_app {
 	TAILQ_ENTRY(control_app) touched; /* to be planned */
 	TAILQ_ENTRY(control_app) starved; /* wants to start, but CONTROL_STARTS are in flight */
 	bool is_touched, is_starved, deleted;
+	bool is_loaded; /* the first reading is no change */
 	struct model_app rec;
 	struct model_formation formation[LIMIT_TYPES];
 	unsigned formation_count;
@@ -136,6 +137,7 @@ struct control_app {
 	int64_t candidate_since_ms;
 	int64_t next_release;		  /* of a build that ended while another roll-out was under way; 0 = none */
 	int64_t nofit_since_ms;		  /* 0 = all fits */
+	char refused[64];		  /* the limit that was told last; "" once all that is wanted is there */
 	struct plan_backoff *backoffs;	  /* owned, PLAN_BACKOFFS rows; NULL until the first crash */
 	char why[200];			  /* why the candidate's last instance ended */
 	char blame[LIMIT_TYPE_NAME + 24]; /* "web.123", whose log says more about a failed roll-out; "" = nobody's */
@@ -331,6 +333,9 @@ int control_candidate(struct control_app *ca, int64_t release, struct err *e);
 int control_load(struct control *c, struct err *e);    /* everything, at start */
 unsigned control_wanted(const struct control_app *ca); /* instances */
 unsigned control_running(const struct control_app *ca);
+unsigned control_standing(const struct control_app *ca); /* of the live release: running or starting */
+/* "3 of 50 instances fit, the others wait: <limit, whose, how much>"; false when nothing of it waits for room. */
+bool control_waiting(const struct control_app *ca, char *out, size_t cap);
 bool control_looping(const struct control_app *ca, const char *type);
 const char *control_app_state(const struct control_app *ca);
 void control_disk_add(struct control_app *ca, uint64_t bytes);

@@ -202,19 +202,22 @@ double control_quantile(const float *bucket, double part)
 
 json_t *control_app_stats(struct control_app *ca)
 {
+	char waiting[512];
 	struct stats_sum s;
 	double p50 = control_quantile(ca->bucket, 0.5), p99 = control_quantile(ca->bucket, 0.99);
 
+	control_waiting(ca, waiting, sizeof waiting);
 	control_sum(ca, &s);
-	return json_pack("{s:s,s:i,s:i,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}", "state",
-			 control_app_state(ca), "instances_running", (int)control_running(ca), "instances_wanted",
-			 (int)control_wanted(ca), "memory_bytes", (json_int_t)control_app_memory(ca), "cpu_cores",
-			 (double)ca->cpu_now, "cpu_seconds", (double)control_app_cpu_us(ca) / 1e6, "requests_total",
-			 (json_int_t)s.requests, "requests_per_second", (double)ca->rate_now, "p50_ms", p50 * 1000,
-			 "p99_ms", p99 * 1000, "bytes_in", (json_int_t)s.bytes_in, "bytes_out", (json_int_t)s.bytes_out,
-			 "upstream_errors", (json_int_t)s.upstream_errors, "waited", (json_int_t)s.waited, "status",
-			 "1xx", (json_int_t)s.status[1], "2xx", (json_int_t)s.status[2], "3xx", (json_int_t)s.status[3],
-			 "4xx", (json_int_t)s.status[4], "5xx", (json_int_t)s.status[5]);
+	return json_pack("{s:s,s:i,s:i,s:s?,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}",
+			 "state", control_app_state(ca), "instances_running", (int)control_running(ca),
+			 "instances_wanted", (int)control_wanted(ca), "waiting", waiting[0] ? waiting : NULL,
+			 "memory_bytes", (json_int_t)control_app_memory(ca), "cpu_cores", (double)ca->cpu_now,
+			 "cpu_seconds", (double)control_app_cpu_us(ca) / 1e6, "requests_total", (json_int_t)s.requests,
+			 "requests_per_second", (double)ca->rate_now, "p50_ms", p50 * 1000, "p99_ms", p99 * 1000,
+			 "bytes_in", (json_int_t)s.bytes_in, "bytes_out", (json_int_t)s.bytes_out, "upstream_errors",
+			 (json_int_t)s.upstream_errors, "waited", (json_int_t)s.waited, "status", "1xx",
+			 (json_int_t)s.status[1], "2xx", (json_int_t)s.status[2], "3xx", (json_int_t)s.status[3], "4xx",
+			 (json_int_t)s.status[4], "5xx", (json_int_t)s.status[5]);
 }
 
 json_t *control_history_json(const struct control_history *h, unsigned minutes)

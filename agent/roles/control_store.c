@@ -195,6 +195,41 @@ unsigned control_running(const struct control_app *ca)
 	return n;
 }
 
+unsigned control_standing(const struct control_app *ca)
+{
+	const struct control_instance *ci;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(ci, &ca->instances, link)
+	{
+		n += ci->rec.release == ca->rec.release &&
+		     (ci->rec.state == MODEL_INSTANCE_RUNNING || ci->rec.state == MODEL_INSTANCE_STARTING);
+	}
+	return n;
+}
+
+bool control_waiting(const struct control_app *ca, char *out, size_t cap)
+{
+	struct control *c = ca->control;
+	unsigned wanted = control_wanted(ca), there = control_standing(ca), more = 0;
+	struct err e = {0};
+
+	*out = 0;
+	if (there >= wanted || c->draining)
+		return false;
+	/* As if they were started one after the other. */
+	while (there + more < wanted && control_fits(c, ca->tenant, &ca->rec.limits, ca, ca->rec.release, &e) == 0) {
+		control_charge(c, ca->tenant, &ca->rec.limits, 1);
+		more++;
+	}
+	for (unsigned i = 0; i < more; i++)
+		control_charge(c, ca->tenant, &ca->rec.limits, -1);
+	if (there + more >= wanted)
+		return false;
+	snprintf(out, cap, "%u of %u instances fit, the others wait: %s", there + more, wanted, e.text);
+	return true;
+}
+
 bool control_looping(const struct control_app *ca, const char *type)
 {
 	const struct plan_backoff *b = ca->backoffs ? plan_backoff_find(ca->backoffs, ca->rec.release, type) : NULL;

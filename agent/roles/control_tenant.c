@@ -132,6 +132,16 @@ void control_app_relimit(struct control_app *ca, const struct model_app *was)
 
 	if (was && tenant_changes(QUOTA_OF_LIMITS, &was->limits, &ca->rec.limits, text, sizeof text))
 		control_event(c, ca, 0, "app.limits", "Limits of each instance changed: %s", text);
+	if (was && memcmp(&was->egress, &ca->rec.egress, sizeof was->egress) != 0) {
+		char from[QUOTA_EGRESS_MAX], to[QUOTA_EGRESS_MAX];
+		quota_egress_text(&was->egress, from);
+		quota_egress_text(&ca->rec.egress, to);
+		control_event(c, ca, 0, "app.egress", "Egress changed: %.140s → %.140s", from, to);
+	}
+	if (was && was->profile != ca->rec.profile)
+		control_event(c, ca, 0, "app.profile", "Profile changed: %s → %s, for what starts from now on",
+			      quota_profile_name((enum quota_profile)was->profile),
+			      quota_profile_name((enum quota_profile)ca->rec.profile));
 	control_egress(ca, &egress);
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{

@@ -133,10 +133,28 @@ def test_refusals_name_limit_owner_and_rest(node):
     wait_for("one instance", lambda: sum(i["state"] == "running" for i in node.instances("shop")) == 1)
 
 
+def test_what_does_not_fit_waits_aloud(node):
+    """more instances than the memory quota has room for: the answer, apps info and ps say so at once"""
+    wait_for("room", lambda: node.api("PATCH", "/v1/apps/shop", {"limits": {"memory_bytes": "300MiB"}}, token=node.acme)[0] == 200)
+    node.api("PUT", "/v1/apps/shop/formation", {"web": 2}, token=node.acme, want=200)
+    waiting = node.api("GET", "/v1/apps/shop", token=node.acme, want=200)["stats"]["waiting"]
+    check(waiting and waiting.startswith("1 of 2 instances fit") and "memory quota 512 MiB" in waiting, waiting)
+    env = dict(os.environ, TULOU_URL=f"http://127.0.0.1:{node.port}", TULOU_TOKEN=node.acme, TULOU_APP="shop")
+    for words in (["scale", "web=2"], ["ps"], ["apps", "info"]):
+        r = run(os.path.join(BUILD, "tulou"), *words, env=env)
+        check(r.returncode == 0 and "1 of 2 instances fit" in r.stdout, r)
+    wait_for("an event", lambda: any(e["kind"] == "instance.refused" and "memory quota" in e["text"] for e in node.events("shop")))
+    node.api("PUT", "/v1/apps/shop/formation", {"web": 1}, token=node.acme, want=200)
+    equal(node.api("GET", "/v1/apps/shop", token=node.acme, want=200)["stats"]["waiting"], None, "waiting")
+    check(any(e["kind"] == "formation.changed" and "web 2 → 1" in e["text"] for e in node.events("shop")), node.events("shop"))
+    node.api("PATCH", "/v1/apps/shop", {"limits": None}, token=node.acme, want=200)
+
+
 def test_policies(node):
     """an app's egress and profile are its tenant's to set; a plan and a policy of one's own exclude each other"""
     a = node.api("PATCH", "/v1/apps/shop", {"egress": {"mode": "list", "allow": ["203.0.113.0/24:443"]}}, token=node.acme, want=200)
     equal(a["egress"], {"mode": "list", "allow": ["203.0.113.0/24:443"]}, "egress")
+    check(any(e["kind"] == "app.egress" and "203.0.113.0/24:443" in e["text"] for e in node.events("shop")), node.events("shop"))
     status, value = node.api("PATCH", "/v1/tenants/acme", {"plan": "hobby", "profile": "strict"})
     equal((status, value["field"]), (400, "profile"), "both")
     equal(node.api("PATCH", "/v1/tenants/acme", {"profile": "default"}, token=node.acme)[0], 403, "a tenant's own token")

@@ -216,6 +216,81 @@ Test(control_tenant, refusals_say_which_whose_and_how_much)
 	fake_stop(&f);
 }
 
+/* What an app's "waiting" says now; "" = nothing waits. */
+static const char *waiting(void)
+{
+	static char text[512];
+	json_t *stats = f.control->ops.app_stats(f.control, app);
+	const char *s = json_string_value(json_object_get(stats, "waiting"));
+
+	snprintf(text, sizeof text, "%s", s ? s : "");
+	json_decref(stats);
+	return text;
+}
+
+static bool is_starting(struct fake *x)
+{
+	return fake_alive(x, app) == 3;
+}
+
+Test(control_tenant, what_does_not_fit_waits_and_says_so)
+{
+	struct model_tenant t;
+	struct control *c;
+
+	begin();
+	c = f.control;
+	cr_assert_str_eq(waiting(), "");
+	t = acme();
+	t.quota.memory = 200 * MIB;
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	cr_assert_eq(store_formation_set(c->store, app, "web", 50, NULL), 0);
+	c->ops.app_changed(c, app);
+	/* Before any of it was tried: the answer of the change itself tells. */
+	cr_assert(strstr(waiting(), "3 of 50 instances fit, the others wait: tenant acme: memory quota 200 MiB"), "%s",
+		  waiting());
+	cr_assert_eq(c->used.instances, 1, "nothing stays charged");
+	cr_assert(strstr(events("formation.changed").text, "web 1 → 50"), "%s", events("formation.changed").text);
+	cr_assert(fake_until(&f, refused, 5000));
+	cr_assert(fake_until(&f, is_starting, 5000));
+	fake_run(&f, 2500); /* tried again meanwhile */
+	cr_assert_eq(events("instance.refused").n, 1, "one limit is told once");
+	cr_assert(strstr(waiting(), "3 of 50"), "%s", waiting());
+	/* Another limit is another reason. */
+	t.quota.memory = 1024 * MIB;
+	t.quota.inodes = 3 * 4096;
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	fake_run(&f, 100);
+	cr_assert_eq(events("instance.refused").n, 2);
+	cr_assert(strstr(waiting(), "file quota"), "%s", waiting());
+	cr_assert_eq(store_formation_set(c->store, app, "web", 3, NULL), 0);
+	c->ops.app_changed(c, app);
+	fake_run(&f, 100);
+	cr_assert_str_eq(waiting(), "");
+	fake_stop(&f);
+}
+
+Test(control_tenant, egress_and_profile_leave_events)
+{
+	struct model_app rec;
+
+	begin();
+	cr_assert_eq(store_app_get(f.control->store, app, &rec, NULL), 0);
+	rec.egress = (struct quota_egress){.mode = QUOTA_EGRESS_NONE};
+	rec.profile = QUOTA_PROFILE_STRICT;
+	cr_assert_eq(store_app_update(f.control->store, &rec, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+	f.control->ops.app_changed(f.control, app);
+	fake_run(&f, 10);
+	cr_assert_eq(events("app.egress").n, 1);
+	cr_assert(strstr(events("app.egress").text, "→ none"), "%s", events("app.egress").text);
+	cr_assert_eq(events("app.profile").n, 1);
+	cr_assert(strstr(events("app.profile").text, "default → strict"), "%s", events("app.profile").text);
+	fake_stop(&f);
+}
+
 static const struct msg_usage *sampled;
 
 static bool is_sampled(struct fake *x)

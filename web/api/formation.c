@@ -114,6 +114,18 @@ int formation_set(struct api *a, const struct model_app *app, json_t *counts, st
 	return 0;
 }
 
+/* The formation as it is wanted; what does not fit is told beside it: its members are names of process types only. */
+static void formation_answer(struct exchange *x)
+{
+	const struct ops *ops = x->api->config.ops;
+	OWN_JSON json_t *stats = ops->app_stats(ops->ctx, x->app.id);
+	const char *waiting = json_string_value(json_object_get(stats, "waiting"));
+
+	api_formation_get(x);
+	if (waiting)
+		api_answer_header(x, "Tulou-Waiting", waiting);
+}
+
 void api_formation_put(struct exchange *x)
 {
 	struct err e = {0};
@@ -121,5 +133,5 @@ void api_formation_put(struct exchange *x)
 	if (formation_set(x->api, &x->app, x->json, &e) < 0)
 		api_answer_err(x, &e);
 	else
-		api_formation_get(x);
+		formation_answer(x);
 }

@@ -1,4 +1,5 @@
 /* Instances of an app.  Layer web, control process. */
+#include "base/own.h"
 #include "base/parse.h"
 #include "web/api/route.h"
 
@@ -10,8 +11,13 @@ void api_instances_list(struct exchange *x)
 	const struct ops *ops = x->api->config.ops;
 	json_t *items = json_array();
 
+	OWN_JSON json_t *stats = ops->app_stats(ops->ctx, x->app.id);
+	json_t *waiting = json_object_get(stats, "waiting");
+
 	ops->instances(ops->ctx, x->app.id, items);
-	api_answer_json(x, 200, json_pack("{s:o, s:n}", "items", items, "next"));
+	api_answer_json(x, 200,
+			json_pack("{s:o, s:n, s:O}", "items", items, "next", "waiting",
+				  json_is_string(waiting) ? waiting : json_null()));
 }
 
 void api_instance_delete(struct exchange *x)

@@ -164,6 +164,8 @@ int cli_cmd_apps_info(struct cli *c)
 	cli_pair("formation", "%s", *formation ? formation : "-");
 	cli_pair("instances", "%.0f of %.0f running, %s", cli_num(stats, "instances_running"),
 		 cli_num(stats, "instances_wanted"), cli_bytes(memory, cli_num(stats, "memory_bytes")));
+	if (*cli_str(stats, "waiting"))
+		cli_pair("waiting", "%s", cli_str(stats, "waiting"));
 	cli_pair("requests", "%.0f in all, %.1f/s, half within %.3g ms, 99 of 100 within %.3g ms",
 		 cli_num(stats, "requests_total"), cli_num(stats, "requests_per_second"), cli_num(stats, "p50_ms"),
 		 cli_num(stats, "p99_ms"));

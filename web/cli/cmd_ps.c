@@ -56,6 +56,8 @@ int cli_cmd_ps(struct cli *c)
 	cli_table_print(
 		c, t,
 		"Nothing runs. `tulou scale web=1` starts an instance, `tulou apps info` says why there is none.");
+	if (*cli_str(a.json, "waiting"))
+		printf("Waiting: %s\n", cli_str(a.json, "waiting"));
 	return CLI_OK;
 }
 
@@ -72,6 +74,20 @@ int cli_cmd_ps_stop(struct cli *c)
 	if (!code && !c->json)
 		printf("Instance %s stops; another takes its place.\n", c->argv[0]);
 	return code;
+}
+
+/* What is wanted and does not fit: the numbers alone would look as if it ran. */
+static void scale_waiting(struct cli *c)
+{
+	OWN_ANSWER struct cli_answer app = {0};
+	const char *waiting;
+	char path[128];
+
+	if (cli_app_path(c, path, sizeof path, "") || cli_call(c, "GET", path, NULL, &app))
+		return;
+	waiting = cli_str(json_object_get(app.json, "stats"), "waiting");
+	if (*waiting)
+		printf("Waiting: %s\n", waiting);
 }
 
 int cli_cmd_scale(struct cli *c)
@@ -117,6 +133,7 @@ int cli_cmd_scale(struct cli *c)
 			cli_table_add(t, type, n);
 		}
 		cli_table_print(c, t, "No formation yet: the first deploy starts one web instance.");
+		scale_waiting(c);
 	}
 	json_decref(shown);
 	return CLI_OK;
