@@ -91,8 +91,8 @@ struct ops {
 	int (*run)(void *ctx, int64_t app, const char *command, struct ops_git *ret,
 		   void (*done)(void *arg, int exit_code, const char *text), void *arg, struct err *e);
 
-	/* Whoever asked for a run with this arg went away: the command is killed; done is still called.  NULL: it goes on
-	 * until its next write or its deadline. */
+	/* Whoever asked for a run with this arg went away: the command is killed; done is still called.  NULL: it goes
+	 * on until its next write or its deadline. */
 	void (*run_stop)(void *ctx, void *arg);
 
 	/* Appends instance objects of an app to arr:
