@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-/* One number of a sum: what is needed, what is in use, what there is. */
+/* One number of a sum: what is needed, what is committed, what there is. */
 struct fits_row {
 	const char *key; /* of config/quota.h, for its unit; NULL = a plain count */
 	const char *field, *what;
@@ -30,7 +30,8 @@ static int fits_row(const struct fits_row *r, struct err *e)
 	fits_text(r, r->used, used);
 	fits_text(r, r->used < r->total ? r->total - r->used : 0, left);
 	fits_text(r, r->need, need);
-	return err_field(e, EDQUOT, r->field, "%s %s, %s in use, %s left, %s needed", r->what, total, used, left, need);
+	return err_field(e, EDQUOT, r->field, "%s %s, %s committed, %s left, %s needed", r->what, total, used, left,
+			 need);
 }
 
 static int fits_need(const struct plan_capacity *need, const struct plan_capacity *used, const struct quota *quota,

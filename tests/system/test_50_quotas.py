@@ -115,7 +115,7 @@ def test_change_survives_control(node):
 
 
 def test_refusals_name_limit_owner_and_rest(node):
-    """over the quota: which limit, whose, how much is in use, left and needed"""
+    """over the quota: which limit, whose, how much is committed, left and needed"""
     status, value = node.api("PATCH", "/v1/apps/shop", {"limits": {"memory_bytes": "1GiB"}}, token=node.acme)
     equal(status, 403, "status")
     check("tenant acme" in value["detail"] and "512 MiB" in value["detail"], value)
@@ -124,7 +124,7 @@ def test_refusals_name_limit_owner_and_rest(node):
     # Three times 112 MiB run: 200 MiB each would fit one by one, but not together.
     status, value = node.api("PATCH", "/v1/apps/shop", {"limits": {"memory_bytes": "200MiB"}}, token=node.acme)
     equal(status, 403, "status")
-    check("tenant acme: memory quota 512 MiB, 336 MiB in use, 176 MiB left, 264 MiB needed" in value["detail"], value)
+    check("tenant acme: memory quota 512 MiB, 336 MiB committed, 176 MiB left, 264 MiB needed" in value["detail"], value)
     equal(node.api("GET", "/v1/apps/shop", want=200)["limits"]["memory_bytes"], 112 * MIB, "nothing changed")
     status, value = node.api("PUT", "/v1/apps/shop/formation", {"web": 4}, token=node.acme)
     equal(status, 403, "status")

@@ -130,7 +130,24 @@ Test(api_plans, a_tenant_sets_what_its_app_may)
 	cr_assert_str_eq(text(j, "profile"), "strict");
 	cr_assert_str_eq(text(json_object_get(j, "egress"), "mode"), "list");
 	cr_assert(json_is_true(json_object_get(j, "limits_own")));
+	/* What it asks for is kept; what it has is none, and why. */
+	cr_assert_str_eq(text(json_object_get(j, "egress_effective"), "mode"), "none");
+	cr_assert_str_eq(text(json_object_get(j, "egress_effective"), "why"), "strict profile");
 	json_decref(j);
+	j = ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"profile\":\"default\"}", 200);
+	cr_assert_str_eq(text(json_object_get(j, "egress_effective"), "mode"), "list");
+	cr_assert(json_is_null(json_object_get(json_object_get(j, "egress_effective"), "why")));
+	json_decref(j);
+	json_decref(ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"egress\":{\"mode\":\"none\"}}", 200));
+	j = ask(f, "GET", "/v1/apps/shop", f->reader, NULL, 200);
+	cr_assert_str_eq(text(json_object_get(j, "egress_effective"), "mode"), "none");
+	cr_assert_str_eq(text(json_object_get(j, "egress_effective"), "why"), "the tenant's policy");
+	json_decref(j);
+	json_decref(ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"profile\":\"strict\"}", 200));
+	j = ask(f, "GET", "/v1/apps/shop", f->reader, NULL, 200);
+	cr_assert_str_eq(text(json_object_get(j, "egress_effective"), "why"), "the tenant's strict profile");
+	json_decref(j);
+	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"profile\":\"strict\"}", 200));
 	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->reader, "{\"profile\":\"default\"}", 403));
 	/* Limits within the quota; null gives the node's back. */
 	j = ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":{\"memory_bytes\":\"8GiB\"}}", 403);

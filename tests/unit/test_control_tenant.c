@@ -199,7 +199,7 @@ Test(control_tenant, refusals_say_which_whose_and_how_much)
 	c->ops.tenant_changed(c, t.id);
 	want.memory = 120 * MIB;
 	cr_assert_eq(c->ops.limits_fit(c, app, &want, &e), -EDQUOT);
-	cr_assert_str_eq(e.text, "tenant acme: memory quota 100 MiB, 64 MiB in use, 36 MiB left, 56 MiB needed");
+	cr_assert_str_eq(e.text, "tenant acme: memory quota 100 MiB, 64 MiB committed, 36 MiB left, 56 MiB needed");
 	want.memory = 100 * MIB;
 	cr_assert_eq(c->ops.limits_fit(c, app, &want, &e), 0);
 	/* One more instance: its files do not fit. */
@@ -211,7 +211,7 @@ Test(control_tenant, refusals_say_which_whose_and_how_much)
 	cr_assert(fake_until(&f, refused, 5000));
 	cr_assert_eq(fake_alive(&f, app), 1);
 	cr_assert(strstr(events("instance.refused").text,
-			 "tenant acme: file quota 6000, 4096 in use, 1904 left, 4096 needed"),
+			 "tenant acme: file quota 6000, 4096 committed, 1904 left, 4096 needed"),
 		  "%s", events("instance.refused").text);
 	fake_stop(&f);
 }

@@ -330,7 +330,7 @@ Test(scheduler, fits)
 	used.memory++;
 	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
 	cr_assert_str_eq(e.field, "quota.memory");
-	cr_assert_str_eq(e.text, "memory quota 4 GiB, 3.7 GiB in use, 255 MiB left, 256 MiB needed");
+	cr_assert_str_eq(e.text, "memory quota 4 GiB, 3.7 GiB committed, 255 MiB left, 256 MiB needed");
 	used.memory = 5ull << 30; /* the quota was lowered since */
 	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
 	used = none;
@@ -368,10 +368,10 @@ Test(scheduler, fits_disk_and_files)
 	used.inodes++;
 	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
 	cr_assert_str_eq(e.field, "quota.inodes");
-	cr_assert_str_eq(e.text, "file quota 2500, 1501 in use, 999 left, 1000 needed");
+	cr_assert_str_eq(e.text, "file quota 2500, 1501 committed, 999 left, 1000 needed");
 	used.disk += 28ull << 20;
 	cr_assert_eq(plan_fits(&one, &used, &quota, &none, &none, &e), -EDQUOT);
-	cr_assert_str_eq(e.text, "disk quota 1 GiB, 924 MiB in use, 100 MiB left, 128 MiB needed");
+	cr_assert_str_eq(e.text, "disk quota 1 GiB, 924 MiB committed, 100 MiB left, 128 MiB needed");
 }
 
 /* Limits of what runs: only growth is looked at, for all instances together. */
@@ -389,7 +389,7 @@ Test(scheduler, fits_more)
 	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), 0, "%s", e.text);
 	is.memory = 342ull << 20;
 	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), -EDQUOT);
-	cr_assert_str_eq(e.text, "memory quota 1 GiB, 768 MiB in use, 256 MiB left, 258 MiB needed");
+	cr_assert_str_eq(e.text, "memory quota 1 GiB, 768 MiB committed, 256 MiB left, 258 MiB needed");
 	is.memory = 1;
 	is.pids = 1;
 	cr_assert_eq(plan_fits_more(&was, &is, 3, &used, &quota, &none, &none, &e), 0, "less is always allowed");

@@ -34,22 +34,26 @@ json_t *apps_json(struct api *a, const struct model_app *app)
 	const struct settings *set = a->config.settings;
 	json_t *stats = a->config.ops->app_stats(a->config.ops->ctx, app->id), *state;
 	char url[LIMIT_HOST + 64], git[LIMIT_HOST + 128];
+	struct model_tenant t = {0}; /* should it be gone: no egress, no strict profile of its own */
 
 	if (!stats)
 		stats = json_object();
 	state = json_object_get(stats, "state");
 	apps_url(a, app->name, url);
+	store_tenant_get(a->config.store, app->tenant, &t, NULL);
 	snprintf(git, sizeof git, "%s://%s%s/git/%s.git", a->scheme, set->domain_control, a->config.public_port_suffix,
 		 app->name);
 	return json_pack(
-		"{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:b, s:s, s:i, s:o, s:o, s:s}", "name",
-		app->name, "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms), "state",
-		json_is_string(state) ? state : json_null(), "release", app_release(a->config.store, app->release),
-		"candidate", app_release(a->config.store, app->candidate), "limits", fields_limits(&app->limits),
-		"limits_own", app->limits_own ? 1 : 0, "profile", quota_profile_name((enum quota_profile)app->profile),
-		"egress", fields_egress(&app->egress), "health_path", fields_safe(app->health_path), "paused",
-		app->paused ? 1 : 0, "https", model_https_name((enum model_https)app->https), "hsts", (int)app->hsts_s,
-		"formation", fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
+		"{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:b, s:s, s:i, s:o, s:o, s:s}",
+		"name", app->name, "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms),
+		"state", json_is_string(state) ? state : json_null(), "release",
+		app_release(a->config.store, app->release), "candidate", app_release(a->config.store, app->candidate),
+		"limits", fields_limits(&app->limits), "limits_own", app->limits_own ? 1 : 0, "profile",
+		quota_profile_name((enum quota_profile)app->profile), "egress", fields_egress(&app->egress),
+		"egress_effective", fields_egress_effective(&t, app), "health_path", fields_safe(app->health_path),
+		"paused", app->paused ? 1 : 0, "https", model_https_name((enum model_https)app->https), "hsts",
+		(int)app->hsts_s, "formation", fields_formation(a->config.store, app->id), "stats", stats, "git_url",
+		git);
 }
 
 void apps_changed(struct exchange *x)

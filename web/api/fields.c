@@ -185,6 +185,27 @@ json_t *fields_egress(const struct quota_egress *g)
 	return o;
 }
 
+json_t *fields_egress_effective(const struct model_tenant *t, const struct model_app *app)
+{
+	char asked[QUOTA_EGRESS_MAX], given[QUOTA_EGRESS_MAX];
+	const char *why = NULL;
+	struct quota_egress g;
+	json_t *o;
+
+	quota_egress_meet(&t->egress, &app->egress, &g);
+	quota_egress_text(&app->egress, asked);
+	quota_egress_text(&g, given);
+	if (app->profile == QUOTA_PROFILE_STRICT || t->profile == QUOTA_PROFILE_STRICT) {
+		g = (struct quota_egress){.mode = QUOTA_EGRESS_NONE};
+		why = app->profile == QUOTA_PROFILE_STRICT ? "strict profile" : "the tenant's strict profile";
+	} else if (strcmp(asked, given) != 0) {
+		why = "the tenant's policy";
+	}
+	o = fields_egress(&g);
+	json_object_set_new(o, "why", why ? json_string(why) : json_null());
+	return o;
+}
+
 int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, struct err *e)
 {
 	static const char *const keys[] = {"mode", "allow", NULL};

@@ -31,6 +31,9 @@ json_t *fields_used(const struct quota *used);
 
 /* {"mode":"list","allow":["203.0.113.0/24:443"]}; allow is there for a list only. */
 json_t *fields_egress(const struct quota_egress *g);
+/* What really holds for an app: its policy within its tenant's and both profiles, with "why" where that is less than
+ * the app asks for ("strict profile"), else null. */
+json_t *fields_egress_effective(const struct model_tenant *t, const struct model_app *app);
 /* Missing keys leave *ret as it is. */
 int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, struct err *e);
 int fields_get_profile(json_t *obj, const char *key, uint32_t *ret, struct err *e);

@@ -46,6 +46,9 @@ static const struct {
 	{"SessionNew", OBJ("\"token\"", P("token", STR))},
 	{"Egress", OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") "," P(
 					   "allow", ARRAY(STR)))},
+	{"EgressEffective",
+	 OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") "," P(
+				 "allow", ARRAY(STR)) "," P("why", NULLABLE))},
 	{"Profile", "{\"type\":\"string\",\"enum\":[\"default\",\"strict\"]}"},
 	{"Plan", OBJ("", P("name", STR) "," P("created_at",
 					      TIME) "," POLICY "," P("limits", REF("Limits")) "," P("tenants", INT))},
@@ -74,14 +77,17 @@ static const struct {
 		     REF("Limits")) "," P("limits_own",
 					  BOOL) "," P("profile",
 						      REF("Profile")) "," P("egress",
-									    REF("Egress")) "," P("health_path",
-												 STR) "," P("paused",
-													    BOOL) "," P("https",
-															STR) "," P("hsts",
-																   INT) "," P("formation",
-																	      REF("Formation")) "," P("stats",
-																				      ANY) "," P("git_url",
-																						 STR))},
+									    REF("Egress")) "," P("egress_effective",
+												 REF(
+													 "EgressEffecti"
+													 "ve")) "," P("health_path",
+														      STR) "," P("paused",
+																 BOOL) "," P("https",
+																	     STR) "," P("hsts",
+																			INT) "," P("formation",
+																				   REF("Formation")) "," P("stats",
+																							   ANY) "," P("git_url",
+																								      STR))},
 	{"Apps", LIST(REF("App"))},
 	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
 					   "profile", REF("Profile")) "," P("egress", REF("Egress")))},

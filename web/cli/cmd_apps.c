@@ -171,7 +171,7 @@ int cli_cmd_apps_info(struct cli *c)
 		 cli_num(stats, "p99_ms"));
 	print_limits(json_object_get(a.json, "limits"));
 	cli_pair("profile", "%s", cli_str(a.json, "profile"));
-	cli_pair("egress", "%s", cli_numbers_egress(egress, json_object_get(a.json, "egress")));
+	cli_pair("egress", "%s", cli_numbers_effective(egress, a.json));
 	cli_pair("health", "%s", *cli_str(a.json, "health_path") ? cli_str(a.json, "health_path") : "TCP connection");
 	return CLI_OK;
 }
@@ -211,6 +211,18 @@ static int patch(struct cli *c, json_t *body, const char *said)
 	else
 		print_limits(json_object_get(a.json, "limits"));
 	return CLI_OK;
+}
+
+/* For what running instances keep until they are replaced. */
+static int patch_next(struct cli *c, json_t *body, const char *what)
+{
+	char said[200];
+	struct err e = {0};
+
+	if (cli_account_app(c, &e))
+		return cli_fail(CLI_USAGE, "%s", e.text);
+	snprintf(said, sizeof said, "%s from its next start on; now: tulou apps restart -a %s", what, c->app_name);
+	return patch(c, body, said);
 }
 
 int cli_cmd_apps_pause(struct cli *c)
@@ -300,11 +312,14 @@ int cli_cmd_apps_egress(struct cli *c)
 		code = cli_call(c, c->argc > 0 ? "PATCH" : "GET", path, c->argc > 0 ? body : NULL, &a);
 	if (code)
 		return code;
-	if (c->json)
+	if (c->json) {
 		cli_json(json_object_get(a.json, "egress"));
-	else
-		cli_pair("egress", "%s, within the tenant's policy",
-			 cli_numbers_egress(text, json_object_get(a.json, "egress")));
+		return CLI_OK;
+	}
+	cli_pair("egress", "%s", cli_numbers_effective(text, a.json));
+	/* What was asked for is kept, and holds once nothing stands against it. */
+	if (*cli_str(json_object_get(a.json, "egress_effective"), "why"))
+		cli_pair("asked for", "%s", cli_numbers_egress(text, json_object_get(a.json, "egress")));
 	return CLI_OK;
 }
 
@@ -316,7 +331,7 @@ int cli_cmd_apps_profile(struct cli *c)
 	int code;
 
 	if (c->argc > 0)
-		return patch(c, body, "has another profile from its next start on");
+		return patch_next(c, body, "has another profile");
 	code = cli_app_path(c, path, sizeof path, "");
 	if (!code)
 		code = cli_call(c, "GET", path, NULL, &a);
@@ -333,7 +348,7 @@ int cli_cmd_apps_health(struct cli *c)
 	int code;
 
 	if (c->argc > 0)
-		return patch(c, body, "has another health check from its next start on");
+		return patch_next(c, body, "has another health check");
 	code = cli_app_path(c, path, sizeof path, "");
 	if (!code)
 		code = cli_call(c, "GET", path, NULL, &a);

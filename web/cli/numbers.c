@@ -1,6 +1,7 @@
 /* Limits, quotas and policies for people.  Layer web, program tulou. */
 #include "web/cli/numbers.h"
 
+#include "base/json.h"
 #include "base/own.h"
 #include "web/cli/cli.h"
 #include "web/cli/out.h"
@@ -48,18 +49,45 @@ const char *cli_numbers_egress(char out[CLI_EGRESS_TEXT], json_t *egress)
 	return out;
 }
 
+const char *cli_numbers_effective(char out[CLI_EGRESS_TEXT], json_t *app)
+{
+	json_t *has = json_object_get(app, "egress_effective");
+	const char *why = cli_str(has, "why");
+	size_t n;
+
+	cli_numbers_egress(out, json_is_object(has) ? has : json_object_get(app, "egress"));
+	n = strlen(out);
+	if (*why)
+		snprintf(out + n, CLI_EGRESS_TEXT - n, " (%.60s)", why);
+	return out;
+}
+
+/* Of the quota, what may still be committed; "-" for what is shared instead: a sum above the limit is no
+ * refusal there. */
+static const char *left_text(char out[QUOTA_TEXT], const struct quota_key *k, json_t *quota, json_t *used)
+{
+	double all = json_number_value(json_object_get(quota, k->json)),
+	       is = json_number_value(json_object_get(used, k->json));
+	OWN_JSON json_t *left = NULL;
+
+	if (k->unit != QUOTA_CPU && strcmp(k->name, "swap") != 0 && json_object_get(quota, k->json) &&
+	    json_object_get(used, k->json))
+		left = json_pack("{s:f}", k->json, is < all ? all - is : 0.0);
+	return cli_numbers_text(out, k, left);
+}
+
 void cli_numbers_shares(struct cli *c, json_t *tenant)
 {
-	static const char *const heads[] = {"QUOTA OF", ">IN USE", ">COMMITTED", ">LIMIT"};
+	static const char *const heads[] = {"QUOTA OF", ">IN USE", ">COMMITTED", ">LEFT", ">LIMIT"};
 	json_t *quota = json_object_get(tenant, "quota"), *used = json_object_get(tenant, "used"),
 	       *usage = json_object_get(tenant, "usage");
 	struct cli_table *t = cli_table_new(ARRAY_LEN(heads), heads);
 	const struct quota_key *k;
-	char is[QUOTA_TEXT], committed[QUOTA_TEXT], limit[QUOTA_TEXT];
+	char is[QUOTA_TEXT], committed[QUOTA_TEXT], left[QUOTA_TEXT], limit[QUOTA_TEXT];
 
 	for (unsigned i = 0; (k = quota_key(i)); i++)
 		if (quota_has(k, QUOTA_OF_TENANT))
 			cli_table_add(t, k->name, cli_numbers_text(is, k, usage), cli_numbers_text(committed, k, used),
-				      cli_numbers_text(limit, k, quota));
+				      left_text(left, k, quota, used), cli_numbers_text(limit, k, quota));
 	cli_table_print(c, t, "");
 }

@@ -16,6 +16,8 @@ void cli_numbers_print(enum quota_of of, json_t *obj);
 /* {"mode":"list","allow":[…]} in words. */
 #define CLI_EGRESS_TEXT 1400
 const char *cli_numbers_egress(char out[CLI_EGRESS_TEXT], json_t *egress);
+/* What an app really has, "none (strict profile)"; of a node that does not say, what it asks for. */
+const char *cli_numbers_effective(char out[CLI_EGRESS_TEXT], json_t *app);
 /* A tenant's quota beside what counts against it and what is really used. */
 void cli_numbers_shares(struct cli *c, json_t *tenant);
 
