@@ -111,6 +111,16 @@ test('the host page shows capacity, plots, apps, tenants and events', async () =
 	);
 	await card('Who uses what').locator('.use li').first().waitFor();
 	await card('Events').getByText('live', { exact: true }).waitFor();
+	const tenant = card('Who uses what').locator('.use li a').first();
+	const name = (await tenant.innerText()).trim();
+	await tenant.click();
+	await page.getByRole('heading', { level: 1, name }).waitFor();
+	await page.locator('table.quota tbody tr').first().waitFor();
+	await rows().first().waitFor();
+	const broken = await page.locator('table.quota td').evaluateAll((c) => c.filter((d) => d.scrollWidth > d.clientWidth + 1).length);
+	assert.equal(broken, 0, 'a number of the quota does not fit');
+	await page.goBack();
+	await card('Who uses what').waitFor();
 });
 
 test('the table filters, sorts and pages', async () => {

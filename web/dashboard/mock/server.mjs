@@ -262,7 +262,7 @@ const tenant = (name) => {
 		private_layers: false,
 		egress: { mode: 'list', allow: ['203.0.113.0/24:443'] },
 		quota: { memory_bytes: 16384 * MIB, cpu: 8, pids: 4096, apps: 120, instances: 300, disk_bytes: 20e9, inodes: 4e6 },
-		usage: { memory_bytes: s((a) => a.stats.memory_bytes) * 0.6, cpu: s((a) => a.stats.cpu_cores), pids: 60 },
+		usage: { memory_bytes: s((a) => a.stats.memory_bytes) * 0.6, cpu: s((a) => a.stats.cpu_cores), pids: 60, instances: s((a) => a.stats.instances_running), disk_bytes: 2.9e9, inodes: 81920 },
 		used: {
 			memory_bytes: s((a) => a.stats.memory_bytes),
 			cpu: s((a) => a.stats.cpu_cores),
@@ -270,6 +270,7 @@ const tenant = (name) => {
 			apps: mine.length,
 			instances: s((a) => a.stats.instances_running),
 			disk_bytes: 3.2e9,
+			inodes: 163840,
 		},
 	};
 };
@@ -358,7 +359,7 @@ async function api(req, res, url, body) {
 		return json(res, makeApp(body.name, body.tenant ?? who.tenant, 'empty'), 201);
 	}
 	const show = ({ config, domains, builds, releases, instances, ...rest }) => rest;
-	if (!p[1]) return paged(res, [...apps.values()].filter((a) => !who.tenant || a.tenant === who.tenant).map(show), q);
+	if (!p[1]) return paged(res, [...apps.values()].filter((a) => [undefined, a.tenant].includes(who.tenant ?? q.get('tenant') ?? undefined)).map(show), q);
 	const app = apps.get(p[1]);
 	if (!app || (who.tenant && app.tenant !== who.tenant)) return problem(res, 404, 'There is no such app.');
 	if (req.method !== 'GET' && who.role === 'reader') return problem(res, 403, 'A reader may not change this.');

@@ -1,7 +1,7 @@
 // The table of apps. It shows one page of rows at a time, so 5,000 apps cost no more to draw than 50.
 import type { ComponentChildren, JSX } from 'preact';
 import { bytes, cores, count, millis, percent, rate, visible } from './format';
-import { appHref, Link } from './router';
+import { appHref, Link, tenantHref } from './router';
 import { countStates, filterApps, pageOf, sortApps, sortBy, type SortKey, type View } from './table';
 import { APP_STATES, type App } from './types';
 import { Badge, Bar, Card } from './ui';
@@ -52,7 +52,9 @@ function Row(p: { app: App; withTenant: boolean }): JSX.Element {
 			</th>
 			{p.withTenant && (
 				<td class="cell-tenant muted">
-					<bdi>{visible(app.tenant ?? '', 60)}</bdi>
+					<Link href={tenantHref(app.tenant ?? '')}>
+						<bdi>{visible(app.tenant ?? '', 60)}</bdi>
+					</Link>
 				</td>
 			)}
 			<td class="cell-state">

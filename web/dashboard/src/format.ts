@@ -34,6 +34,14 @@ export function count(n: number | null | undefined): string {
 		.replace(/\B(?=(\d{3})+(?!\d))/g, ',');
 }
 
+/** A count in few characters, for narrow columns: "9,999", "164k", "4.2M". */
+export function short(n: number | null | undefined): string {
+	if (n === null || n === undefined || !Number.isFinite(n) || n < 9999.5) return count(n);
+	const k = n < 999_500;
+	const v = n / (k ? 1e3 : 1e6);
+	return `${v < 99.95 ? v.toFixed(1).replace(/\.0$/, '') : count(v)}${k ? 'k' : 'M'}`;
+}
+
 export function rate(n: number | null | undefined): string {
 	if (n === null || n === undefined || !Number.isFinite(n)) return DASH;
 	if (n === 0) return '0';

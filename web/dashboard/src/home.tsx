@@ -8,8 +8,10 @@ import { Quota } from './limits';
 import { NewApp } from './newapp';
 import { Plots } from './plot';
 import { usePoll } from './poll';
+import { Link, tenantHref } from './router';
 import { EventList, useEvents } from './stream';
 import { FIRST_VIEW, useByTenant, type TenantUse, type View } from './table';
+import { TenantTiles } from './tenant';
 import type { App, Node, Tenant, Whoami } from './types';
 import { Bar, Card, Problem, Tile, useNow } from './ui';
 
@@ -74,7 +76,7 @@ function NodeTiles(p: { node: Node; cpu: number | undefined }): JSX.Element {
 				name="Memory"
 				value={bytes(n.memory_used_bytes)}
 				of={bytes(n.memory_bytes)}
-				note={`${bytes(c.memory_committed_bytes)} promised of ${bytes(c.memory_bytes ?? n.memory_bytes)}`}
+				note={`${bytes(c.memory_committed_bytes)} committed of ${bytes(c.memory_bytes ?? n.memory_bytes)}`}
 			>
 				<Bar
 					value={mem}
@@ -86,7 +88,7 @@ function NodeTiles(p: { node: Node; cpu: number | undefined }): JSX.Element {
 				name="CPU"
 				value={cores(p.cpu)}
 				of={`${count(n.cpus)} cores`}
-				note={`${cores(c.cpu_committed)} promised of ${cores(c.cpu ?? n.cpus)}`}
+				note={`${cores(c.cpu_committed)} committed of ${cores(c.cpu ?? n.cpus)}`}
 			>
 				<Bar value={percent(p.cpu, n.cpus)} mark={percent(c.cpu_committed, c.cpu ?? n.cpus)} label="CPU used" />
 			</Tile>
@@ -135,13 +137,12 @@ function WhoUsesWhat(p: {
 	const use = useByTenant(p.apps).sort((a, b) => b[by] - a[by] || (a.name < b.name ? -1 : 1));
 	const top = Math.max(...use.map((u) => u[by]), Number.MIN_VALUE);
 	const quota = new Map((p.tenants ?? []).map((t) => [t.name, t.quota]));
-	const of = (u: TenantUse): string => {
+	const of = (u: TenantUse): number | undefined => {
 		const q = quota.get(u.name);
-		if (by === 'memory' && q?.memory_bytes) return ` of ${bytes(q.memory_bytes)}`;
-		if (by === 'cpu' && q?.cpu) return ` of ${cores(q.cpu)}`;
-		if (by === 'instances' && q?.instances) return ` of ${count(q.instances)}`;
-		return '';
+		return by === 'memory' ? q?.memory_bytes : by === 'cpu' ? q?.cpu : by === 'instances' ? q?.instances : undefined;
 	};
+	// Requests have no quota: there the largest is the measure.
+	const share = (u: TenantUse): number => (by === 'requests' ? (u[by] / top) * 100 : percent(u[by], of(u)));
 	return (
 		<Card
 			title="Who uses what"
@@ -159,21 +160,30 @@ function WhoUsesWhat(p: {
 			<ul class="use">
 				{use.slice(0, TENANTS_SHOWN).map((u) => (
 					<li key={u.name}>
-						<button
-							class="use-row"
-							aria-pressed={p.chosen === u.name}
-							title="Show only this tenant’s apps"
-							onClick={() => p.choose(p.chosen === u.name ? '' : u.name)}
-						>
+						<div class={`use-row ${p.chosen === u.name ? 'chosen' : ''}`}>
 							<span class="use-name">
-								<bdi>{visible(u.name, 60)}</bdi> <span class="muted">{plural(u.apps, 'app')}</span>
+								<Link href={tenantHref(u.name)}>
+									<bdi>{visible(u.name, 60)}</bdi>
+								</Link>{' '}
+								<span class="muted">{plural(u.apps, 'app')}</span>
 							</span>
-							<span class="use-value">
+							<button
+								class="use-value"
+								aria-pressed={p.chosen === u.name}
+								aria-label={`Show only the apps of ${visible(u.name, 60)}`}
+								title="Show only this tenant’s apps"
+								onClick={() => p.choose(p.chosen === u.name ? '' : u.name)}
+							>
 								{USES[by].format(u[by])}
-								<span class="muted">{of(u)}</span>
-							</span>
-							<Bar small plain value={(u[by] / top) * 100} label={`${u.name}: ${USES[by].name}`} />
-						</button>
+								<span class="muted">{of(u) ? ` of ${USES[by].format(of(u)!)}` : ''}</span>
+							</button>
+							<Bar
+								small
+								plain={by === 'requests'}
+								value={share(u)}
+								label={`${u.name}: ${USES[by].name}${by === 'requests' ? '' : ' of the quota'}`}
+							/>
+						</div>
 					</li>
 				))}
 			</ul>
@@ -181,29 +191,6 @@ function WhoUsesWhat(p: {
 				<p class="quiet">and {plural(use.length - TENANTS_SHOWN, 'more tenant')} that use less</p>
 			)}
 		</Card>
-	);
-}
-
-function TenantTiles(p: { tenant: Tenant }): JSX.Element {
-	const { quota: q = {}, used: u = {} } = p.tenant;
-	return (
-		<div class="tiles">
-			<Tile name="Memory" value={bytes(u.memory_bytes)} of={bytes(q.memory_bytes)}>
-				<Bar value={percent(u.memory_bytes, q.memory_bytes)} label="Memory of your quota" />
-			</Tile>
-			<Tile name="CPU" value={cores(u.cpu)} of={`${cores(q.cpu)} cores`}>
-				<Bar value={percent(u.cpu, q.cpu)} label="CPU of your quota" />
-			</Tile>
-			<Tile name="Disk" value={bytes(u.disk_bytes)} of={bytes(q.disk_bytes)}>
-				<Bar value={percent(u.disk_bytes, q.disk_bytes)} label="Disk of your quota" />
-			</Tile>
-			<Tile name="Instances" value={count(u.instances)} of={count(q.instances)}>
-				<Bar value={percent(u.instances, q.instances)} label="Instances of your quota" />
-			</Tile>
-			<Tile name="Apps" value={count(u.apps)} of={count(q.apps)}>
-				<Bar value={percent(u.apps, q.apps)} label="Apps of your quota" />
-			</Tile>
-		</div>
 	);
 }
 

@@ -1,7 +1,7 @@
 // A tenant's quota beside what it uses; an app's limits beside what was hit.
 import type { JSX } from 'preact';
 import { visible } from './format';
-import { egressWords, HITS, hits, limitRows, quotaRows } from './quota';
+import { appEgress, egressWords, HITS, hits, limitRows, quotaRows } from './quota';
 import type { App, Event, Tenant } from './types';
 import { Ago, Bar, Card, Foreign } from './ui';
 
@@ -19,18 +19,19 @@ export function Quota(p: { tenant: Tenant; named: boolean }): JSX.Element {
 					'No plan: a quota of its own'
 				)}
 				{t.profile === 'strict' && ', strict profile'}
-				{t.private_layers && ', private layers'}. May connect to {visible(egressWords(t.egress), 400)}.
+				{t.private_layers && ', private layers'}. May connect to{' '}
+				{t.profile === 'strict' ? egressWords({ mode: 'none' }) : visible(egressWords(t.egress), 400)}.
 			</p>
 			<div class="table-box">
 				<table class="quota">
 					<thead>
 						<tr>
 							<th scope="col" aria-label="Of what" />
-							<th scope="col" class="num" title="What is really used now">
+							<th scope="col" class="num" title="What runs really uses now">
 								In use
 							</th>
-							<th scope="col" class="num" title="Limits of what runs, and stored bytes: what counts against the quota">
-								Counts
+							<th scope="col" class="num" title="The sum of the limits of what runs, and stored bytes: this counts against the quota">
+								Committed
 							</th>
 							<th scope="col" class="num">
 								Quota
@@ -83,7 +84,7 @@ export function Limits(p: { app: App; events: readonly Event[] }): JSX.Element {
 			<p class="quiet">
 				{a.limits_own === false ? 'From the tenant’s plan, or the node. ' : 'Set for this app. '}
 				{a.profile === 'strict' && 'Strict profile. '}
-				May connect to {visible(egressWords(a.egress), 400)}, within the tenant’s policy.
+				{visible(appEgress(a), 400)}
 			</p>
 		</Card>
 	);

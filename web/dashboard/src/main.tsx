@@ -5,6 +5,7 @@ import { ApiError, get, onSessionLost, send } from './api';
 import { AppPage } from './app';
 import { Home } from './home';
 import { Login } from './login';
+import { TenantPage } from './tenant';
 import { go, Link, useRoute } from './router';
 import './base.css';
 import './pages.css';
@@ -45,6 +46,7 @@ function Shell(p: { who: Whoami; logout: () => void }): JSX.Element {
 			<main id="main" tabIndex={-1}>
 				{route.page === 'home' && <Home who={who} />}
 				{route.page === 'app' && <AppPage key={route.name} name={route.name} who={who} />}
+				{route.page === 'tenant' && <TenantPage key={route.name} name={route.name} who={who} />}
 				{route.page === 'unknown' && (
 					<div class="empty">
 						<h1 tabIndex={-1}>There is no such page</h1>

@@ -1,6 +1,6 @@
 // Limits of an instance, quota of a tenant, and what was hit, in words. Pure.
-import { bytes, cores, count } from './format';
-import type { Amounts, Event, Limits } from './types';
+import { bytes, cores, count, short } from './format';
+import type { Amounts, App, Event, Limits } from './types';
 
 type Unit = 'bytes' | 'rate' | 'cores' | 'count' | 'lines';
 
@@ -42,11 +42,14 @@ export function amount(n: number | undefined, unit: Unit): string {
 	}
 }
 
+/** As amount, short enough for a column of four. */
+const brief = (n: number | undefined, unit: Unit): string => (unit === 'count' ? short(n) : amount(n, unit));
+
 export interface QuotaRow {
 	key: string;
 	name: string;
-	use: string; // really used
-	committed: string; // limits of what runs, stored bytes: what counts
+	use: string; // what runs really uses
+	committed: string; // the sum of limits, and stored bytes: what counts
 	limit: string;
 	share: number; // of the limit, 0..100, of what counts
 }
@@ -66,9 +69,9 @@ export function quotaRows(quota: Amounts = {}, used: Amounts = {}, usage: Amount
 			return {
 				key,
 				name,
-				use: amount(usage[key], unit),
-				committed: amount(used[key], unit),
-				limit: amount(quota[key], unit),
+				use: brief(usage[key], unit),
+				committed: brief(used[key], unit),
+				limit: brief(quota[key], unit),
 				share: limit > 0 ? Math.min(100, (most / limit) * 100) : 0,
 			};
 		});
@@ -103,4 +106,11 @@ export function egressWords(e: { mode?: string; allow?: string[] } | undefined):
 	if (e?.mode === 'none') return 'nowhere but the tenant’s own apps';
 	if (e?.mode === 'list') return e.allow?.length ? e.allow.join(', ') : 'nowhere but the tenant’s own apps';
 	return 'public addresses';
+}
+
+/** What the app really has; of a node that does not say, what it asks for. */
+export function appEgress(a: Pick<App, 'egress' | 'egress_effective'>): string {
+	const has = a.egress_effective;
+	if (!has) return `May connect to ${egressWords(a.egress)}, within the tenant’s policy.`;
+	return `May connect to ${egressWords(has)}${has.why ? ` (${has.why})` : ''}.`;
 }

@@ -1,15 +1,15 @@
-// Two pages, real addresses: "/" and "/apps/<name>".
+// Real addresses: "/", "/apps/<name>" and, for operators, "/tenants/<name>".
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 
-export type Route = { page: 'home' } | { page: 'app'; name: string } | { page: 'unknown' };
+export type Route = { page: 'home' } | { page: 'app' | 'tenant'; name: string } | { page: 'unknown' };
 
 export function parseRoute(path: string): Route {
 	if (path === '/' || path === '/index.html') return { page: 'home' };
-	const m = /^\/apps\/([^/]+)\/?$/.exec(path);
+	const m = /^\/(app|tenant)s\/([^/]+)\/?$/.exec(path);
 	if (m) {
 		try {
-			return { page: 'app', name: decodeURIComponent(m[1]!) };
+			return { page: m[1] as 'app' | 'tenant', name: decodeURIComponent(m[2]!) };
 		} catch {
 			/* a broken escape names nothing */
 		}
@@ -18,6 +18,7 @@ export function parseRoute(path: string): Route {
 }
 
 export const appHref = (name: string): string => `/apps/${encodeURIComponent(name)}`;
+export const tenantHref = (name: string): string => `/tenants/${encodeURIComponent(name)}`;
 
 export function go(path: string): void {
 	history.pushState(null, '', path);

@@ -82,6 +82,7 @@ export interface App {
 	limits_own?: boolean;
 	profile?: string;
 	egress?: Egress;
+	egress_effective?: Egress & { why?: string | null };
 	health_path?: string;
 	paused?: boolean;
 	formation?: Record<string, number>;
@@ -202,6 +203,6 @@ export interface Tenant {
 	profile?: string;
 	private_layers?: boolean;
 	egress?: Egress;
-	used?: Amounts; // what counts against the quota
-	usage?: Amounts; // what is really used
+	used?: Amounts; // committed: what counts against the quota
+	usage?: Amounts; // in use: what runs really uses
 }

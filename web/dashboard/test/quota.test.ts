@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { amount, egressWords, hits, limitRows, quotaRows } from '../src/quota';
+import { amount, appEgress, egressWords, hits, limitRows, quotaRows } from '../src/quota';
 
 const MIB = 2 ** 20;
 
@@ -14,6 +14,11 @@ describe('quota', () => {
 		expect(rows[0]).toMatchObject({ use: '100 MiB', committed: '384 MiB', limit: '512 MiB', share: 75 });
 		expect(rows[1]).toMatchObject({ share: 100 });
 		expect(rows[2]).toMatchObject({ use: '–' });
+	});
+
+	it('keeps counts short', () => {
+		const rows = quotaRows({ inodes: 4_194_304 }, { inodes: 163_840 }, { inodes: 9_999 });
+		expect(rows[0]).toMatchObject({ use: '9,999', committed: '164k', limit: '4.2M' });
 	});
 
 	it('does not fail on an old node', () => expect(quotaRows()).toEqual([]));
@@ -43,5 +48,15 @@ describe('limits', () => {
 		expect(egressWords(undefined)).toBe('public addresses');
 		expect(egressWords({ mode: 'list', allow: ['192.0.2.0/24:443'] })).toBe('192.0.2.0/24:443');
 		expect(egressWords({ mode: 'list', allow: [] })).toContain('nowhere');
+	});
+
+	it('says what an app really has, and why', () => {
+		const egress = { mode: 'public' } as const;
+		const strict = { mode: 'none', why: 'strict profile' } as const;
+		expect(appEgress({ egress, egress_effective: strict })).toMatch(/nowhere.*\(strict profile\)/);
+		expect(appEgress({ egress, egress_effective: { mode: 'public', why: null } })).toBe(
+			'May connect to public addresses.',
+		);
+		expect(appEgress({ egress })).toContain('within the tenant');
 	});
 });

@@ -96,6 +96,7 @@ describe('addresses', () => {
 	it('name a page', () => {
 		expect(parseRoute('/')).toEqual({ page: 'home' });
 		expect(parseRoute('/apps/shop')).toEqual({ page: 'app', name: 'shop' });
+		expect(parseRoute('/tenants/acme')).toEqual({ page: 'tenant', name: 'acme' });
 		expect(parseRoute('/apps/%3Cb%3E')).toEqual({ page: 'app', name: '<b>' });
 		expect(parseRoute('/apps/%E0%A4%A')).toEqual({ page: 'unknown' });
 		expect(parseRoute('/apps/a/b')).toEqual({ page: 'unknown' });
