@@ -126,10 +126,18 @@ int json_get_bool(json_t *obj, const char *key, bool required, bool *ret, struct
 int json_get_bytes(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret,
 		   struct err *e)
 {
+	char is[PARSE_BYTES_TEXT], low[PARSE_BYTES_TEXT], high[PARSE_BYTES_TEXT];
 	json_t *v = json_object_get(obj, key);
 
 	if (v && json_is_string(v))
 		return parse_bytes(json_string_value(v), min, max, key, ret, e);
+	if (v && json_is_integer(v) && json_integer_value(v) >= 0 &&
+	    ((uint64_t)json_integer_value(v) < min || (uint64_t)json_integer_value(v) > max)) {
+		parse_bytes_text((uint64_t)json_integer_value(v), is);
+		parse_bytes_text(min, low);
+		parse_bytes_text(max, high);
+		return err_field(e, ERANGE, key, "%s: %s is outside %s to %s", key, is, low, high);
+	}
 	return json_get_u64(obj, key, required, min, max, ret, e);
 }
 

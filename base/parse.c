@@ -28,12 +28,29 @@ int parse_u64(const char *s, size_t n, uint64_t min, uint64_t max, const char *f
 	return 0;
 }
 
+void parse_bytes_text(uint64_t v, char out[PARSE_BYTES_TEXT])
+{
+	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+	unsigned u = 0;
+	uint64_t unit = 1, tenths;
+
+	while (u < 4 && v / unit >= 1024) {
+		unit <<= 10;
+		u++;
+	}
+	tenths = v % unit * 10 / unit;
+	if (tenths && v / unit < 100)
+		snprintf(out, PARSE_BYTES_TEXT, "%" PRIu64 ".%" PRIu64 " %s", v / unit, tenths, units[u]);
+	else
+		snprintf(out, PARSE_BYTES_TEXT, "%" PRIu64 " %s", v / unit, v == 1 ? "byte" : units[u]);
+}
+
 struct parse_unit {
 	const char *name;
 	uint64_t factor;
 };
 
-static int parse_with_unit(const char *s, const struct parse_unit *units, size_t count, uint64_t min, uint64_t max,
+static int parse_with_unit(const char *s, const struct parse_unit *units, size_t count, const char *like,
 			   const char *field, uint64_t *ret, struct err *e)
 {
 	size_t digits = strspn(s, "0123456789");
@@ -43,14 +60,14 @@ static int parse_with_unit(const char *s, const struct parse_unit *units, size_t
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(s + digits, units[i].name) == 0)
 			factor = units[i].factor;
-	if (factor == 0)
-		return err_field(e, EINVAL, field, "%s: unknown unit in \"%.32s\"", field, s);
+	if (factor == 0 || digits == 0)
+		return err_field(e, EINVAL, field, "%s: \"%.32s\" is not %s", field, s, like);
 	r = parse_u64(s, digits, 0, UINT64_MAX, field, &v, e);
 	if (r < 0)
 		return r;
-	if (__builtin_mul_overflow(v, factor, &v) || v < min || v > max)
-		return err_field(e, ERANGE, field, "%s: \"%.32s\" is outside %" PRIu64 "..%" PRIu64, field, s, min,
-				 max);
+	/* The caller has the range, and says it in its unit: too large is the largest. */
+	if (__builtin_mul_overflow(v, factor, &v))
+		v = UINT64_MAX;
 	*ret = v;
 	return 0;
 }
@@ -61,7 +78,20 @@ int parse_bytes(const char *s, uint64_t min, uint64_t max, const char *field, ui
 		{"", 1},	   {"K", 1ull << 10},	{"KiB", 1ull << 10}, {"M", 1ull << 20},	  {"MiB", 1ull << 20},
 		{"G", 1ull << 30}, {"GiB", 1ull << 30}, {"T", 1ull << 40},   {"TiB", 1ull << 40},
 	};
-	return parse_with_unit(s, units, sizeof units / sizeof *units, min, max, field, ret, e);
+	char low[PARSE_BYTES_TEXT], high[PARSE_BYTES_TEXT];
+	uint64_t v;
+	int r = parse_with_unit(s, units, sizeof units / sizeof *units, "a size like 256MiB (KiB, MiB, GiB, TiB)",
+				field, &v, e);
+
+	if (r < 0)
+		return r;
+	if (v < min || v > max || v == UINT64_MAX) {
+		parse_bytes_text(min, low);
+		parse_bytes_text(max, high);
+		return err_field(e, ERANGE, field, "%s: %.32s is outside %s to %s", field, s, low, high);
+	}
+	*ret = v;
+	return 0;
 }
 
 int parse_duration_ms(const char *s, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e)
@@ -69,7 +99,17 @@ int parse_duration_ms(const char *s, uint64_t min, uint64_t max, const char *fie
 	static const struct parse_unit units[] = {
 		{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
 	};
-	return parse_with_unit(s, units, sizeof units / sizeof *units, min, max, field, ret, e);
+	uint64_t v;
+	int r = parse_with_unit(s, units, sizeof units / sizeof *units, "a time like 30s (ms, s, m, h, d)", field, &v,
+				e);
+
+	if (r < 0)
+		return r;
+	if (v < min || v > max || v == UINT64_MAX)
+		return err_field(e, ERANGE, field, "%s: %.32s is outside %" PRIu64 "ms to %" PRIu64 "ms", field, s, min,
+				 max);
+	*ret = v;
+	return 0;
 }
 
 /* Length of the label at s, 0 when there is none that is well formed. */

@@ -11,6 +11,10 @@
  * 0, or -EINVAL / -ERANGE with e naming `field` and the limits. */
 int parse_u64(const char *s, size_t n, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e);
 
+/* "8 MiB", "1.5 GiB", "1 byte": a size for a person, cut to a tenth. */
+#define PARSE_BYTES_TEXT 24
+void parse_bytes_text(uint64_t v, char out[PARSE_BYTES_TEXT]);
+
 /* Bytes: digits and an optional KiB, MiB, GiB or TiB (K, M, G, T alone mean the same).  Errors as parse_u64. */
 int parse_bytes(const char *s, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e);
 

@@ -129,35 +129,19 @@ bool quota_unlimited(const struct quota_key *k, uint64_t value)
 	return value == 0 && (k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT);
 }
 
-static void bytes_text(uint64_t v, const char *suffix, char out[QUOTA_TEXT])
-{
-	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-	unsigned u = 0;
-	uint64_t unit = 1, tenths;
-
-	while (u < 4 && v / unit >= 1024) {
-		unit <<= 10;
-		u++;
-	}
-	tenths = v % unit * 10 / unit;
-	if (tenths && v / unit < 100)
-		snprintf(out, QUOTA_TEXT, "%" PRIu64 ".%" PRIu64 " %s%s", v / unit, tenths, units[u], suffix);
-	else
-		snprintf(out, QUOTA_TEXT, "%" PRIu64 " %s%s", v / unit, units[u], suffix);
-}
-
 void quota_text(const struct quota_key *k, uint64_t value, char out[QUOTA_TEXT])
 {
+	char bytes[PARSE_BYTES_TEXT];
+
 	if (quota_unlimited(k, value)) {
 		snprintf(out, QUOTA_TEXT, "unlimited");
 		return;
 	}
 	switch (k->unit) {
 	case QUOTA_BYTES:
-		bytes_text(value, "", out);
-		return;
 	case QUOTA_RATE:
-		bytes_text(value, "/s", out);
+		parse_bytes_text(value, bytes);
+		snprintf(out, QUOTA_TEXT, "%s%s", bytes, k->unit == QUOTA_RATE ? "/s" : "");
 		return;
 	case QUOTA_CPU:
 		snprintf(out, QUOTA_TEXT, "%g %s", (double)value / 1000, value == 1000 ? "core" : "cores");
@@ -173,22 +157,29 @@ void quota_text(const struct quota_key *k, uint64_t value, char out[QUOTA_TEXT])
 	snprintf(out, QUOTA_TEXT, "%" PRIu64, value);
 }
 
+int quota_range(const struct quota_key *k, enum quota_of of, uint64_t v, const char *field, struct err *e)
+{
+	char low[QUOTA_TEXT], high[QUOTA_TEXT], is[QUOTA_TEXT];
+
+	if (v >= k->min && v <= k->max[of])
+		return 0;
+	quota_text(k, k->min, low);
+	quota_text(k, k->max[of], high);
+	quota_text(k, v, is);
+	return err_field(e, ERANGE, field, "%s: %s is outside %s to %s", field, is, low, high);
+}
+
 int quota_check(enum quota_of of, const void *p, const char *prefix, struct err *e)
 {
-	char field[64], low[QUOTA_TEXT], high[QUOTA_TEXT], is[QUOTA_TEXT];
+	char field[64];
+	int r;
 
 	for (const struct quota_key *k = keys; k < keys + ARRAY_LEN(keys); k++) {
-		uint64_t v;
 		if (!quota_has(k, of))
 			continue;
-		v = quota_get(k, of, p);
-		if (v >= k->min && v <= k->max[of])
-			continue;
 		snprintf(field, sizeof field, "%s%s%s", prefix, *prefix ? "." : "", k->json);
-		quota_text(k, k->min, low);
-		quota_text(k, k->max[of], high);
-		quota_text(k, v, is);
-		return err_field(e, ERANGE, field, "%s: %s is outside %s to %s", field, is, low, high);
+		if ((r = quota_range(k, of, quota_get(k, of, p), field, e)) < 0)
+			return r;
 	}
 	return 0;
 }

@@ -84,6 +84,8 @@ bool quota_unlimited(const struct quota_key *k, uint64_t value);
 #define QUOTA_TEXT 40
 void quota_text(const struct quota_key *k, uint64_t value, char out[QUOTA_TEXT]);
 
+/* The range of one number: 0, or -ERANGE with the field and the range in words. */
+int quota_range(const struct quota_key *k, enum quota_of of, uint64_t v, const char *field, struct err *e);
 /* Ranges of all numbers; 0, or -ERANGE with field "<prefix>.<json>" and the range in words. */
 int quota_check(enum quota_of of, const void *p, const char *prefix, struct err *e);
 /* One instance by itself must fit its tenant's total: 0, or -EDQUOT with the field, both numbers and whose they are.

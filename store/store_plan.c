@@ -205,8 +205,33 @@ int store_plan_update(struct store *s, const struct model_plan *p, struct err *e
 	return 0;
 }
 
+/* Up to three tenants of a plan, for the sentence that says why it stays: "acme, globex, initech and others". */
+static int plan_tenants_text(struct store *s, int64_t id, char out[4 * LIMIT_TENANT_NAME], struct err *e)
+{
+	const struct db_arg arg = DB_I(id);
+	unsigned n = 0;
+	DB_QUERY q = {0};
+	int r = db_query_start(s, &q, "SELECT name FROM tenant WHERE plan = ? ORDER BY name LIMIT 4", &arg, 1, e);
+
+	out[0] = 0;
+	while (r == 0 && (r = db_query_step(&q, e)) > 0) {
+		char name[LIMIT_TENANT_NAME + 1];
+		size_t at = strlen(out);
+
+		db_text(&q, 0, name, sizeof name);
+		if (n == 3)
+			snprintf(out + at, 4 * LIMIT_TENANT_NAME - at, " and others");
+		else
+			snprintf(out + at, 4 * LIMIT_TENANT_NAME - at, "%s%s", n ? ", " : "", name);
+		n++;
+		r = 0;
+	}
+	return r;
+}
+
 int store_plan_del(struct store *s, int64_t id, struct err *e)
 {
+	char names[4 * LIMIT_TENANT_NAME];
 	struct model_plan p;
 	unsigned tenants = 0;
 	int r = store_plan_get(s, id, &p, e);
@@ -215,8 +240,12 @@ int store_plan_del(struct store *s, int64_t id, struct err *e)
 		r = store_plan_tenants(s, id, &tenants, e);
 	if (r < 0)
 		return r;
-	if (tenants)
-		return err_set(e, EBUSY, "plan %s still has %u tenant%s", p.name, tenants, tenants == 1 ? "" : "s");
+	if (tenants) {
+		r = plan_tenants_text(s, id, names, e);
+		return r < 0 ? r
+			     : err_set(e, EBUSY, "plan %s still has %u tenant%s: %s", p.name, tenants,
+				       tenants == 1 ? "" : "s", names);
+	}
 	r = db_run(s, "DELETE FROM plan WHERE id = ?", DB_ARGS(DB_I(id)), e);
 	if (r < 0)
 		return r;

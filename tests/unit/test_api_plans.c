@@ -149,6 +149,11 @@ Test(api_plans, a_tenant_sets_what_its_app_may)
 	json_decref(j);
 	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"profile\":\"strict\"}", 200));
 	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->reader, "{\"profile\":\"default\"}", 403));
+	/* No token of the tenant opens what only an operator may, and that is said. */
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->deployer, "{\"profile\":\"default\"}", 403);
+	cr_assert_str_eq(text(j, "detail"),
+			 "the role deployer may not do this: only an operator may; ask the operator of this node");
+	json_decref(j);
 	/* Limits within the quota; null gives the node's back. */
 	j = ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":{\"memory_bytes\":\"8GiB\"}}", 403);
 	cr_assert_not_null(strstr(text(j, "detail"), "tenant acme"), "%s", text(j, "detail"));

@@ -195,6 +195,13 @@ Test(base, parse_units)
 	cr_assert_eq(parse_bytes("1 G", 0, UINT64_MAX, "f", &v, &e), -EINVAL);
 	cr_assert_eq(parse_bytes("18446744073709551615K", 0, UINT64_MAX, "f", &v, &e), -ERANGE);
 	cr_assert_eq(parse_bytes("1K", 0, 1023, "f", &v, &e), -ERANGE);
+	/* A range is said in units, and what is no size is told the units. */
+	cr_assert_eq(parse_bytes("1", 8u << 20, 4ull << 40, "f", &v, &e), -ERANGE);
+	cr_assert_str_eq(e.text, "f: 1 is outside 8 MiB to 4 TiB");
+	cr_assert_eq(parse_bytes("-1", 0, UINT64_MAX, "f", &v, &e), -EINVAL);
+	cr_assert_str_eq(e.text, "f: \"-1\" is not a size like 256MiB (KiB, MiB, GiB, TiB)");
+	cr_assert_eq(parse_duration_ms("soon", 0, 1000, "f", &v, &e), -EINVAL);
+	cr_assert(strstr(e.text, "(ms, s, m, h, d)"), "%s", e.text);
 	cr_assert(parse_duration_ms("15m", 0, UINT64_MAX, "f", &v, &e) == 0 && v == 900000);
 	cr_assert(parse_duration_ms("100ms", 0, UINT64_MAX, "f", &v, &e) == 0 && v == 100);
 	cr_assert(parse_duration_ms("2", 0, UINT64_MAX, "f", &v, &e) == 0 && v == 2000);

@@ -174,6 +174,13 @@ Test(cli, plans_as_people_write_them)
 	cr_assert(json_is_null(json_object_get(t, "plan")));
 	cr_assert_eq(cli_fields_policy(t, wrong, 1, CLI_FIELDS_OF_TENANT, &e), -EINVAL);
 	cr_assert_null(cli_fields_egress("example.com", &e));
+	/* Refused here already, by the name that was written. */
+	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "memory", "1", &e), -EINVAL);
+	cr_assert_str_eq(e.text, "memory: 1 byte is outside 8 MiB to 4 TiB");
+	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "processes", "20", &e), -EINVAL);
+	cr_assert(strstr(e.text, "did you mean 'pids'"), "%s", e.text);
+	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "memry", "1GiB", &e), -EINVAL);
+	cr_assert(strstr(e.text, "did you mean 'memory'"), "%s", e.text);
 	json_decref(j);
 	json_decref(t);
 }

@@ -212,7 +212,8 @@ Test(store_plan, a_tenant_on_a_plan_has_what_it_says)
 	cr_assert_eq(store_tenant_get(x.s, other.id, &other, &x.e), 0);
 	cr_assert_eq(other.quota.memory, quota_default.memory);
 	cr_assert_eq(store_plan_del(x.s, x.p.id, &x.e), -EBUSY);
-	cr_assert(strstr(x.e.text, "1 tenant"), "%s", x.e.text);
+	cr_assert(strstr(x.e.text, "1 tenant: "), "%s", x.e.text);
+	cr_assert(strstr(x.e.text, x.t.name), "%s", x.e.text);
 
 	/* Something of its own: off the plan, and the followers follow the node again. */
 	x.t.plan = 0;

@@ -77,6 +77,7 @@ void api_apps_list(struct exchange *x)
 {
 	const char *name = api_query(x, "tenant");
 	int64_t tenant = x->who.tenant;
+	char safe[FIELDS_UNKNOWN];
 	struct fields_page p;
 	struct err e = {0};
 	int r;
@@ -84,7 +85,8 @@ void api_apps_list(struct exchange *x)
 	if (name && x->who.tenant ? strcmp(name, x->who.tenant_name) != 0 : name != NULL) {
 		struct model_tenant t;
 		if (x->who.tenant || store_tenant_find(x->api->config.store, name, &t, NULL) < 0) {
-			api_answer_problem(x, 404, "tenant", "there is no tenant of this name");
+			fields_unknown(name, safe);
+			api_answer_problem(x, 404, "tenant", "there is no tenant \"%s\"", safe);
 			return;
 		}
 		tenant = t.id;
@@ -114,6 +116,14 @@ static int app_name_ok(const struct settings *s, const char *name, struct err *e
 	return 0;
 }
 
+static int app_no_owner(const char *name, struct err *e)
+{
+	char safe[FIELDS_UNKNOWN];
+
+	fields_unknown(name, safe);
+	return err_field(e, ENOENT, "tenant", "tenant: there is no tenant \"%s\"", safe);
+}
+
 /* Whose app it will be: the token's tenant; an operator names it. */
 static int app_owner(struct exchange *x, const char *name, struct model_tenant *t, struct err *e)
 {
@@ -121,13 +131,13 @@ static int app_owner(struct exchange *x, const char *name, struct model_tenant *
 
 	if (x->who.tenant) {
 		if (name && strcmp(name, x->who.tenant_name) != 0)
-			return err_field(e, ENOENT, "tenant", "tenant: there is no tenant of this name");
+			return app_no_owner(name, e);
 		return store_tenant_get(s, x->who.tenant, t, e);
 	}
 	if (!name)
 		return err_field(e, EINVAL, "tenant", "tenant: an operator must say whose app it is");
 	if (store_tenant_find(s, name, t, NULL) < 0)
-		return err_field(e, ENOENT, "tenant", "tenant: there is no tenant of this name");
+		return app_no_owner(name, e);
 	return 0;
 }
 

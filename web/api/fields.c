@@ -30,6 +30,11 @@ json_t *fields_text(const char *s)
 	return *s ? fields_safe(s) : json_null();
 }
 
+void fields_unknown(const char *name, char out[FIELDS_UNKNOWN])
+{
+	utf8_escape(out, FIELDS_UNKNOWN, name, strlen(name));
+}
+
 json_t *fields_safe(const char *s)
 {
 	json_t *j = json_string(s);

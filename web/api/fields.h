@@ -31,6 +31,9 @@ json_t *fields_used(const struct quota *used);
 
 /* {"mode":"list","allow":["203.0.113.0/24:443"]}; allow is there for a list only. */
 json_t *fields_egress(const struct quota_egress *g);
+/* A name that is not known, fit to be said back: controls escaped, cut. */
+#define FIELDS_UNKNOWN 80
+void fields_unknown(const char *name, char out[FIELDS_UNKNOWN]);
 /* What really holds for an app: its policy within its tenant's and both profiles, with "why" where that is less than
  * the app asks for ("strict profile"), else null. */
 json_t *fields_egress_effective(const struct model_tenant *t, const struct model_app *app);

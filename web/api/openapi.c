@@ -78,16 +78,18 @@ static const struct {
 					  BOOL) "," P("profile",
 						      REF("Profile")) "," P("egress",
 									    REF("Egress")) "," P("egress_effective",
-												 REF(
-													 "EgressEffecti"
-													 "ve")) "," P("health_path",
-														      STR) "," P("paused",
-																 BOOL) "," P("https",
-																	     STR) "," P("hsts",
-																			INT) "," P("formation",
-																				   REF("Formation")) "," P("stats",
-																							   ANY) "," P("git_url",
-																								      STR))},
+												 REF("EgressEffecti"
+												     "ve")) "," P("heal"
+														  "th_"
+														  "pat"
+														  "h",
+														  STR) "," P("paused",
+															     BOOL) "," P("https",
+																	 STR) "," P("hsts",
+																		    INT) "," P("formation",
+																			       REF("Formation")) "," P("stats",
+																						       ANY) "," P("git_url",
+																								  STR))},
 	{"Apps", LIST(REF("App"))},
 	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
 					   "profile", REF("Profile")) "," P("egress", REF("Egress")))},

@@ -102,9 +102,12 @@ void api_plans_post(struct exchange *x)
 /* The plan of the path; false when a 404 was prepared. */
 static bool plan_of(struct exchange *x, struct model_plan *p)
 {
+	char safe[FIELDS_UNKNOWN];
+
 	if (store_plan_find(x->api->config.store, x->arg[0], p, NULL) == 0)
 		return true;
-	api_answer_problem(x, 404, NULL, "there is no such plan");
+	fields_unknown(x->arg[0], safe);
+	api_answer_problem(x, 404, NULL, "there is no plan \"%s\"", safe);
 	return false;
 }
 
@@ -168,6 +171,7 @@ int plans_find(struct exchange *x, json_t *obj, const char *key, int64_t *ret, s
 	json_t *v = json_object_get(obj, key);
 	const char *name = NULL;
 	struct model_plan p;
+	char safe[FIELDS_UNKNOWN];
 	int r;
 
 	if (!v)
@@ -179,8 +183,10 @@ int plans_find(struct exchange *x, json_t *obj, const char *key, int64_t *ret, s
 	r = json_get_str(obj, key, false, 256, &name, e);
 	if (r < 0)
 		return r;
-	if (store_plan_find(x->api->config.store, name, &p, NULL) < 0)
-		return err_field(e, ENOENT, key, "%s: there is no plan of this name", key);
+	if (store_plan_find(x->api->config.store, name, &p, NULL) < 0) {
+		fields_unknown(name, safe);
+		return err_field(e, ENOENT, key, "%s: there is no plan \"%s\"", key, safe);
+	}
 	*ret = p.id;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "web/api/auth.h"
 #include "web/api/exchange.h"
+#include "web/api/fields.h"
 #include "web/api/route.h"
 #include "web/api/state.h"
 
@@ -208,6 +209,7 @@ static struct exchange *exchange_new(struct api *a, struct MHD_Connection *conn,
 static bool exchange_scope(struct exchange *x, const char *tenant, const char *app)
 {
 	struct store *s = x->api->config.store;
+	char safe[FIELDS_UNKNOWN];
 	struct err e = {0};
 	int r = 0;
 
@@ -217,7 +219,8 @@ static bool exchange_scope(struct exchange *x, const char *tenant, const char *a
 		else
 			r = store_tenant_find(s, tenant, &x->tenant, &e);
 		if (r == -ENOENT) {
-			api_answer_problem(x, 404, NULL, "there is no tenant of this name");
+			fields_unknown(tenant, safe);
+			api_answer_problem(x, 404, NULL, "there is no tenant \"%s\"", safe);
 			return false;
 		}
 	}
@@ -233,7 +236,11 @@ static bool exchange_scope(struct exchange *x, const char *tenant, const char *a
 		return false;
 	}
 	if (x->route->roles != API_ANY && !(API_ROLE(x->who.role) & x->route->roles)) {
-		api_answer_problem(x, 403, NULL, "the role %s may not do this", model_role_name(x->who.role));
+		/* What only the operator may, no other token of the tenant opens. */
+		api_answer_problem(x, 403, NULL, "the role %s may not do this%s", model_role_name(x->who.role),
+				   x->route->roles == API_OPERATOR || x->route->roles == API_NODE
+					   ? ": only an operator may; ask the operator of this node"
+					   : "");
 		return false;
 	}
 	return true;

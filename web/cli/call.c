@@ -63,10 +63,20 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 				 : "\nThere is no token: `tulou login URL --token TOKEN`, or set TULOU_TOKEN.";
 	case 403:
 		/* A quota answers 403 too, and no other token would help. */
-		return strstr(detail, "role") ? "\nThe token's role is too weak for that; an admin of the tenant makes "
-						"others with `tulou tokens create`."
-					      : "";
+		return strstr(detail, "role") && !strstr(detail, "operator")
+			       ? "\nThe token's role is too weak for that; an admin of the tenant makes "
+				 "others with `tulou tokens create`."
+			       : "";
+	case 409:
+		return strstr(detail, "plan ") && strstr(detail, "still has")
+			       ? "\nMove each to another first: tulou tenants set NAME plan=OTHER"
+			       : "";
 	case 404:
+		if (strstr(detail, "no tenant"))
+			return "\nAn operator sees them with `tulou tenants`, and makes one with `tulou tenants create "
+			       "NAME`.";
+		if (strstr(detail, "no plan"))
+			return "\n`tulou plans` lists them.";
 		return strstr(detail, "no app") ? "\n`tulou apps` lists the apps that this token may see." : "";
 	case 429:
 		return "\nWait a little, then try again.";

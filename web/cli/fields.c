@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 /* All names of a kind, for the sentence that says there is no such. */
 static void names_of(enum quota_of of, char out[300])
@@ -19,6 +20,23 @@ static void names_of(enum quota_of of, char out[300])
 	for (unsigned i = 0; (k = quota_key(i)) && n + 20 < 300; i++)
 		if (quota_has(k, of))
 			n += (size_t)snprintf(out + n, 300 - n, "%s%s", n ? ", " : "", k->name);
+}
+
+/* The name that was meant: what a person would call it ("processes" for pids), or one that is spelt nearly so. */
+static const char *name_meant(enum quota_of of, const char *name)
+{
+	const char *names[QUOTA_KEYS_MAX];
+	const struct quota_key *k;
+	size_t n = 0;
+
+	for (unsigned i = 0; (k = quota_key(i)); i++) {
+		if (!quota_has(k, of))
+			continue;
+		if (strcasecmp(k->text, name) == 0)
+			return k->name;
+		names[n++] = k->name;
+	}
+	return cli_nearest(name, names, n);
 }
 
 int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char *value, struct err *e)
@@ -34,8 +52,11 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 			*p = '_';
 	k = quota_key_find(key);
 	if (!k || !quota_has(k, of)) {
+		const char *meant = name_meant(of, name);
+
 		names_of(of, names);
-		return err_field(e, EINVAL, name, "there is no limit '%.40s'; names: %s", name, names);
+		return err_field(e, EINVAL, name, "there is no limit '%.40s'%s%s%s; names: %s", name,
+				 meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "", names);
 	}
 	rate = k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT;
 	if (k->unit == QUOTA_CPU) {
@@ -44,6 +65,8 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 		if (end == value || *end || !isfinite(cores) || !strchr("0123456789.", value[0]))
 			return err_field(e, EINVAL, name, "%s: '%.40s' is not a number of cores, like 0.5 or 2", name,
 					 value);
+		if (cores < 1e6 && quota_range(k, of, (uint64_t)(cores * 1000 + 0.5), name, e))
+			return -EINVAL;
 		json_object_set_new(obj, k->json, json_real(cores));
 		return 0;
 	}
@@ -52,6 +75,8 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 	else if (k->unit == QUOTA_BYTES || k->unit == QUOTA_RATE
 			 ? parse_bytes(value, 0, INT64_MAX, name, &n, e)
 			 : parse_u64(value, strlen(value), 0, INT64_MAX, name, &n, e))
+		return -EINVAL;
+	if (quota_range(k, of, n, name, e))
 		return -EINVAL;
 	json_object_set_new(obj, k->json, json_integer((json_int_t)n));
 	return 0;
