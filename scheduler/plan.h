@@ -88,10 +88,11 @@ void plan_exited(struct plan_backoff *backoffs, int64_t release, const char *typ
 /* The backoff row of (release, type), NULL when there is none. */
 const struct plan_backoff *plan_backoff_find(const struct plan_backoff *backoffs, int64_t release, const char *type);
 
-/* Does one more instance with these limits fit?  0, or -EDQUOT with e saying which limit, how much is committed and left
- * ("memory quota 4 GiB, 3.9 GiB committed, 100 MiB left, 256 MiB needed": the caller wraps the tenant's name around it).
- * used/quota are the tenant's; node_used/node_total the host's, where a total of 0 means: no limit.  CPU and swap are
- * shared, not handed out: limits may add up to more than a quota, which the tenant's cgroup holds; only a CPU limit
+/* Does one more instance with these limits fit?  0, or -EDQUOT with e saying which limit, how much is committed and
+ * left
+ * ("memory quota 4 GiB, 3.9 GiB committed, 100 MiB left, 256 MiB needed": the caller wraps the tenant's name around
+ * it). used/quota are the tenant's; node_used/node_total the host's, where a total of 0 means: no limit.  CPU and swap
+ * are shared, not handed out: limits may add up to more than a quota, which the tenant's cgroup holds; only a CPU limit
  * that is larger alone is refused. */
 struct plan_capacity {
 	uint64_t memory, swap;
