@@ -109,6 +109,9 @@ static void control_formation_tell(struct control_app *ca, const struct model_fo
 		for (unsigned k = 0; k < was_count; k++)
 			if (strcmp(was[k].type, ca->formation[i].type) == 0)
 				before[i] = was[k].count;
+	for (unsigned i = 0; i < ca->formation_count; i++)
+		if (ca->formation[i].count < before[i])
+			control_restart_forget(ca);
 	for (unsigned i = 0; i < ca->formation_count && n + LIMIT_TYPE_NAME + 40 < sizeof text; i++)
 		if (before[i] != ca->formation[i].count)
 			n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %u → %u", n ? ", " : "",
@@ -167,6 +170,7 @@ struct control_app *control_app_load(struct control *c, int64_t id)
 	ca->control = c;
 	ca->rec.id = id;
 	TAILQ_INIT(&ca->instances);
+	TAILQ_INIT(&ca->ended);
 	if (store_app_get(c->store, id, &ca->rec, NULL) < 0 || !(ca->tenant = control_tenant_get(c, ca->rec.tenant)) ||
 	    map_put(c->apps, &ca->rec.id, sizeof ca->rec.id, ca) < 0) {
 		free(ca);
@@ -213,8 +217,10 @@ void control_app_free(struct control_app *ca)
 		control_health_stop(ci);
 		TAILQ_REMOVE(&ca->instances, ci, link);
 		free(ci->health_path);
+		free(ci->before);
 		free(ci);
 	}
+	control_restart_forget(ca);
 	control_unlist(ca);
 	loop_timer_stop(&ca->timer);
 	loop_timer_stop(&ca->waiter.late);

@@ -80,6 +80,8 @@ struct control_tenant {
 	struct control_peers peers; /* its apps */
 	struct quota told;	    /* to the supervisor, when `is_told` */
 	bool is_told;
+	bool is_lowered;			    /* its memory, since the last sample */
+	bool memory_pending, pids_pending;	    /* a lowered total does not hold yet: more is in use */
 	struct msg_tenant_usage usage;		    /* last sample of its control group; tenant 0 = none yet */
 	int64_t usage_ms;			    /* when, monotonic */
 	double cpu_now;				    /* CPUs, between the last two samples */
@@ -149,6 +151,8 @@ struct control_app {
 	struct loop_timer timer;				       /* plan again */
 	TAILQ_HEAD(control_instance_list, control_instance) instances; /* living ones, oldest first */
 	unsigned instance_count;
+	TAILQ_HEAD(control_ended_list, control_ended) ended; /* whose place is to be taken (control_restart.c) */
+	unsigned ended_count;
 
 	/* statistics */
 	struct stats_sum base, last; /* counters when the app got its slot; at the last tick */
@@ -191,6 +195,9 @@ struct control_instance {
 	char *health_path;	       /* owned; NULL = TCP only */
 	struct control_health *health; /* owned; NULL while nothing is checked */
 	struct msg_usage usage;	       /* last sample; all 0 before the first */
+	unsigned restarts;	       /* in its place, before it */
+	char *before;		       /* owned: why the last one ended; NULL = it is the first */
+	char pending[200];	       /* why its new memory limit does not hold yet; "" = it does */
 	bool has_base;		       /* usage counts from its start or from a sample: differences mean something */
 	struct control_hits hits;
 	struct control_use use; /* what the throttle knows of it */
@@ -318,6 +325,11 @@ void control_tenant_used(const struct control_tenant *t, struct quota *used, str
 /* control_hits.c: what was hit reaches the tenant as events */
 void control_hits_instance(struct control_instance *ci, const struct msg_usage *now); /* before ci->usage = *now */
 void control_hits_tenant(struct control *c, struct control_tenant *t, const struct msg_tenant_usage *now);
+
+/* control_restart.c */
+void control_restart_ended(const struct control_instance *ci); /* before it is freed */
+void control_restart_started(struct control_instance *ci);
+void control_restart_forget(struct control_app *ca); /* those that ended are not replaced */
 
 /* control_app.c */
 struct control_app *control_app_get(struct control *c, int64_t id); /* NULL when unknown */

@@ -187,6 +187,7 @@ static void control_instance_free(struct control_instance *ci)
 	control_charge(c, ci->app->tenant, &ci->limits, -1);
 	map_del(c->instances, &ci->rec.id, sizeof ci->rec.id);
 	free(ci->health_path);
+	free(ci->before);
 	free(ci);
 }
 
@@ -249,6 +250,8 @@ int control_instance_start(struct control_app *ca, int64_t release, const char *
 		json_get_bool(app, "profile", false, &profile, NULL);
 	if (result == 0)
 		result = control_instance_launch(ci, &r, command, profile, e);
+	if (result == 0)
+		control_restart_started(ci);
 	model_release_done(&r);
 	if (result < 0 && ci) {
 		ci->rec.state = MODEL_INSTANCE_EXITED;
@@ -395,6 +398,8 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 		}
 		control_instance_crashed(ci);
 	}
+	if (ci->crashed)
+		control_restart_ended(ci);
 	if (store_instance_update(c->store, &ci->rec, &e) < 0 && e.code != ENOENT)
 		LOG_WARN("instance record", "app=%s instance=%" PRId64 " error=\"%s\"", ca->rec.name, ci->rec.id,
 			 e.text);
@@ -453,6 +458,26 @@ static void control_resume(struct control_instance *ci)
 	}
 }
 
+/* The supervisor could not lower its memory, or now could. */
+static void control_pending(struct control_instance *ci, const struct msg_instance *m, bool first)
+{
+	bool was = ci->pending[0];
+	char limit[32];
+
+	snprintf(ci->pending, sizeof ci->pending, "%.*s", (int)strnlen(m->text, sizeof m->text), m->text);
+	if (first || was == (ci->pending[0] != 0))
+		return;
+	control_text_bytes(m->memory_limit, limit);
+	if (was)
+		control_event(ci->app->control, ci->app, ci->rec.id, "instance.pending",
+			      "%s.%" PRId64 ": its new memory limit of %s holds now", ci->rec.type, ci->rec.id, limit);
+	else
+		control_event(ci->app->control, ci->app, ci->rec.id, "instance.pending",
+			      "%s.%" PRId64
+			      ": pending: %s; the new limit holds as soon as that is freed or it restarts",
+			      ci->rec.type, ci->rec.id, ci->pending);
+}
+
 void control_on_instance(struct control *c, const struct msg_instance *m)
 {
 	int64_t id = (int64_t)m->instance;
@@ -498,6 +523,8 @@ void control_on_instance(struct control *c, const struct msg_instance *m)
 		if (ci->rec.state == MODEL_INSTANCE_STARTING)
 			control_health_start(ci);
 	}
+	if (m->state == MSG_STATE_RUNNING)
+		control_pending(ci, m, first);
 	if (m->state != MSG_STATE_EXITED)
 		control_names_instance(ci);
 }

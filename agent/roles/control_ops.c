@@ -286,25 +286,28 @@ static void ops_instances(void *ctx, int64_t app, json_t *arr)
 		return;
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
-		const struct plan_backoff *b =
-			ca->backoffs ? plan_backoff_find(ca->backoffs, ci->rec.release, ci->rec.type) : NULL;
-		char id[24], address[16] = "", started[25] = "";
+		char before[280], id[24], address[16] = "", started[25] = "";
 		json_t *o;
 
 		snprintf(id, sizeof id, "%" PRId64, ci->rec.id);
 		if (ci->address)
 			snprintf(address, sizeof address, "%u.%u.%u.%u", ci->address >> 24, ci->address >> 16 & 255,
 				 ci->address >> 8 & 255, ci->address & 255);
+		snprintf(before, sizeof before, "%s%s", ci->before ? "the one before " : "",
+			 ci->before ? ci->before : "");
 		clock_rfc3339(ci->started_ms ? ci->started_ms : ci->rec.created_ms, started);
 		o = json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:i,s:I,s:I,s:f,s:i,s:s,s:i,s:i,s:s}", "id", id, "type",
 			      ci->rec.type, "release", (int)ci->version, "state", ops_state(ci), "address", address,
 			      "port", (int)c->app_port, "pid", (int)ci->pid, "memory_bytes",
 			      (json_int_t)ci->usage.memory, "memory_limit_bytes", (json_int_t)ci->limits.memory,
 			      "cpu_seconds", (double)ci->usage.cpu_us / 1e6, "pids", (int)ci->usage.pids, "started_at",
-			      started, "start_us", (int)ci->start_us, "restarts", b ? (int)b->crashes : 0, "reason",
-			      ci->rec.reason[0] ? ci->rec.reason : control_health_why(ci));
+			      started, "start_us", (int)ci->start_us, "restarts", (int)ci->restarts, "reason",
+			      ci->rec.reason[0]		  ? ci->rec.reason
+			      : control_health_why(ci)[0] ? control_health_why(ci)
+							  : before);
 		if (o) {
 			json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ci->usage.memory_peak));
+			json_object_set_new(o, "pending", ci->pending[0] ? json_string(ci->pending) : json_null());
 			json_object_set_new(o, "oom_kills", json_integer(ci->usage.oom_kills));
 			json_object_set_new(o, "pids_limit", json_integer(ci->limits.pids));
 			json_object_set_new(o, "disk_bytes", json_integer((json_int_t)ci->usage.disk));

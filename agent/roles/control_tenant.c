@@ -76,6 +76,7 @@ static void tenant_refresh(struct control *c, struct control_tenant *t, const st
 				     fresh->plan_name);
 	if (tenant_changes(QUOTA_OF_TENANT, &was.quota, &fresh->quota, text, sizeof text))
 		control_tenant_event(c, t, "tenant.quota", "Quota changed: %s", text);
+	t->is_lowered = t->is_lowered || fresh->quota.memory < was.quota.memory;
 	if (t->is_told)
 		control_tenant_tell(c, t);
 	TAILQ_FOREACH(ca, &t->peers, peer)
@@ -184,6 +185,55 @@ struct plan_capacity control_tenant_committed(const struct control_tenant *t)
 	return used;
 }
 
+/* A lowered total that is exceeded by what is in use: nothing is killed for it, so it must be said. */
+static void tenant_pending(struct control *c, struct control_tenant *t, const struct msg_tenant_usage *u)
+{
+	bool memory = u->pending && u->memory > t->rec.quota.memory, pids = u->pids > t->rec.quota.pids;
+	char used[32], quota[32];
+
+	t->is_lowered = false;
+	control_text_bytes(u->memory, used);
+	control_text_bytes(t->rec.quota.memory, quota);
+	if (memory && !t->memory_pending)
+		control_tenant_event(c, t, "tenant.pending",
+				     "Memory quota pending: %s in use is more than the new %s; it holds as soon as "
+				     "that is freed or the instances restart",
+				     used, quota);
+	else if (!memory && t->memory_pending)
+		control_tenant_event(c, t, "tenant.pending", "The memory quota of %s holds now", quota);
+	if (pids && !t->pids_pending)
+		control_tenant_event(c, t, "tenant.pending",
+				     "Pids quota pending: %" PRIu32 " in use are more than the new %" PRIu32
+				     "; none can be started until enough of them have ended",
+				     u->pids, t->rec.quota.pids);
+	t->memory_pending = memory;
+	t->pids_pending = pids;
+}
+
+/* The same for whoever asks; just after the change by the last sample. */
+static void tenant_pending_text(const struct control_tenant *t, char *out, size_t cap)
+{
+	const struct msg_tenant_usage *u = &t->usage;
+	bool fresh = u->tenant && control_now_ms() - t->usage_ms < TENANT_USAGE_STALE_MS;
+	char used[32], quota[32];
+
+	*out = 0;
+	if (!fresh)
+		return;
+	control_text_bytes(u->memory, used);
+	control_text_bytes(t->rec.quota.memory, quota);
+	if (t->memory_pending || (t->is_lowered && u->memory > t->rec.quota.memory))
+		snprintf(out, cap,
+			 "memory: %s in use is more than the new %s; it holds as soon as that is freed or the "
+			 "instances restart",
+			 used, quota);
+	else if (u->pids > t->rec.quota.pids)
+		snprintf(out, cap,
+			 "pids: %" PRIu32 " in use are more than the new %" PRIu32
+			 "; none can be started until enough of them have ended",
+			 u->pids, t->rec.quota.pids);
+}
+
 void control_on_tenant_usage(struct control *c, const struct msg_tenant_usage *u, size_t n)
 {
 	int64_t now = control_now_ms();
@@ -198,6 +248,7 @@ void control_on_tenant_usage(struct control *c, const struct msg_tenant_usage *u
 		if (t->usage.tenant && now > t->usage_ms && u[i].cpu_us >= t->usage.cpu_us)
 			t->cpu_now = (double)(u[i].cpu_us - t->usage.cpu_us) / (double)(now - t->usage_ms) / 1000;
 		control_hits_tenant(c, t, &u[i]);
+		tenant_pending(c, t, &u[i]);
 		t->usage = u[i];
 		t->usage_ms = now;
 	}
@@ -245,6 +296,7 @@ void control_tenant_used(const struct control_tenant *t, struct quota *used, str
 			       .instances = sum.instances};
 	*usage = (struct ops_tenant_usage){0};
 	tenant_sums(t, usage);
+	tenant_pending_text(t, usage->pending, sizeof usage->pending);
 	usage->memory_hits = (uint32_t)t->memory_hits;
 	usage->pids_hits = (uint32_t)t->pids_hits;
 	usage->oom_kills = (uint32_t)t->oom_kills;

@@ -244,7 +244,8 @@ struct msg_usage {
 #define MSG_TENANT_USAGE_MAX 128
 struct msg_tenant_usage {
 	uint64_t tenant, memory, memory_peak, cpu_us, throttled_us, io_read, io_write;
-	uint32_t slot, pids, pids_hits, oom_kills, memory_hits, pad;
+	uint32_t slot, pids, pids_hits, oom_kills, memory_hits;
+	uint32_t pending; /* 1: its memory is not down to its total yet, more of it is in use */
 };
 
 struct msg_log_open {

@@ -87,6 +87,7 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 		.pids_hits = now.pids_hits > t->pids_hits ? now.pids_hits : t->pids_hits,
 		.oom_kills = now.oom_kills > t->oom_kills ? now.oom_kills : t->oom_kills,
 		.memory_hits = now.memory_hits,
+		.pending = t->shrinking,
 	};
 	return true;
 }

@@ -188,6 +188,26 @@ def test_hits_are_told(node):
     wait_for("its end", lambda: node.api("GET", "/v1/tenants/acme", want=200)["used"]["instances"] == 1)
 
 
+def test_a_quota_below_what_is_in_use(node):
+    """accepted, and told: in the answer's figures, as an event, and again when it holds"""
+    node.app("holder", node.acme, limits={"memory_bytes": "300MiB"})
+    node.deploy_ok("holder", node.acme, server("holder"))
+    evaluate(node, "holder", "globals().__setitem__('held', bytearray(b'x') * (200 << 20))")
+    used = lambda: node.api("GET", "/v1/tenants/acme", token=node.acme, want=200)["usage"]
+    wait_for("memory in use", lambda: used()["memory_bytes"] > 200 * MIB, 40)
+    node.api("PATCH", "/v1/apps/holder", {"limits": {"memory_bytes": "100MiB"}}, token=node.acme, want=200)
+    wait_for("the instance's word", lambda: any(e["kind"] == "instance.pending" for e in node.events("holder")), 40)
+    check("cannot be lowered to 100 MiB yet" in one(node, "holder")["pending"], one(node, "holder"))
+    node.api("PATCH", "/v1/tenants/acme", {"quota": {"memory_bytes": "150MiB"}}, want=200)
+    wait_for("the tenant's word", lambda: (used()["pending"] or "").endswith("the instances restart"), 40)
+    told = lambda text: [e for e in node.api("GET", "/v1/events?limit=200", want=200)["items"] if e["kind"] == "tenant.pending" and text in e["text"]]
+    wait_for("an event", lambda: told("is more than the new 150 MiB"), 40)
+    node.api("DELETE", "/v1/apps/holder", token=node.acme, want=204)
+    wait_for("it holds", lambda: told("holds now") and used()["pending"] is None, 40)
+    node.api("PATCH", "/v1/tenants/acme", {"plan": "hobby"}, want=200)
+    wait_for("its end", lambda: node.api("GET", "/v1/tenants/acme", want=200)["used"]["instances"] == 1)
+
+
 def test_usage_is_shown(node):
     """a tenant sees what is really used beside what counts"""
     def usage():

@@ -453,3 +453,133 @@ Test(control_tenant, followers_follow_the_settings_of_the_node)
 	cr_assert_eq(f.launches, 1);
 	fake_stop(&f);
 }
+
+/* The instances as the API shows them. */
+static json_t *shown(void)
+{
+	json_t *arr = json_array();
+
+	f.control->ops.instances(f.control, app, arr);
+	return arr;
+}
+
+static bool two(struct fake *x)
+{
+	return x->up == 2;
+}
+
+static bool three_launched(struct fake *x)
+{
+	return x->launches == 3 && x->up == 2;
+}
+
+Test(control_tenant, the_next_one_in_its_place_says_why)
+{
+	struct fake_instance *dead;
+	unsigned with = 0;
+	json_t *arr, *in;
+	size_t k;
+
+	begin();
+	cr_assert_eq(store_formation_set(f.control->store, app, "web", 2, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+	cr_assert(fake_until(&f, two, 5000));
+	dead = fake_newest(&f, app);
+	fake_exit(&f, dead, MSG_EXIT_OOM, 137);
+	cr_assert(fake_until(&f, three_launched, 5000));
+	/* One more has nothing before it. */
+	cr_assert_eq(store_formation_set(f.control->store, app, "web", 3, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+	cr_assert(fake_until(&f, is_starting, 5000));
+	arr = shown();
+	cr_assert_eq(json_array_size(arr), 3);
+	json_array_foreach(arr, k, in)
+	{
+		const char *reason = json_string_value(json_object_get(in, "reason"));
+		if (json_integer_value(json_object_get(in, "restarts")) == 0)
+			continue;
+		with++;
+		cr_assert_eq(json_integer_value(json_object_get(in, "restarts")), 1);
+		cr_assert(strstr(reason, "the one before was killed: it needed more memory than its limit of 64 MiB"),
+			  "%s", reason);
+	}
+	cr_assert_eq(with, 1);
+	json_decref(arr);
+	fake_stop(&f);
+}
+
+static bool is_pending(struct fake *x)
+{
+	(void)x;
+	return events("instance.pending").n == least;
+}
+
+Test(control_tenant, a_limit_that_does_not_hold_yet_says_so)
+{
+	struct fake_instance *i;
+	struct msg_instance m;
+	json_t *arr;
+
+	begin();
+	i = fake_newest(&f, app);
+	m = i->state;
+	m.memory_limit = 64 * MIB;
+	snprintf(m.text, sizeof m.text, "its memory cannot be lowered to 32 MiB yet: 60 MiB are in use");
+	cr_assert_eq(chan_send(f.super, MSG_INSTANCE, &m, sizeof m, NULL, 0), 0);
+	least = 1;
+	cr_assert(fake_until(&f, is_pending, 5000));
+	cr_assert(strstr(events("instance.pending").text, "60 MiB are in use; the new limit holds as soon as"), "%s",
+		  events("instance.pending").text);
+	arr = shown();
+	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(arr, 0), "pending")), m.text);
+	json_decref(arr);
+	m.memory_limit = 32 * MIB;
+	m.text[0] = 0;
+	cr_assert_eq(chan_send(f.super, MSG_INSTANCE, &m, sizeof m, NULL, 0), 0);
+	least = 2;
+	cr_assert(fake_until(&f, is_pending, 5000));
+	cr_assert(strstr(events("instance.pending").text, "32 MiB holds now"), "%s", events("instance.pending").text);
+	arr = shown();
+	cr_assert(json_is_null(json_object_get(json_array_get(arr, 0), "pending")));
+	json_decref(arr);
+	fake_stop(&f);
+}
+
+Test(control_tenant, a_quota_below_what_is_in_use_says_so)
+{
+	struct msg_tenant_usage u = {.memory = 900 * MIB, .memory_peak = 900 * MIB, .pids = 40};
+	struct model_tenant t;
+	struct ops_tenant_usage usage;
+	struct quota used;
+	struct control *c;
+
+	begin();
+	c = f.control;
+	t = acme();
+	u.tenant = (uint64_t)t.id;
+	sample_tenant(&u);
+	c->ops.tenant_used(c, t.id, &used, &usage);
+	cr_assert_str_eq(usage.pending, "");
+	t.quota.memory = 512 * MIB;
+	cr_assert_eq(store_tenant_set(c->store, &t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	c->ops.tenant_used(c, t.id, &used, &usage);
+	cr_assert(strstr(usage.pending, "900 MiB in use is more than the new 512 MiB"), "%s", usage.pending);
+	cr_assert_eq(events("tenant.pending").n, 0, "the kernel may free enough of it at once");
+	u.pending = 1;
+	u.cpu_us = 1;
+	sample_tenant(&u);
+	u.cpu_us = 2;
+	sample_tenant(&u);
+	cr_assert_eq(events("tenant.pending").n, 1);
+	cr_assert(
+		strstr(events("tenant.pending").text, "900 MiB in use is more than the new 512 MiB; it holds as soon"),
+		"%s", events("tenant.pending").text);
+	u.pending = 0;
+	u.memory = 500 * MIB;
+	sample_tenant(&u);
+	cr_assert_eq(events("tenant.pending").n, 2);
+	c->ops.tenant_used(c, t.id, &used, &usage);
+	cr_assert_str_eq(usage.pending, "");
+	fake_stop(&f);
+}

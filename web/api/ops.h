@@ -45,6 +45,7 @@ struct ops_tenant_usage {
 	uint32_t inodes, pids, instances;
 	uint32_t memory_hits, pids_hits, oom_kills; /* how often its own totals were hit */
 	double cpu_cores;
+	char pending[200]; /* why a lowered total does not hold yet; "" when all hold */
 };
 
 struct ops {
@@ -97,7 +98,8 @@ struct ops {
 
 	/* Appends instance objects of an app to arr:
 	 * {"id","type","release","state","address","port","pid","memory_bytes",
-	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason",
+	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason","pending" (why a new
+	 * limit does not hold yet, or null),
 	 * "memory_peak_bytes","oom_kills","throttled_seconds","pids_limit","disk_bytes","disk_limit_bytes","inodes",
 	 * "net_in_bytes","net_out_bytes",
 	 * "throttle": null or {"state":"slowed|boosted","weight","tenant_weight"?,"cpu","since","used_cpu","fair_cpu",

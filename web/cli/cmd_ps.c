@@ -51,13 +51,15 @@ int cli_cmd_ps(struct cli *c)
 		snprintf(restarts, sizeof restarts, "%.0f", cli_num(in, "restarts"));
 		cli_table_add(t, cli_str(in, "id"), cli_str(in, "type"), release, state, both, cpu, pids,
 			      cli_since(ago, cli_str(in, "started_at")), restarts,
-			      *cli_str(in, "reason") ? cli_str(in, "reason") : cli_str(throttle, "reason"));
+			      *cli_str(in, "pending")  ? cli_str(in, "pending")
+			      : *cli_str(in, "reason") ? cli_str(in, "reason")
+						       : cli_str(throttle, "reason"));
 	}
 	cli_table_print(
 		c, t,
 		"Nothing runs. `tulou scale web=1` starts an instance, `tulou apps info` says why there is none.");
 	if (*cli_str(a.json, "waiting"))
-		printf("Waiting: %s\n", cli_str(a.json, "waiting"));
+		cli_say("Waiting: %s\n", cli_str(a.json, "waiting"));
 	return CLI_OK;
 }
 
@@ -87,7 +89,7 @@ static void scale_waiting(struct cli *c)
 		return;
 	waiting = cli_str(json_object_get(app.json, "stats"), "waiting");
 	if (*waiting)
-		printf("Waiting: %s\n", waiting);
+		cli_say("Waiting: %s\n", waiting);
 }
 
 int cli_cmd_scale(struct cli *c)

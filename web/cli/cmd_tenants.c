@@ -68,6 +68,8 @@ static int print_tenant(struct cli *c, json_t *tenant)
 	cli_pair("profile", "%s%s", cli_str(tenant, "profile"),
 		 json_is_true(json_object_get(tenant, "private_layers")) ? ", private layers" : "");
 	cli_pair("egress", "%s", cli_numbers_egress(egress, json_object_get(tenant, "egress")));
+	if (*cli_str(json_object_get(tenant, "usage"), "pending"))
+		cli_pair("pending", "%s", cli_str(json_object_get(tenant, "usage"), "pending"));
 	cli_say("\n");
 	cli_numbers_shares(c, tenant);
 	return CLI_OK;
