@@ -59,8 +59,8 @@ static int app_room(struct store *s, const struct model_tenant *t, struct err *e
 	int r;
 
 	if (count >= t->quota.apps)
-		return err_field(e, EDQUOT, "quota.apps", "tenant %s: %u of %u apps in use", t->name, count,
-				 t->quota.apps);
+		return err_field(e, EDQUOT, "quota.apps", "tenant %s: app quota %u, %u committed, none left", t->name,
+				 t->quota.apps, count);
 	r = db_number(s, 0, &all, "SELECT count(*) FROM app", DB_NONE, e);
 	if (r < 0)
 		return r;

@@ -328,6 +328,7 @@ Test(store, apps)
 	cr_assert_eq(store_app_add(x.s, x.t.id, "two", &limits, true, &a, &x.e), 0);
 	cr_assert_eq(store_app_add(x.s, x.t.id, "three", &limits, true, NULL, &x.e), -EDQUOT);
 	cr_assert_str_eq(x.e.field, "quota.apps");
+	cr_assert(strstr(x.e.text, "app quota 2, 2 committed"), "%s", x.e.text);
 	a.paused = true;
 	a.candidate = 5;
 	a.release = 4;
