@@ -66,7 +66,7 @@ def starts(node, token):
             if pause:
                 time.sleep(pause)
             old = {x["id"] for x in node.instances("start", token)}
-            node.api("DELETE", f"/v1/apps/start/instances/{sorted(old)[-1]}", token=token, want=(200, 202, 204))
+            node.api("DELETE", f"/v1/apps/start/instances/{sorted(old, key=int)[-1]}", token=token, want=(200, 202, 204))
             fresh = wait_for("the next instance", lambda: [x for x in node.instances("start", token) if x["id"] not in old and x.get("start_us")], 20, 0.01)
             ours.append(fresh[0]["start_us"] / 1000)
         floors.append(floor_ms(40, int(pause * 1000)))

@@ -197,7 +197,7 @@ def starts_beside(build, row, number, floor_ms, many=1000, n=30):
             floors, ours = [floor_ms(30)], []
             for i in range(n):
                 old = {x["id"] for x in node.instances("start", token)}
-                node.api("DELETE", f"/v1/apps/start/instances/{sorted(old)[-1]}", token=token, want=(200, 202, 204))
+                node.api("DELETE", f"/v1/apps/start/instances/{sorted(old, key=int)[-1]}", token=token, want=(200, 202, 204))
                 fresh = wait_for("the next instance", lambda: [x for x in node.instances("start", token) if x["id"] not in old and x.get("start_us")], 20, 0.01)
                 ours.append(fresh[0]["start_us"] / 1000)
                 if i == n // 2:
