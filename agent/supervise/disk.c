@@ -175,8 +175,8 @@ static int open_path(int dir, const char *name, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint64_t bytes, uint32_t inodes, int *ret,
-	      struct err *e)
+int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint32_t slot, uint64_t bytes, uint32_t inodes,
+	      int *ret, struct err *e)
 {
 	OWN_FD int fd = -1;
 	uint64_t total = 0, left = 0;
@@ -193,7 +193,7 @@ int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint64_t bytes, 
 			       left >> 20, total >> 20,
 			       d->loop >= 0 ? "raise disk.pool and send SIGHUP" : "make room on node.data");
 	disk_name(id, "", name);
-	r = d->backend->make(d, d->dirs[kind], name, e);
+	r = d->backend->make(d, d->dirs[kind], name, slot, e);
 	if (r < 0)
 		return r;
 	fd = open_path(d->dirs[kind], name, O_RDONLY);

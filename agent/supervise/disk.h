@@ -57,10 +57,11 @@ const char *disk_backend(const struct disk *d); /* "quota", "btrfs", "memory" */
 /* False: directories do not exist (memory), disk_make() gives -1. */
 bool disk_bounds(const struct disk *d);
 
-/* Makes an empty directory with these bounds; *ret is an O_PATH descriptor owned by the caller, -1 on the memory
- * backend.  -EDQUOT when the pool is so full that nothing more may start, -EEXIST when it is there. */
-int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint64_t bytes, uint32_t inodes, int *ret,
-	      struct err *e);
+/* Makes an empty directory of a tenant (its slot) with these bounds; a tenant's together hold at most three quarters of
+ * a btrfs pool, so that nobody can take it from all others; *ret is an O_PATH descriptor owned by the caller, -1 on the
+ * memory backend.  -EDQUOT when the pool is so full that nothing more may start, -EEXIST when it is there. */
+int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint32_t slot, uint64_t bytes, uint32_t inodes,
+	      int *ret, struct err *e);
 /* The same of one that is there; -ENOENT. */
 int disk_open(const struct disk *d, enum disk_kind kind, uint64_t id, int *ret);
 /* New bounds, at once.  0 also on the memory backend, whose layers keep theirs. */

@@ -14,8 +14,8 @@ struct disk_backend {
 	int (*open)(struct disk *d, const struct settings *s, struct err *e);
 	/* Unmounts and waits; d->root and the kinds' directories are closed. */
 	int (*close)(struct disk *d, struct err *e);
-	/* An empty directory name below dir; bounded by limit() next. */
-	int (*make)(struct disk *d, int dir, const char *name, struct err *e);
+	/* An empty directory name below dir, of the tenant with this slot; bounded by limit() next. */
+	int (*make)(struct disk *d, int dir, const char *name, uint32_t slot, struct err *e);
 	int (*limit)(struct disk *d, int fd, uint64_t bytes, uint32_t inodes);
 	int (*sample)(struct disk *d, int fd, uint64_t bytes, uint32_t inodes, struct disk_watch *w,
 		      struct disk_usage *ret);

@@ -79,13 +79,40 @@ static int btrfs_open(struct disk *d, const struct settings *s, struct err *e)
 	return 0;
 }
 
-static int btrfs_make(struct disk *d, int dir, const char *name, struct err *e)
+/* The tenant's group above those of its subvolumes, "1/<slot + 1>", with its part of the pool as it is now. */
+static int btrfs_tenant(struct disk *d, uint32_t slot, uint64_t *ret)
 {
-	struct btrfs_ioctl_vol_args a = {0};
+	uint64_t id = 1ull << 48 | (slot + 1ull), total, left;
+	struct btrfs_ioctl_qgroup_create_args make = {.create = 1, .qgroupid = id};
+	struct btrfs_ioctl_qgroup_limit_args limit = {.qgroupid = id};
+	int r = disk_room(d, &total, &left);
 
-	(void)d;
+	if (r < 0)
+		return r;
+	if (ioctl(d->root, BTRFS_IOC_QGROUP_CREATE, &make) < 0 && errno != EEXIST)
+		return -errno;
+	limit.lim.flags = BTRFS_QGROUP_LIMIT_MAX_RFER;
+	limit.lim.max_rfer = total / 2;
+	if (ioctl(d->root, BTRFS_IOC_QGROUP_LIMIT, &limit) < 0)
+		return -errno;
+	*ret = id;
+	return 0;
+}
+
+static int btrfs_make(struct disk *d, int dir, const char *name, uint32_t slot, struct err *e)
+{
+	struct {
+		struct btrfs_qgroup_inherit head;
+		uint64_t parent;
+	} inherit = {.head = {.num_qgroups = 1}};
+	struct btrfs_ioctl_vol_args_v2 a = {.flags = BTRFS_SUBVOL_QGROUP_INHERIT, .size = sizeof inherit};
+	int r = btrfs_tenant(d, slot, &inherit.parent);
+
+	if (r < 0)
+		return err_set(e, -r, "cannot bound the tenant's part of the pool: %s", strerror(-r));
+	a.qgroup_inherit = &inherit.head;
 	snprintf(a.name, sizeof a.name, "%s", name);
-	if (ioctl(dir, BTRFS_IOC_SUBVOL_CREATE, &a) < 0)
+	if (ioctl(dir, BTRFS_IOC_SUBVOL_CREATE_V2, &a) < 0)
 		return err_errno(e, "cannot make the subvolume %s", name);
 	return 0;
 }

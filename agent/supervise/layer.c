@@ -24,7 +24,7 @@ int layer_make(struct instance *in, int *ret, struct err *e)
 	*ret = -1;
 	if (!instance_has_layer(in->rec.m.kind))
 		return 0;
-	return disk_make(in->s->disk, DISK_LAYER, in->rec.m.instance, l->disk, l->inodes, ret, e);
+	return disk_make(in->s->disk, DISK_LAYER, in->rec.m.instance, in->rec.m.slot, l->disk, l->inodes, ret, e);
 }
 
 int layer_room(const struct supervise *s, struct err *e)
@@ -113,7 +113,8 @@ int layer_repo(struct supervise *s, uint64_t app, uint32_t uid_base, int *ret, s
 		return tree_open(&s->tree, MSG_KIND_GIT, app, 0, uid_base, ret, e);
 	r = disk_open(s->disk, DISK_REPO, app, &fd);
 	if (r == -ENOENT)
-		r = disk_make(s->disk, DISK_REPO, app, LIMIT_REPO_BYTES, LIMIT_TREE_ENTRIES, &fd, e);
+		r = disk_make(s->disk, DISK_REPO, app, (uid_base - s->settings.uid_base) / LIMIT_UID_RANGE,
+			      LIMIT_REPO_BYTES, LIMIT_TREE_ENTRIES, &fd, e);
 	else if (r < 0)
 		err_set(e, -r, "cannot open the repository: %s", strerror(-r));
 	if (r < 0)
