@@ -2,11 +2,8 @@
 #include "agent/roles/supervisor.h"
 
 #include "agent/roles/certfiles.h"
-#include "agent/roles/child.h"
-#include "agent/roles/listeners.h"
 #include "agent/roles/messages.h"
-#include "agent/roles/takeover.h"
-#include "agent/supervise/supervise.h"
+#include "agent/roles/supervisor_private.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -16,49 +13,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <inttypes.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define SUPERVISOR_OOM_SCORE "-900" /* the last to go, but not never: a leak of ours shall not take the host down */
 #define SUPERVISOR_END_US 3000000   /* our own processes get this long to end before they are killed */
-
-/*   starting -> serving --SIGTERM--> stopping (apps) -> ending (own processes) -> gone
- *                  |----SIGQUIT----------------------------^
- *                  '----SIGHUP/SIGUSR2 -> executed again   */
-enum supervisor_phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING, PHASE_ENDING, PHASE_COUNT };
-
-struct supervisor {
-	struct loop *loop;
-	struct settings settings;
-	const char *settings_path; /* borrowed, NULL = embedded defaults */
-	const char *program;	   /* borrowed */
-	char **argv;		   /* borrowed */
-	enum supervisor_phase phase;
-	bool teardown; /* the apps were stopped too */
-	bool again;    /* execute the program again */
-	struct supervise *supervise;
-	struct listeners listeners;
-	int lock, roles_dir, stats, access[2], logs_dir; /* owned */
-	uint64_t boot;
-	struct child control, logger, resolver, workers[LIMIT_WORKERS];
-	unsigned worker_base; /* rows of the stats segment that this run's workers write */
-	struct takeover_process old[TAKEOVER_MAX];
-	struct loop_io old_io[TAKEOVER_MAX];
-	unsigned old_count;
-	struct loop_signal signals[6];
-	struct loop_timer deadline;
-};
 
 /* Connects one worker with control by a fresh channel; the older ends are dropped by both. */
 static void supervisor_join(struct supervisor *s, struct child *worker)
@@ -198,75 +163,6 @@ static void supervisor_retire_resolver(struct supervisor *s)
 			sys_pidfd_kill(s->old[i].pidfd, SIGTERM);
 }
 
-static void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const void *body, int *fds, size_t nfds)
-{
-	struct err e = {0};
-
-	switch (type) {
-	case MSG_LAUNCH:
-		if (s->phase == PHASE_SERVING)
-			supervise_launch(s->supervise, body, fds[0], fds + 1, nfds - 1);
-		break;
-	case MSG_STOP: {
-		const struct msg_stop *m = body;
-		supervise_stop(s->supervise, m->instance, m->grace_ms);
-		break;
-	}
-	case MSG_TENANT: {
-		const struct msg_tenant *m = body;
-		if (supervise_tenant(s->supervise, m, &e) < 0)
-			LOG_WARN("tenant's totals not set", "tenant=%" PRIu64 " slot=%u error=\"%s\"", m->tenant,
-				 m->slot, e.text);
-		break;
-	}
-	case MSG_LIMITS: {
-		const struct msg_limits *m = body;
-		if (supervise_limits(s->supervise, m, &e) < 0)
-			LOG_WARN("limits not set", "instance=%" PRIu64 " error=\"%s\"", m->instance, e.text);
-		break;
-	}
-	case MSG_THROTTLE: {
-		const struct msg_throttle *m = body;
-		if (supervise_throttle(s->supervise, m, &e) < 0)
-			LOG_WARN("throttle not set", "instance=%" PRIu64 " error=\"%s\"", m->instance, e.text);
-		break;
-	}
-	case MSG_THROTTLE_TENANT: {
-		const struct msg_throttle_tenant *m = body;
-		if (supervise_throttle_tenant(s->supervise, m, &e) < 0)
-			LOG_WARN("throttle not set", "tenant=%" PRIu64 " error=\"%s\"", m->tenant, e.text);
-		break;
-	}
-	case MSG_FORGET:
-		supervise_forget(s->supervise, ((const struct msg_forget *)body)->instance);
-		break;
-	case MSG_FSCK:
-		supervise_fsck(s->supervise, body);
-		break;
-	case MSG_SYNC:
-		supervise_sync(s->supervise);
-		chan_send(s->control.chan, MSG_SYNC_DONE, NULL, 0, NULL, 0);
-		break;
-	case MSG_REMOVE: {
-		const struct msg_remove *m = body;
-		if (m->kind == MSG_REMOVE_LOGS) {
-			struct msg_log_drop drop = {m->id};
-			if (s->logger.chan)
-				chan_send(s->logger.chan, MSG_LOG_DROP, &drop, sizeof drop, NULL, 0);
-			chan_send(s->control.chan, MSG_REMOVED, m, sizeof *m, NULL, 0);
-		} else {
-			int r = supervise_remove(s->supervise, m);
-			if (r < 0)
-				LOG_WARN("tree not removed", "kind=%u id=%" PRIu64 " error=\"%s\"", m->kind, m->id,
-					 strerror(-r));
-		}
-		break;
-	}
-	default:
-		break;
-	}
-}
-
 static void supervisor_on_child_msg(void *arg, struct child *c, uint16_t type, const void *body, size_t len, int *fds,
 				    size_t nfds)
 {
@@ -296,79 +192,6 @@ static void supervisor_on_child_exit(void *arg, struct child *c, int status)
 
 static const struct child_ops supervisor_child_ops = {supervisor_on_child_start, supervisor_on_child_msg,
 						      supervisor_on_child_exit};
-
-static void supervisor_on_instance(void *arg, const struct msg_instance *m)
-{
-	struct supervisor *s = arg;
-
-	if (s->control.chan)
-		chan_send(s->control.chan, MSG_INSTANCE, m, sizeof *m, NULL, 0);
-}
-
-static void supervisor_on_usage(void *arg, const struct msg_usage *m, size_t n)
-{
-	struct supervisor *s = arg;
-
-	/* Samples are worth little when control is behind: the next ones come in seconds. */
-	if (s->control.chan && chan_backlog(s->control.chan) < 1000)
-		chan_send(s->control.chan, MSG_USAGE, m, n * sizeof *m, NULL, 0);
-}
-
-static void supervisor_on_fsck_found(void *arg, const struct msg_fsck_found *m)
-{
-	struct supervisor *s = arg;
-
-	if (s->control.chan)
-		chan_send(s->control.chan, MSG_FSCK_FOUND, m, sizeof *m, NULL, 0);
-}
-
-static void supervisor_on_fsck_list(void *arg, const struct msg_fsck_list *m, size_t len)
-{
-	struct supervisor *s = arg;
-
-	if (s->control.chan)
-		chan_send(s->control.chan, MSG_FSCK_LIST, m, len, NULL, 0);
-}
-
-static void supervisor_on_fsck_done(void *arg, const struct msg_fsck_done *m)
-{
-	struct supervisor *s = arg;
-
-	if (s->control.chan)
-		chan_send(s->control.chan, MSG_FSCK_DONE, m, sizeof *m, NULL, 0);
-}
-
-static void supervisor_on_tenant_usage(void *arg, const struct msg_tenant_usage *m, size_t n)
-{
-	struct supervisor *s = arg;
-
-	if (s->control.chan && chan_backlog(s->control.chan) < 1000)
-		chan_send(s->control.chan, MSG_TENANT_USAGE, m, n * sizeof *m, NULL, 0);
-}
-
-static void supervisor_on_log_open(void *arg, const struct msg_log_open *m, int fd)
-{
-	struct supervisor *s = arg;
-
-	if (s->logger.chan)
-		chan_send(s->logger.chan, MSG_LOG_OPEN, m, sizeof *m, &fd, 1);
-}
-
-static void supervisor_on_log_rate(void *arg, const struct msg_log_rate *m)
-{
-	struct supervisor *s = arg;
-
-	if (s->logger.chan)
-		chan_send(s->logger.chan, MSG_LOG_RATE, m, sizeof *m, NULL, 0);
-}
-
-static void supervisor_on_removed(void *arg, const struct msg_remove *m)
-{
-	struct supervisor *s = arg;
-
-	if (s->control.chan)
-		chan_send(s->control.chan, MSG_REMOVED, m, sizeof *m, NULL, 0);
-}
 
 static void supervisor_on_deadline(void *arg)
 {
@@ -466,85 +289,6 @@ static void supervisor_on_signal(void *arg, int signo)
 	default:
 		break;
 	}
-}
-
-static int supervisor_user(const char *name, struct passwd *ret, struct err *e)
-{
-	struct passwd *pw = getpwnam(name);
-
-	if (!pw)
-		return err_set(
-			e, ENOENT,
-			"user %s does not exist: run deploy/bootstrap run, or useradd --system --no-create-home %s",
-			name, name);
-	*ret = *pw;
-	return 0;
-}
-
-static int supervisor_dir(const char *path, mode_t mode, uid_t uid, gid_t gid, struct err *e)
-{
-	int r = fd_mkdirs(path, 0755);
-
-	if (r < 0)
-		return err_set(e, -r, "cannot make directory %s: %s", path, strerror(-r));
-	if (chown(path, uid, gid) < 0 || chmod(path, mode) < 0)
-		return err_errno(e, "cannot give directory %s its owner", path);
-	return 0;
-}
-
-static int supervisor_dirs(struct supervisor *s, struct err *e)
-{
-	struct passwd control = {0}, log = {0};
-	char path[256], link[256];
-	int r;
-
-	if ((r = supervisor_user(s->settings.user, &control, e)) < 0 ||
-	    (r = supervisor_user(s->settings.user_log, &log, e)) < 0)
-		return r;
-	snprintf(path, sizeof path, "%s/control", s->settings.data);
-	if ((r = supervisor_dir(s->settings.data, 0755, 0, 0, e)) < 0 ||
-	    (r = supervisor_dir(path, 0700, control.pw_uid, control.pw_gid, e)) < 0)
-		return r;
-	snprintf(path, sizeof path, "%s/logs", s->settings.data);
-	if ((r = supervisor_dir(path, 02750, log.pw_uid, control.pw_gid, e)) < 0)
-		return r;
-	s->logs_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if ((r = supervisor_dir(s->settings.runtime, 0755, 0, 0, e)) < 0)
-		return r;
-	snprintf(path, sizeof path, "%s/gate", s->settings.runtime);
-	if ((r = supervisor_dir(path, 0755, 0, 0, e)) < 0)
-		return r;
-	snprintf(path, sizeof path, "%s/void", s->settings.runtime);
-	if ((r = supervisor_dir(path, 0555, 0, 0, e)) < 0)
-		return r;
-	snprintf(path, sizeof path, "%s/roles", s->settings.runtime);
-	if ((r = supervisor_dir(path, 0700, 0, 0, e)) < 0)
-		return r;
-	s->roles_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* Control makes the operator's token in its own directory; root finds it where the manual says. */
-	snprintf(link, sizeof link, "%s/operator.token", s->settings.data);
-	if (symlink("control/operator.token", link) < 0 && errno != EEXIST)
-		return err_errno(e, "cannot make %s", link);
-	return s->logs_dir < 0 || s->roles_dir < 0 ? err_errno(e, "cannot open our directories") : 0;
-}
-
-static int supervisor_lock(struct supervisor *s, struct err *e)
-{
-	char path[160];
-
-	if (fd_mkdirs(s->settings.runtime, 0755) < 0)
-		return err_errno(e, "cannot make directory %s", s->settings.runtime);
-	snprintf(path, sizeof path, "%s/lock", s->settings.runtime);
-	s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock < 0)
-		return err_errno(e, "cannot open %s", path);
-	if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, EBUSY,
-			       "another node runs with runtime directory %s: stop it, or set node.runtime, node.data, "
-			       "node.cgroup, "
-			       "network.pool and network.link_prefix to others",
-			       s->settings.runtime);
-	return 0;
 }
 
 /* After an upgrade in place the earlier run's processes are our children still, and nobody else reaps them. */
@@ -649,16 +393,7 @@ static void supervisor_on_limit(void *arg, enum supervise_verdict v, const char 
 static int supervisor_start(struct supervisor *s, struct err *e)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR2};
-	const struct supervise_ops ops = {.on_instance = supervisor_on_instance,
-					  .on_usage = supervisor_on_usage,
-					  .on_tenant_usage = supervisor_on_tenant_usage,
-					  .on_log_open = supervisor_on_log_open,
-					  .on_log_rate = supervisor_on_log_rate,
-					  .on_removed = supervisor_on_removed,
-					  .on_fsck_found = supervisor_on_fsck_found,
-					  .on_fsck_list = supervisor_on_fsck_list,
-					  .on_fsck_done = supervisor_on_fsck_done,
-					  .arg = s};
+	const struct supervise_ops ops = supervisor_relay_ops(s);
 	OWN_FREE char *dir = strdup(s->program);
 	struct passwd proxy = {0};
 	int r;
@@ -701,21 +436,6 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		child_start(&s->workers[i]);
 	return 0;
-}
-
-static void supervisor_remove_runtime(struct supervisor *s)
-{
-	int dir = open(s->settings.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (dir < 0)
-		return;
-	fd_remove_tree(dir, "roles");
-	fd_remove_tree(dir, "gate");
-	fd_remove_tree(dir, "void");
-	unlinkat(dir, "control.sock", 0);
-	unlinkat(dir, "lock", 0);
-	close(dir);
-	rmdir(s->settings.runtime); /* stays when it holds anything that is not ours */
 }
 
 int supervisor_run(const struct settings *settings, const char *settings_path, const char *program, char **argv)
