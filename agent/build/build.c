@@ -577,7 +577,13 @@ void build_exit_text(const struct msg_instance *m, char *out, size_t cap)
 		break;
 	}
 	case MSG_EXIT_OOM:
-		snprintf(out, cap, "ran out of memory (limit %" PRIu64 " MiB)", m->memory_limit >> 20);
+		if (m->oom == MSG_OOM_TENANT)
+			snprintf(out, cap, "was killed: the tenant's memory total of %" PRIu64 " MiB was reached",
+				 m->memory_total >> 20);
+		else if (m->oom == MSG_OOM_HOST)
+			snprintf(out, cap, "was killed: the host had no memory left");
+		else
+			snprintf(out, cap, "ran out of memory (limit %" PRIu64 " MiB)", m->memory_limit >> 20);
 		break;
 	case MSG_EXIT_DEADLINE:
 		snprintf(out, cap, "took longer than it may and was ended");

@@ -55,6 +55,8 @@ struct control_app;
 /* What can be hit, and when it was last told: see control_hits.c. */
 enum control_hit {
 	CONTROL_HIT_OOM,
+	CONTROL_HIT_OOM_TENANT,
+	CONTROL_HIT_OOM_HOST,
 	CONTROL_HIT_MEMORY,
 	CONTROL_HIT_PIDS,
 	CONTROL_HIT_CPU,
@@ -291,7 +293,8 @@ struct control {
 	struct loop_timer tick, retry, end;
 	struct loop_signal term;
 	unsigned ticks;
-	uint64_t starts_total, start_us_sum, start_bucket[8], exits_total, oom_total, deploys_ok, deploys_failed;
+	uint64_t starts_total, start_us_sum, start_bucket[8], exits_total, deploys_ok, deploys_failed;
+	uint64_t oom_total[MSG_OOM_COUNT]; /* by whose bound it was */
 };
 
 /* control.c */

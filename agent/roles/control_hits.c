@@ -98,6 +98,34 @@ static void hits_disk(struct control_instance *ci, const struct msg_usage *now)
 			      ci->rec.id, now->inodes, l->inodes);
 }
 
+/* Whose bound it was decides what helps, so each is an event of its own. */
+static void hits_oom(struct control_instance *ci, const struct msg_usage *now, const char *limit, const char *peak)
+{
+	struct control_app *ca = ci->app;
+	const struct msg_usage *was = &ci->usage;
+	uint64_t kills = hits_grown(was->oom_kills, now->oom_kills), sum,
+		 tenant = hits_grown(was->oom_tenant, now->oom_tenant), host = hits_grown(was->oom_host, now->oom_host);
+	char total[QUOTA_TEXT];
+
+#define HITS_KILLED "%" PRIu64 " process%s of %s.%" PRId64 " killed: "
+#define HITS_WHO sum, sum == 1 ? " was" : "es were", ci->rec.type, ci->rec.id
+	if (kills > tenant + host && hits_due(&ci->hits, CONTROL_HIT_OOM, kills - tenant - host, &sum))
+		control_event(ca->control, ca, ci->rec.id, "instance.oom",
+			      HITS_KILLED "more memory was needed than the limit of %s (peak %s)", HITS_WHO, limit,
+			      peak);
+	if (hits_due(&ci->hits, CONTROL_HIT_OOM_TENANT, tenant, &sum))
+		control_event(ca->control, ca, ci->rec.id, "instance.oom",
+			      HITS_KILLED "the tenant's memory total of %s was reached, below the instance's own limit "
+					  "of %s (peak %s)",
+			      HITS_WHO, hits_bytes(ca->tenant->rec.quota.memory, total), limit, peak);
+	if (hits_due(&ci->hits, CONTROL_HIT_OOM_HOST, host, &sum))
+		control_event(ca->control, ca, ci->rec.id, "instance.oom",
+			      HITS_KILLED "the host had no memory left, below the instance's own limit of %s (peak %s)",
+			      HITS_WHO, limit, peak);
+#undef HITS_KILLED
+#undef HITS_WHO
+}
+
 void control_hits_instance(struct control_instance *ci, const struct msg_usage *now)
 {
 	struct control_app *ca = ci->app;
@@ -113,11 +141,7 @@ void control_hits_instance(struct control_instance *ci, const struct msg_usage *
 		return;
 	hits_bytes(ci->limits.memory, limit);
 	hits_bytes(now->memory_peak, peak);
-	if (hits_due(&ci->hits, CONTROL_HIT_OOM, hits_grown(was->oom_kills, now->oom_kills), &sum))
-		control_event(c, ca, ci->rec.id, "instance.oom",
-			      "%" PRIu64 " process%s of %s.%" PRId64
-			      " killed: more memory was needed than the limit of %s (peak %s)",
-			      sum, sum == 1 ? " was" : "es were", ci->rec.type, ci->rec.id, limit, peak);
+	hits_oom(ci, now, limit, peak);
 	hits = hits_grown(was->memory_hits, now->memory_hits);
 	if (hits >= HITS_MEMORY && now->memory * 10 >= ci->limits.memory * 9 &&
 	    hits_due(&ci->hits, CONTROL_HIT_MEMORY, hits, &sum))

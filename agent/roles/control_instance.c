@@ -384,7 +384,7 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 	ca->cpu_gone_us += m->cpu_us > ci->usage.cpu_us ? m->cpu_us : ci->usage.cpu_us;
 	c->exits_total++;
 	if (m->exit == MSG_EXIT_OOM) {
-		c->oom_total++;
+		c->oom_total[m->oom < MSG_OOM_COUNT ? m->oom : MSG_OOM_OWN]++;
 		control_event(c, ca, ci->rec.id, "instance.oom", "%s.%" PRId64 " %s", ci->rec.type, ci->rec.id,
 			      ci->rec.reason);
 	} else if (!never_launched && (!asked || m->exit == MSG_EXIT_KILLED)) {

@@ -55,8 +55,13 @@ static void metrics_instances(struct control *c, struct buf *out)
 	INSTANCE_METRIC("container_spec_memory_limit_bytes", "gauge", "Memory limit.", "%" PRIu64, ci->limits.memory);
 	INSTANCE_METRIC("container_memory_failcnt", "counter", "Times the memory limit was reached.", "%" PRIu32,
 			ci->usage.memory_hits);
-	INSTANCE_METRIC("container_oom_events_total", "counter", "Processes killed at the memory limit.", "%" PRIu32,
+	INSTANCE_METRIC("container_oom_events_total", "counter", "Processes killed for lack of memory.", "%" PRIu32,
 			ci->usage.oom_kills);
+	INSTANCE_METRIC("tulou_container_oom_tenant_events_total", "counter",
+			"Of these, at the tenant's total and not at the instance's own limit.", "%" PRIu32,
+			ci->usage.oom_tenant);
+	INSTANCE_METRIC("tulou_container_oom_host_events_total", "counter",
+			"Of these, because the host had no memory left.", "%" PRIu32, ci->usage.oom_host);
 	INSTANCE_METRIC("container_cpu_usage_seconds_total", "counter", "CPU time used.", "%.6f",
 			(double)ci->usage.cpu_us / 1e6);
 	INSTANCE_METRIC("container_spec_cpu_cores", "gauge", "CPU limit.", "%.3f", (double)ci->limits.cpu / 1e3);
@@ -147,6 +152,7 @@ static void metrics_apps(struct control *c, struct buf *out)
 
 static void metrics_node(struct control *c, struct buf *out)
 {
+	static const char *const bounds[MSG_OOM_COUNT] = {"", "instance", "tenant", "host"};
 	struct control_counts n = {0};
 	uint64_t sum = 0;
 
@@ -166,14 +172,16 @@ static void metrics_node(struct control *c, struct buf *out)
 	NODE_METRIC("tulou_node_instances_wanted", "gauge", "Wanted instances.", "%u", n.wanted);
 	NODE_METRIC("tulou_instance_exits_total", "counter", "Instances that ended since control started.", "%" PRIu64,
 		    c->exits_total);
-	NODE_METRIC("tulou_instance_oom_total", "counter", "Instances killed at their memory limit.", "%" PRIu64,
-		    c->oom_total);
 	NODE_METRIC("tulou_deploys_succeeded_total", "counter", "Roll-outs that went live.", "%" PRIu64, c->deploys_ok);
 	NODE_METRIC("tulou_deploys_failed_total", "counter", "Roll-outs that were given up.", "%" PRIu64,
 		    c->deploys_failed);
 	NODE_METRIC("tulou_control_backlog", "gauge", "Messages to the supervisor that wait.", "%zu",
 		    chan_backlog(c->super));
 #undef NODE_METRIC
+	metric(out, "tulou_instance_oom_total", "counter",
+	       "Instances killed for lack of memory, by whose bound was reached.");
+	for (unsigned i = MSG_OOM_OWN; i < MSG_OOM_COUNT; i++)
+		buf_printf(out, "tulou_instance_oom_total{limit=\"%s\"} %" PRIu64 "\n", bounds[i], c->oom_total[i]);
 	metric(out, "tulou_instance_start_seconds", "histogram", "From the request to the app's exec.");
 	for (unsigned i = 0; i < ARRAY_LEN(c->start_bucket); i++) {
 		sum += c->start_bucket[i];

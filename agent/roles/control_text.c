@@ -36,14 +36,32 @@ static void text_code(int code, const char *type, char *out, size_t cap)
 		snprintf(out, cap, "exited with code %d", code);
 }
 
+/* Whose bound it was: an owner who raises the wrong one gets nothing. */
+static void text_oom(const struct msg_instance *m, char *out, size_t cap)
+{
+	char limit[32], total[32], peak[32], also[48] = "";
+
+	control_text_bytes(m->memory_limit, limit);
+	control_text_bytes(m->memory_total, total);
+	control_text_bytes(m->memory_peak, peak);
+	if (m->memory_peak)
+		snprintf(also, sizeof also, " (peak %s)", peak);
+	if (m->oom == MSG_OOM_TENANT)
+		snprintf(out, cap,
+			 "was killed: the tenant's memory total of %s was reached, below its own limit of %s%s", total,
+			 limit, also);
+	else if (m->oom == MSG_OOM_HOST)
+		snprintf(out, cap, "was killed: the host had no memory left, below its limit of %s%s", limit, also);
+	else
+		snprintf(out, cap, "was killed: it needed more memory than its limit of %s%s", limit, also);
+}
+
 void control_text_exit(const struct msg_instance *m, const char *type, const char *asked, uint64_t grace_ms, char *out,
 		       size_t cap)
 {
-	char text[200] = "", limit[32], peak[32];
+	char text[200] = "";
 	const char *sig = m->exit_code > 128 ? sigabbrev_np(m->exit_code - 128) : NULL;
 
-	control_text_bytes(m->memory_limit, limit);
-	control_text_bytes(m->memory_peak, peak);
 	switch ((enum msg_exit)m->exit) {
 	case MSG_EXIT_CODE:
 		text_code(m->exit_code, type, text, sizeof text);
@@ -52,8 +70,7 @@ void control_text_exit(const struct msg_instance *m, const char *type, const cha
 		snprintf(text, sizeof text, "was ended by signal SIG%s", sig ? sig : "?");
 		break;
 	case MSG_EXIT_OOM:
-		snprintf(text, sizeof text, "was killed: it needed more memory than its limit of %s%s%s%s", limit,
-			 m->memory_peak ? " (peak " : "", m->memory_peak ? peak : "", m->memory_peak ? ")" : "");
+		text_oom(m, text, sizeof text);
 		break;
 	case MSG_EXIT_DEADLINE:
 		snprintf(text, sizeof text, "was killed: its time was over");

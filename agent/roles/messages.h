@@ -157,6 +157,15 @@ enum msg_exit {
 	MSG_EXIT_COUNT,
 };
 
+/* At whose bound the kernel killed processes of an instance for memory. */
+enum msg_oom {
+	MSG_OOM_NONE,
+	MSG_OOM_OWN,	/* its own limit */
+	MSG_OOM_TENANT, /* its tenant's total, its own limit was not reached */
+	MSG_OOM_HOST,	/* neither was reached: the host itself ran out of memory */
+	MSG_OOM_COUNT,
+};
+
 struct msg_instance {
 	uint64_t instance, tenant, app, object;
 	uint32_t kind, state, exit; /* enum msg_kind, msg_state, msg_exit */
@@ -167,6 +176,9 @@ struct msg_instance {
 	uint32_t start_us;	       /* message received to exec of the app */
 	int64_t started_ms, exited_ms; /* wall */
 	uint64_t memory_limit, memory_peak, cpu_us;
+	uint64_t memory_total; /* oom TENANT: the tenant's total at that time, in bytes; else 0 */
+	uint32_t oom;	       /* enum msg_oom, at its exit */
+	uint32_t pad;
 	char type[LIMIT_TYPE_NAME + 1];
 	char text[200]; /* launch failures: the step and why */
 };
@@ -235,10 +247,11 @@ struct msg_usage {
 	uint64_t net_in, net_out;   /* bytes since its start */
 	uint64_t io_read, io_write; /* bytes since its start; 0 where not counted per instance (cgroup v1) */
 	uint32_t pids, oom_kills;
-	uint32_t pids_hits;   /* forks refused at its own limit or its tenant's */
-	uint32_t memory_hits; /* times its memory limit was reached (reclaim or refusal) */
-	uint32_t throttled;   /* periods in which it had to wait for its CPU quota */
-	uint32_t periods;     /* periods in which it ran */
+	uint32_t oom_tenant, oom_host; /* of oom_kills: at its tenant's total, and by the host's lack of memory */
+	uint32_t pids_hits;	       /* forks refused at its own limit or its tenant's */
+	uint32_t memory_hits;	       /* times its memory limit was reached (reclaim or refusal) */
+	uint32_t throttled;	       /* periods in which it had to wait for its CPU quota */
+	uint32_t periods;	       /* periods in which it ran */
 };
 
 #define MSG_TENANT_USAGE_MAX 128

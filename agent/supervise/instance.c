@@ -131,15 +131,22 @@ static void say_oom(struct instance *in, const struct cgroup_sample *sample)
 	struct msg_instance *m = &in->rec.m;
 	const struct tenant *t = tenant_get(in->s, m->slot);
 
-	if (!sample->above)
+	m->oom = tenant_oom(in, sample);
+	m->memory_total = m->oom == MSG_OOM_TENANT && t ? t->quota.memory + t->lent : 0;
+	if (m->oom == MSG_OOM_OWN)
 		snprintf(m->text, sizeof m->text,
 			 "the kernel killed %u of its processes at the memory limit of %" PRIu64 " MiB",
 			 sample->oom_kills, m->memory_limit >> 20);
-	else
+	else if (m->oom == MSG_OOM_TENANT)
 		snprintf(m->text, sizeof m->text,
 			 "the kernel killed %u of its processes at the memory total of its tenant, %" PRIu64
 			 " MiB; its own limit is %" PRIu64 " MiB",
-			 sample->oom_kills, (t ? t->quota.memory + t->lent : 0) >> 20, m->memory_limit >> 20);
+			 sample->oom_kills, m->memory_total >> 20, m->memory_limit >> 20);
+	else
+		snprintf(m->text, sizeof m->text,
+			 "the kernel killed %u of its processes because the host had no memory left; its own limit is "
+			 "%" PRIu64 " MiB",
+			 sample->oom_kills, m->memory_limit >> 20);
 }
 
 /* Why it ended, from what is left of it. */

@@ -91,9 +91,10 @@ struct instance {
 	bool shrinking;				/* its memory is not down to rec.limits yet */
 	unsigned change_tries;
 	struct cgroup_watch watch;
-	uint64_t net_in, net_out; /* of the last sample */
-	int64_t sampled_us;	  /* monotonic: it; 0 = not yet */
-	bool busy;		  /* in s->busy */
+	uint32_t oom_tenant, oom_host; /* kills that were not at its own limit */
+	uint64_t net_in, net_out;      /* of the last sample */
+	int64_t sampled_us;	       /* monotonic: it; 0 = not yet */
+	bool busy;		       /* in s->busy */
 	struct disk_watch disk;
 	struct loop_io pid_io, builder_io, report_io;
 	struct loop_timer timer, deadline, change;

@@ -107,7 +107,7 @@ int record_read(int dir, uint64_t id, struct record *ret)
 		return r;
 	if (rec.magic != RECORD_MAGIC || rec.size != sizeof rec || rec.m.instance != id ||
 	    rec.phase >= RECORD_PHASE_COUNT || rec.m.kind >= MSG_KIND_COUNT || rec.m.state >= MSG_STATE_COUNT ||
-	    rec.m.exit >= MSG_EXIT_COUNT || rec.m.slot >= LIMIT_TENANTS)
+	    rec.m.exit >= MSG_EXIT_COUNT || rec.m.oom >= MSG_OOM_COUNT || rec.m.slot >= LIMIT_TENANTS)
 		return -EBADMSG;
 	rec.link[sizeof rec.link - 1] = rec.stack[sizeof rec.stack - 1] = rec.boot[sizeof rec.boot - 1] = 0;
 	rec.m.type[sizeof rec.m.type - 1] = rec.m.text[sizeof rec.m.text - 1] = 0;

@@ -201,14 +201,32 @@ static bool memory_reached(const struct tenant *t)
 	return cgroup_sample(t->s->cgroup, t->slot, CGROUP_TENANT, &own) == 0 && own.memory_hits > 0;
 }
 
+enum msg_oom tenant_oom(const struct instance *in, const struct cgroup_sample *now)
+{
+	const struct tenant *t = in->in_tenant && in->slot != CGROUP_FLAT ? tenant_get(in->s, in->rec.m.slot) : NULL;
+
+	if (!now->oom_kills)
+		return MSG_OOM_NONE;
+	if (!now->above)
+		return MSG_OOM_OWN;
+	return t && memory_reached(t) ? MSG_OOM_TENANT : MSG_OOM_HOST;
+}
+
 void tenant_count(struct instance *in, const struct cgroup_sample *was, const struct cgroup_sample *now)
 {
 	struct tenant *t = in->in_tenant ? tenant_get(in->s, in->rec.m.slot) : NULL;
 
+	if (now->oom_kills > was->oom_kills) {
+		uint32_t kills = now->oom_kills - was->oom_kills;
+		enum msg_oom whose = tenant_oom(in, now);
+
+		if (whose == MSG_OOM_TENANT && t)
+			t->oom_kills += kills;
+		in->oom_tenant += whose == MSG_OOM_TENANT ? kills : 0;
+		in->oom_host += whose == MSG_OOM_HOST ? kills : 0;
+	}
 	if (!t || in->slot == CGROUP_FLAT)
 		return;
-	if (now->oom_kills > was->oom_kills && now->above && memory_reached(t))
-		t->oom_kills += now->oom_kills - was->oom_kills;
 	if (now->pids_hits > was->pids_hits && !cgroup_pids_full(in->s->cgroup, in->slot, in->rec.m.instance) &&
 	    cgroup_pids_full(in->s->cgroup, t->slot, CGROUP_TENANT))
 		t->pids_hits += now->pids_hits - was->pids_hits;

@@ -55,6 +55,8 @@ void tenant_leave(struct instance *in);
 int tenant_tell(struct supervise *s, uint64_t tenant, uint32_t slot, const struct quota *q, struct err *e);
 /* Writes the weight that holds now: that of the throttle, else of the totals. */
 int tenant_weight(struct tenant *t);
+/* At whose memory bound the processes that now counts were killed; asked before tenant_leave(). */
+enum msg_oom tenant_oom(const struct instance *in, const struct cgroup_sample *now);
 /* Adds what an instance's new sample has more than the one before and what the tenant's totals did. */
 void tenant_count(struct instance *in, const struct cgroup_sample *was, const struct cgroup_sample *now);
 

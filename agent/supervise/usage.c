@@ -56,6 +56,8 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 		.net_out = in->net_out,
 		.pids = now.pids,
 		.oom_kills = now.oom_kills,
+		.oom_tenant = in->oom_tenant,
+		.oom_host = in->oom_host,
 		.pids_hits = now.pids_hits,
 		.memory_hits = now.memory_hits,
 		.throttled = now.throttled,

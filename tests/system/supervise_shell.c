@@ -225,13 +225,15 @@ static void on_instance(void *arg, const struct msg_instance *m)
 	static const char *const exits[MSG_EXIT_COUNT] = {"none",    "code",   "signal", "oom", "deadline",
 							  "stopped", "killed", "launch", "lost"};
 
+	static const char *const ooms[MSG_OOM_COUNT] = {"none", "own", "tenant", "host"};
+
 	(void)arg;
 	if (m->instance < SHELL_MAX)
 		seen[m->instance] = m->state + 1;
 	printf("instance %" PRIu64 " %s exit=%s code=%d pid=%d memory_limit=%" PRIu64 " memory_peak=%" PRIu64
-	       " text=%s\n",
+	       " oom=%s memory_total=%" PRIu64 " text=%s\n",
 	       m->instance, states[m->state], exits[m->exit], m->exit_code, m->pid, m->memory_limit, m->memory_peak,
-	       m->text);
+	       ooms[m->oom], m->memory_total, m->text);
 }
 
 static void on_usage(void *arg, const struct msg_usage *u, size_t n)

@@ -78,6 +78,7 @@ def test_memory_total(shell):
     end = shell.now(victim)
     equal(end["exit"], "oom", str(end))
     check("total of its tenant, 96 MiB" in end["text"], end["text"])
+    equal((end["oom"], end["memory_total"]), ("tenant", 96 * MIB), "whose bound it was")
     if V2 and not os.path.exists(shell.group("", 3)):
         raise Skip("both met the total before the memory of the first was free: this machine is emulated")
     check(int(shell.read("memory.max_usage_in_bytes", "memory.peak" if os.path.exists(shell.group("", 3) + "/memory.peak") else "memory.current", 3)) <= 96 * MIB, "peak of the tenant")
@@ -99,6 +100,7 @@ def test_oom_gives_back_tmpfs(shell):
     end = shell.state(hog, "exited")
     equal(end["exit"], "oom", str(end))
     check("at the memory limit of 64 MiB" in end["text"], end["text"])
+    equal(end["oom"], "own", "whose bound it was")
     check(not os.path.exists(shell.group("memory", 5, hog)), "its group is there still")
     wait_for("the tenant's memory to come back", lambda: shell.memory(5) < 16 * MIB, 10)
     shell.stop(quiet)

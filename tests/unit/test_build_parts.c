@@ -135,6 +135,10 @@ Test(build, exit_texts)
 
 	build_exit_text(&m, text, sizeof text);
 	cr_assert_str_eq(text, "ran out of memory (limit 1024 MiB)");
+	m.oom = MSG_OOM_TENANT;
+	m.memory_total = 512 << 20;
+	build_exit_text(&m, text, sizeof text);
+	cr_assert_str_eq(text, "was killed: the tenant's memory total of 512 MiB was reached");
 	m = (struct msg_instance){.exit = MSG_EXIT_SIGNAL, .exit_code = 139};
 	build_exit_text(&m, text, sizeof text);
 	cr_assert_str_eq(text, "was ended by SIGSEGV");

@@ -388,6 +388,43 @@ Test(control_tenant, what_an_instance_hits_is_told_once_a_minute)
 	fake_stop(&f);
 }
 
+static bool three_oom(struct fake *fake)
+{
+	(void)fake;
+	return events("instance.oom").n == 3;
+}
+
+Test(control_tenant, an_oom_is_told_as_the_bound_that_was_reached)
+{
+	struct msg_usage u = {.memory = 40 * MIB, .memory_peak = 48 * MIB};
+	struct buf text;
+
+	begin();
+	u.instance = fake_newest(&f, app)->launch.instance;
+	sample(&u);
+	u.oom_kills = u.oom_tenant = 2;
+	sample(&u);
+	cr_assert(strstr(events("instance.oom").text,
+			 "the tenant's memory total of 4 GiB was reached, below the instance's own limit of 64 MiB"),
+		  "%s", events("instance.oom").text);
+	u.oom_kills = 3;
+	u.oom_host = 1;
+	sample(&u);
+	cr_assert(strstr(events("instance.oom").text, "the host had no memory left"), "%s",
+		  events("instance.oom").text);
+	cr_assert_eq(events("instance.oom").n, 2, "its own limit is not blamed");
+	fake_newest(&f, app)->state.oom = MSG_OOM_TENANT;
+	fake_newest(&f, app)->state.memory_total = 4096 * MIB;
+	fake_exit(&f, fake_newest(&f, app), MSG_EXIT_OOM, 137);
+	cr_assert(fake_until(&f, three_oom, 5000));
+	buf_init(&text, 1 << 20);
+	f.control->ops.metrics(f.control, &text);
+	cr_assert(strstr(text.data, "\ntulou_instance_oom_total{limit=\"instance\"} 0\n"
+				    "tulou_instance_oom_total{limit=\"tenant\"} 1\n"));
+	buf_done(&text);
+	fake_stop(&f);
+}
+
 Test(control_tenant, an_adopted_instance_has_no_history)
 {
 	struct msg_usage u = {.oom_kills = 5, .pids_hits = 50, .periods = 1000, .throttled = 1000};

@@ -28,6 +28,18 @@ Test(control, exit_in_plain_words)
 			(struct msg_instance){.exit = MSG_EXIT_OOM, .memory_limit = 64 << 20, .memory_peak = 64 << 20},
 			""),
 		"was killed: it needed more memory than its limit of 64 MiB (peak 64 MiB)");
+	cr_assert_str_eq(exit_text((struct msg_instance){.exit = MSG_EXIT_OOM,
+							 .oom = MSG_OOM_TENANT,
+							 .memory_limit = 64 << 20,
+							 .memory_peak = 48 << 20,
+							 .memory_total = 96 << 20},
+				   ""),
+			 "was killed: the tenant's memory total of 96 MiB was reached, below its own limit of 64 MiB "
+			 "(peak 48 MiB)");
+	cr_assert_str_eq(
+		exit_text((struct msg_instance){.exit = MSG_EXIT_OOM, .oom = MSG_OOM_HOST, .memory_limit = 64 << 20},
+			  ""),
+		"was killed: the host had no memory left, below its limit of 64 MiB");
 	cr_assert_str_eq(exit_text((struct msg_instance){.exit = MSG_EXIT_STOPPED}, "scaled down"),
 			 "stopped: scaled down");
 	cr_assert_str_eq(exit_text((struct msg_instance){.exit = MSG_EXIT_KILLED}, "scaled down"),
