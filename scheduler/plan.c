@@ -40,6 +40,8 @@ static enum plan_kind plan_kind(const struct plan_input *in, const struct plan_i
 			return PLAN_SICK;
 		/* fall through */
 	case MODEL_INSTANCE_STARTING:
+		if (i->waiting)
+			return PLAN_PENDING;
 		return in->now_ms - i->since_ms >= (int64_t)in->health_ms ? PLAN_OVERDUE : PLAN_PENDING;
 	case MODEL_INSTANCE_DRAINING:
 	case MODEL_INSTANCE_STOPPING:
@@ -232,7 +234,7 @@ static bool plan_rollout(const struct plan_input *in, struct plan_output *out, u
 {
 	const struct model_app *app = in->app;
 	int64_t deadline = in->candidate_since_ms + (int64_t)in->health_ms * PLAN_ROLLOUT_FACTOR;
-	bool complete = true, missing = false;
+	bool complete = true, missing = false, waiting = false;
 	char reason[160];
 
 	if (plan_failed(in, reason, sizeof reason)) {
@@ -254,14 +256,16 @@ static bool plan_rollout(const struct plan_input *in, struct plan_output *out, u
 				"this node is being drained and starts nothing new");
 		return true;
 	}
-	if (missing && in->now_ms >= deadline) {
+	for (unsigned i = 0; i < in->instance_count; i++)
+		waiting = waiting || (in->instances[i].waiting && in->instances[i].release == app->candidate);
+	if (missing && !waiting && in->now_ms >= deadline) {
 		snprintf(reason, sizeof reason,
 			 "not all instances could be started within %lld s: no room on this node",
 			 (long long)(deadline - in->candidate_since_ms) / 1000);
 		plan_of_release(in, out, PLAN_ABORT, app->candidate, reason);
 		return true;
 	}
-	if (missing)
+	if (missing && !waiting)
 		plan_again(out, deadline);
 	for (const char *const *t = in->candidate_types; *t; t++) {
 		unsigned wanted = plan_wanted(in, in->candidate_types, *t);

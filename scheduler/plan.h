@@ -24,10 +24,11 @@ struct plan_instance {
 	int64_t id, release;
 	char type[LIMIT_TYPE_NAME + 1];
 	enum model_instance_state state;
-	bool healthy;	  /* a web instance answered its check; other types: ran for 2 s (the caller's clock) */
-	bool routed;	  /* the proxies send it requests */
-	bool drained;	  /* no request in flight since it left the routes */
-	int64_t since_ms; /* when it entered `state`, monotonic ms */
+	bool healthy; /* a web instance answered its check; other types: ran for 2 s (the caller's clock) */
+	bool routed;  /* the proxies send it requests */
+	bool drained; /* no request in flight since it left the routes */
+	bool waiting; /* STARTING, and its launch has not begun: for something of the node's, so no deadline counts */
+	int64_t since_ms; /* when it entered `state`, monotonic ms; its launch, when it had to wait for that */
 };
 
 /* How often the instances of (release, type) died; kept by the caller, changed by plan_exited(). */

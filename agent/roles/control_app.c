@@ -485,6 +485,7 @@ static unsigned control_observed(const struct control_app *ca, struct plan_insta
 					    .healthy = ci->healthy,
 					    .routed = ci->routed,
 					    .drained = ci->drained,
+					    .waiting = ci->waiting,
 					    .since_ms = ci->since_ms};
 		memcpy(p->type, ci->rec.type, sizeof p->type);
 	}

@@ -187,6 +187,7 @@ struct control_instance {
 	uint32_t start_us;
 	bool in_flight; /* launched, not yet reported as running */
 	bool known;	/* the supervisor has it */
+	bool waiting;	/* the supervisor has not begun its launch: `pending` says why */
 	bool healthy, routed, drained;
 	bool crashed; /* plan_exited() has been told already */
 	bool stop_sent;
@@ -199,8 +200,8 @@ struct control_instance {
 	struct msg_usage usage;	       /* last sample; all 0 before the first */
 	unsigned restarts;	       /* in its place, before it */
 	char *before;		       /* owned: why the last one ended; NULL = it is the first */
-	char pending[200];	       /* why its new memory limit does not hold yet; "" = it does */
-	bool has_base;		       /* usage counts from its start or from a sample: differences mean something */
+	char pending[200]; /* why its new memory limit does not hold yet, or what its launch waits for; "" = none */
+	bool has_base;	   /* usage counts from its start or from a sample: differences mean something */
 	struct control_hits hits;
 	struct control_use use; /* what the throttle knows of it */
 };

@@ -478,6 +478,28 @@ static void control_pending(struct control_instance *ci, const struct msg_instan
 			      ci->rec.type, ci->rec.id, ci->pending);
 }
 
+/* Its launch waits for something that the node must make first, or goes on: that time is not the app's.  What waits
+ * does not keep others from being started either. */
+static void control_launch_waits(struct control_instance *ci, const struct msg_instance *m)
+{
+	bool waits = m->state == MSG_STATE_STARTING && m->waiting;
+	struct control_app *ca = ci->app;
+
+	if (waits == ci->waiting)
+		return;
+	ci->waiting = waits;
+	snprintf(ci->pending, sizeof ci->pending, "%.*s", waits ? (int)strnlen(m->text, sizeof m->text) : 0, m->text);
+	if (waits) {
+		control_event(ca->control, ca, ci->rec.id, "instance.pending", "%s.%" PRId64 " %s", ci->rec.type,
+			      ci->rec.id, ci->pending);
+	} else {
+		ci->since_ms = control_now_ms();
+		if (ci->rec.release == ca->rec.candidate)
+			ca->candidate_since_ms = ci->since_ms;
+	}
+	control_touch(ca);
+}
+
 void control_on_instance(struct control *c, const struct msg_instance *m)
 {
 	int64_t id = (int64_t)m->instance;
@@ -501,7 +523,8 @@ void control_on_instance(struct control *c, const struct msg_instance *m)
 		ci->started_ms = m->started_ms;
 	if (m->memory_limit && m->memory_peak > ci->usage.memory_peak)
 		ci->usage.memory_peak = m->memory_peak;
-	if (ci->in_flight && m->state != MSG_STATE_STARTING) {
+	control_launch_waits(ci, m);
+	if (ci->in_flight && (m->state != MSG_STATE_STARTING || ci->waiting)) {
 		ci->in_flight = false;
 		c->starts--;
 		control_arm(c); /* another app may start one */

@@ -178,7 +178,7 @@ struct msg_instance {
 	uint64_t memory_limit, memory_peak, cpu_us;
 	uint64_t memory_total; /* oom TENANT: the tenant's total at that time, in bytes; else 0 */
 	uint32_t oom;	       /* enum msg_oom, at its exit */
-	uint32_t pad;
+	uint32_t waiting;      /* 1: STARTING, and not launched yet for the reason in text: no deadline counts */
 	char type[LIMIT_TYPE_NAME + 1];
 	char text[200]; /* launch failures: the step and why */
 };

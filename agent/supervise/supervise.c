@@ -404,6 +404,16 @@ void supervise_launch(struct supervise *s, const struct msg_launch *m, int blob,
 	supervise_turn(s);
 }
 
+static void wait_for_private(struct instance *in, bool waits)
+{
+	if (in->rec.m.waiting == waits)
+		return;
+	in->rec.m.waiting = waits;
+	snprintf(in->rec.m.text, sizeof in->rec.m.text, "%s",
+		 waits ? "waits until the private copy of /usr is made" : "");
+	instance_tell(in);
+}
+
 /* The first one that need not wait for its private copy of /usr; one that begins to wait is told so. */
 static struct instance *next_in_queue(struct supervise *s)
 {
@@ -413,19 +423,22 @@ static struct instance *next_in_queue(struct supervise *s)
 	{
 		if (!in->rec.private_layers || private_ask(s->private) != PRIVATE_MAKING)
 			break;
-		if (!in->rec.m.text[0]) {
-			snprintf(in->rec.m.text, sizeof in->rec.m.text, "waits until the private copy of /usr is made");
-			instance_tell(in);
-		}
+		wait_for_private(in, true);
 	}
 	if (in)
-		in->rec.m.text[0] = 0;
+		wait_for_private(in, false);
 	return in;
 }
 
+/* It is there, or cannot be made: all that waited for it go on, also those for which no builder is free yet. */
 static void on_private(void *arg)
 {
-	supervise_turn(arg);
+	struct supervise *s = arg;
+	struct instance *in = NULL;
+
+	TAILQ_FOREACH(in, &s->queue, queued)
+	wait_for_private(in, false);
+	supervise_turn(s);
 }
 
 void supervise_turn(struct supervise *s)

@@ -100,6 +100,17 @@ static void fake_git_step(struct fake *f, struct fake_instance *i)
 		fake_exit(f, i, MSG_EXIT_CODE, f->verdict[0] == 'o' ? 0 : 1);
 }
 
+static void fake_goes_on(void *arg)
+{
+	struct fake *f = arg;
+
+	f->late->state.waiting = 0;
+	f->late->state.text[0] = 0;
+	f->late->state.address = 0x7f4d0001;
+	fake_state(f, f->late, MSG_STATE_STARTING);
+	fake_state(f, f->late, MSG_STATE_RUNNING);
+}
+
 static void fake_app(struct fake *f, struct fake_instance *i)
 {
 	i->state.address = f->next_app == FAKE_APP_LISTENS ? 0x7f4d0001 : 0x7f4d0002;
@@ -107,6 +118,14 @@ static void fake_app(struct fake *f, struct fake_instance *i)
 	i->state.pid = 1;
 	if (f->next_app == FAKE_APP_SILENT)
 		return;
+	if (f->next_app == FAKE_APP_WAITS) {
+		f->late = i;
+		i->state.waiting = 1;
+		snprintf(i->state.text, sizeof i->state.text, "waits for something");
+		fake_state(f, i, MSG_STATE_STARTING);
+		loop_timer_start(f->loop, &f->late_timer, FAKE_WAIT_MS * 1000, fake_goes_on, f);
+		return;
+	}
 	fake_state(f, i, MSG_STATE_RUNNING);
 	if (f->next_app == FAKE_APP_EXITS)
 		fake_exit(f, i, MSG_EXIT_CODE, 3);

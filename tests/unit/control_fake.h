@@ -6,8 +6,9 @@
 #include "agent/roles/control_core.h"
 
 #define FAKE_MAX 64
+#define FAKE_WAIT_MS 2500 /* an app's launch that waits begins then: longer than a roll-out may take here */
 
-enum fake_app { FAKE_APP_LISTENS, FAKE_APP_DEAF, FAKE_APP_EXITS, FAKE_APP_SILENT, FAKE_APP_COUNT };
+enum fake_app { FAKE_APP_LISTENS, FAKE_APP_DEAF, FAKE_APP_EXITS, FAKE_APP_SILENT, FAKE_APP_WAITS, FAKE_APP_COUNT };
 
 struct fake_instance {
 	struct msg_launch launch;
@@ -25,6 +26,8 @@ struct fake {
 	struct chan *super, *proxy;
 	int listen_fd;
 	uint16_t port;
+	struct fake_instance *late; /* FAKE_APP_WAITS: the one that waits */
+	struct loop_timer late_timer;
 	enum fake_app next_app; /* what the next launched app does */
 	bool build_fails, refuses_stop, git_pushes, ignore_barrier;
 	const char *procfile; /* of the next build */

@@ -164,6 +164,17 @@ Test(control, candidate_that_never_listens_is_given_up)
 	fake_stop(&f);
 }
 
+Test(control, a_launch_that_waits_for_the_node_has_no_deadline)
+{
+	fake_start(&f);
+	app = fake_app_new(&f, "shop");
+	f.next_app = FAKE_APP_WAITS;
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+	cr_assert_eq(events("instance.pending"), 1);
+	cr_assert_eq(events("deploy.failed"), 0);
+	fake_stop(&f);
+}
+
 Test(control, crash_is_restarted_and_explained)
 {
 	struct fake_instance *i;

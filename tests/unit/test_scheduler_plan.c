@@ -62,6 +62,28 @@ static const struct plan_action *bench_plan(struct bench *b)
 	return b->actions;
 }
 
+Test(scheduler, a_launch_that_waits_for_the_node_has_no_deadline)
+{
+	struct bench b;
+	bench_init(&b);
+	b.app.candidate = 20;
+	b.in.candidate_types = b.in.live_types;
+	b.formation[0].count = 2;
+	b.in.candidate_since_ms = 1;
+	b.in.now_ms = 1 + (int64_t)b.in.health_ms * 100;
+	b.in.start_budget = 0; /* and the second one cannot be started for now */
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_add(&b, 20, MODEL_INSTANCE_STARTING, false, false);
+	b.instances[2].since_ms = 1;
+	b.instances[2].waiting = true;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0, "verb %d: %s", b.actions[0].verb, b.actions[0].reason);
+	b.instances[2].waiting = false;
+	bench_plan(&b);
+	cr_assert_eq(b.actions[0].verb, PLAN_ABORT);
+}
+
 Test(scheduler, starts_what_is_missing)
 {
 	struct bench b;
