@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FSCK_BUILDS 50 /* newest ones of an app looked at: was it deployed by git? */
 #define FSCK_IDS_MAX (4u * LIMIT_INSTANCES + 16u * LIMIT_APPS) /* trees of ten releases an app, and some */
 #define FSCK_WAIT_US 120000000				       /* the supervisor walks at most LIMIT_INSTANCES groups */
 
@@ -227,6 +228,34 @@ static void fsck_instances(struct control *c, struct control_fsck *f)
 	}
 }
 
+static int fsck_on_build(void *arg, const struct model_build *b)
+{
+	bool *pushed = arg;
+
+	*pushed = *pushed || (b->state == MODEL_BUILD_SUCCEEDED && strcmp(b->source, "git") == 0);
+	return 0;
+}
+
+/* Repositories lie in the pool of the disk, the database does not: a pool that was lost and made anew has none.  What
+ * an app runs from is its releases, so nothing stops, but nobody else would notice. */
+static void fsck_repos(struct control *c, struct control_fsck *f)
+{
+	struct control_app *ca;
+
+	TAILQ_FOREACH(ca, &c->all, link)
+	{
+		bool pushed = false;
+		if (ca->deleted || fsck_has(f, MSG_FSCK_REPOS, (uint64_t)ca->rec.id) ||
+		    store_build_list(c->store, ca->rec.id, 0, FSCK_BUILDS, fsck_on_build, &pushed, NULL) < 0 || !pushed)
+			continue;
+		fsck_tell(f, "repository", (uint64_t)ca->rec.id, ca->rec.name, false,
+			  "the git repository of %s is missing, though it was deployed by git (was pool.img lost or "
+			  "replaced?): its releases are there and run on; the next git push brings the repository "
+			  "back, with all history that is pushed",
+			  ca->rec.name);
+	}
+}
+
 /* Stored trees without an owner, and owners without a tree. */
 static void fsck_trees(struct control *c, struct control_fsck *f)
 {
@@ -320,6 +349,7 @@ void control_on_fsck_done(struct control *c, const struct msg_fsck_done *m)
 			qsort(f->lists[i].ids, f->lists[i].count, sizeof(uint64_t), fsck_compare);
 	fsck_instances(c, f);
 	fsck_trees(c, f);
+	fsck_repos(c, f);
 	fsck_logs(c, f);
 	fsck_addresses(c, f);
 	if (f->repaired)

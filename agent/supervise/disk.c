@@ -45,6 +45,11 @@ static size_t candidates(const struct settings *s, const struct disk_backend *li
 /* Why none could be had: all reasons, then what to do. */
 static int refuse(const struct disk_backend *const *list, const struct err *why, size_t n, struct err *e)
 {
+	for (size_t i = 0; i < n; i++)
+		if (why[i].code == EUCLEAN) { /* what is there is broken: another backend is no answer to that */
+			*e = why[i];
+			return -EUCLEAN;
+		}
 	if (n == 1)
 		return err_field(e, why[0].code, why[0].field[0] ? why[0].field : "disk.backend", "disk.backend %s: %s",
 				 list[0]->name, why[0].text);

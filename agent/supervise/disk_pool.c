@@ -220,6 +220,21 @@ static int mount_find(int data)
 	return TAKE_FD(fd);
 }
 
+/* Our own file, whole and formatted when it got its name: what btrfs does not take is damaged. */
+static int mount_failed(const struct disk *d, int error, struct err *e)
+{
+	if (error == ENODEV)
+		return err_field(e, ENODEV, "disk.backend", "the kernel has no btrfs");
+	if (error == ENOMEM || error == EPERM || error == EBUSY || error == EMFILE || error == ENFILE)
+		return err_set(e, error, "cannot mount %s/%s: %s", d->data, DISK_POOL_FILE, strerror(error));
+	return err_set(
+		e, EUCLEAN,
+		"%s/%s is damaged: btrfs does not mount it (%s; dmesg says more). Copy it, then repair it (losetup "
+		"-f, btrfs rescue); or move it away: the next start makes a new pool, and only the apps' git "
+		"repositories are lost with it, which their next pushes bring back",
+		d->data, DISK_POOL_FILE, strerror(error));
+}
+
 static int pool_mount(struct disk *d, int data, struct err *e)
 {
 	char device[64], link[32], path[sizeof d->data + 16];
@@ -239,8 +254,7 @@ static int pool_mount(struct disk *d, int data, struct err *e)
 	snprintf(path, sizeof path, "%s/%s", d->data, DISK_POOL_MOUNT);
 	/* What a layer holds is known with each commit: every 30 s by default is too late for who watches it. */
 	if (mount(device, path, "btrfs", MS_NODEV | MS_NOSUID | MS_NOATIME, "nodiscard,commit=5") < 0)
-		return errno == ENODEV ? err_field(e, ENODEV, "disk.backend", "the kernel has no btrfs")
-				       : err_errno(e, "cannot mount %s from %s", path, device);
+		return mount_failed(d, errno, e);
 	d->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return d->root < 0 ? err_errno(e, "cannot open %s", path) : 0;
 }

@@ -209,6 +209,46 @@ def test_clean_stop(node):
     check(os.path.exists(node.data + "/pool.img"), "the pool's file is gone")
 
 
+def words(node):
+    body = node.request("POST", "/v1/node/fsck", "{}", token=node.token, timeout=60)[1]
+    return [f"{f['area']}: {f['text']}" for f in map(json.loads, filter(str.strip, body.decode().splitlines())) if "text" in f]
+
+
+def test_damaged_and_lost():
+    """a damaged pool stops the start with a sentence that says so; of a lost one fsck tells what went with it, and a push mends it"""
+    if "btrfs" not in open("/proc/filesystems").read():
+        raise Skip("no btrfs")
+    node = Node("lost", "health: { grace: 2s }\n", disk=POOL.replace("512", "256"))
+    image = node.data + "/pool.img"
+    try:
+        node.start()
+        token = node.tenant("acme")
+        node.app("pushed", token)
+        source = node.git_repo(server("pushed"))
+        equal(node.push(source, "pushed", token).returncode, 0, "push")
+        equal(words(node), [], "differences")
+        node.stop()
+        with open(image, "r+b") as f:  # both copies of the superblock
+            for at in (64 << 10, 64 << 20):
+                f.seek(at)
+                f.write(bytes(4096))
+        node.start(wait=False)
+        check(node.process.wait(20) != 0, "it started")
+        log = node.log_tail()
+        check("pool.img is damaged" in log and "move it away" in log and "repositories" in log, log)
+        check("pool" not in os.listdir(node.data) and not loops(node), f"{os.listdir(node.data)} {loops(node)}")
+        os.unlink(image)
+        node.start()
+        wait_for("the app", lambda: node.get("pushed")[0] == 200)
+        found = words(node)
+        check(len(found) == 1 and "repository of pushed is missing" in found[0], found)
+        source2 = node.git_repo(server("pushed2"))
+        equal(node.push(source2, "pushed", token).returncode, 0, "push again")
+        equal(words(node), [], "differences")
+    finally:
+        node.cleanup()
+
+
 def refusal(disk, prepare=None):
     """tuloud with that disk: section in a data directory of its own; (exit code, log, files left)."""
     node = Node("full", disk=disk)
