@@ -4,9 +4,10 @@
  * PORT 0 is chosen by the kernel; "port N", "tlsport N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT":
  * each becomes an app with one instance.  On standard input it takes what control would say, a line each, through a
  * real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] | cert ID APP app|node|default|challenge FILE |
- * certdel ID | tickets HEX (80 bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT
- * up|draining | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints what the
- * proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
+ * certdel ID | challenge HOST TOKEN ANSWER | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80
+ * bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT up|draining | instdel ID |
+ * barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints what the proxy says: "done ID",
+ * "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -134,6 +135,35 @@ static void cert(uint64_t id, uint64_t app_id, const char *kind, const char *pat
 	close(fd);
 }
 
+static void challenge(uint16_t type, const char *name, const char *token, const char *text)
+{
+	struct proxy_msg_challenge m = {.host = ""};
+
+	snprintf(m.host, sizeof m.host, "%s", name);
+	snprintf(m.token, sizeof m.token, "%s", token);
+	snprintf(m.answer, sizeof m.answer, "%s", text);
+	say(type, &m, sizeof m);
+}
+
+static void staple(uint64_t id, int64_t until_ms, const char *path)
+{
+	struct proxy_msg_staple m = {.id = id, .until_ms = until_ms};
+	char *text;
+	size_t n;
+	int fd;
+
+	if (fd_read_file(AT_FDCWD, path, LIMIT_STAPLE_BYTES, &text, &n) < 0 ||
+	    (fd = fd_memfd_sealed("staple", text, n)) < 0) {
+		printf("error staple\n");
+		return;
+	}
+	m.len = (uint32_t)n;
+	if (chan_send(control, PROXY_STAPLE, &m, sizeof m, &fd, 1) < 0)
+		printf("error send\n");
+	free(text);
+	close(fd);
+}
+
 static void tickets(const char *hex)
 {
 	struct proxy_msg_tickets m = {.count = (uint32_t)(strlen(hex) / (2 * sizeof m.key[0]))};
@@ -217,6 +247,12 @@ static void command(char *line)
 		say(PROXY_CERT_DEL, &id, sizeof id);
 	else if (!strcmp(w[0], "tickets") && n == 2)
 		tickets(w[1]);
+	else if (!strcmp(w[0], "challenge") && n == 4)
+		challenge(PROXY_CHALLENGE, w[1], w[2], w[3]);
+	else if (!strcmp(w[0], "challengedel") && n == 3)
+		challenge(PROXY_CHALLENGE_DEL, w[1], w[2], "");
+	else if (!strcmp(w[0], "staple") && n == 4)
+		staple(id.id, strtoll(w[2], NULL, 10), w[3]);
 	else if (!strcmp(w[0], "newchan"))
 		new_channel();
 	else

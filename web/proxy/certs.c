@@ -22,6 +22,9 @@ struct cert {
 	char *pem; /* owned; NULL once it was parsed */
 	size_t len;
 	struct cert_parts parts; /* owned */
+	uint8_t *staple;	 /* owned; NULL = none */
+	size_t staple_len;
+	int64_t staple_until_ms;
 };
 
 int certs_init(struct proxy *p)
@@ -46,6 +49,7 @@ static void certs_free(struct cert *c)
 	X509_free(c->parts.leaf);
 	sk_X509_pop_free(c->parts.chain, X509_free);
 	EVP_PKEY_free(c->parts.key);
+	free(c->staple);
 	free(c->names);
 	free(c);
 }
@@ -98,14 +102,13 @@ void certs_done(struct proxy *p)
 
 /* A copy of the memory, which cannot shrink under us.  All workers may share the descriptor, so none reads from it.
  * fstat(3) is newfstatat(2) in glibc from 2.33 on, which a worker may not call. */
-static char *certs_copy(int fd, size_t len)
+static char *certs_copy(int fd, size_t len, size_t most)
 {
 	const int seals = F_SEAL_SHRINK | F_SEAL_WRITE;
 	char *out = NULL;
 	void *map;
 
-	if (len == 0 || len > LIMIT_CERT_BYTES * 2 || (fcntl(fd, F_GET_SEALS) & seals) != seals ||
-	    lseek(fd, 0, SEEK_END) != (off_t)len)
+	if (len == 0 || len > most || (fcntl(fd, F_GET_SEALS) & seals) != seals || lseek(fd, 0, SEEK_END) != (off_t)len)
 		return NULL;
 	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
@@ -137,7 +140,7 @@ void certs_message(struct proxy *p, const struct proxy_msg_cert *m, int fd)
 	c->kind = m->kind;
 	c->mark = p->mark;
 	c->len = m->len;
-	if (!(c->pem = certs_copy(fd, m->len)) || !(c->names = cert_names(c->pem, c->len)) ||
+	if (!(c->pem = certs_copy(fd, m->len, LIMIT_CERT_BYTES * 2)) || !(c->names = cert_names(c->pem, c->len)) ||
 	    map_put(p->certs, &c->id, sizeof c->id, c) < 0) {
 		certs_free(c);
 		return;
@@ -165,6 +168,22 @@ void certs_message(struct proxy *p, const struct proxy_msg_cert *m, int fd)
 	}
 }
 
+void certs_staple(struct proxy *p, const struct proxy_msg_staple *m, int fd)
+{
+	struct cert *c = map_get(p->certs, &m->id, sizeof m->id);
+	char *copy;
+
+	/* Said again by a sync. */
+	if (!c || (c->staple && c->staple_until_ms == m->until_ms))
+		return;
+	if (!(copy = certs_copy(fd, m->len, LIMIT_STAPLE_BYTES)))
+		return;
+	free(c->staple);
+	c->staple = (uint8_t *)copy;
+	c->staple_len = m->len;
+	c->staple_until_ms = m->until_ms;
+}
+
 static struct cert *certs_best(struct cert_list *list, const char *name, uint32_t kind)
 {
 	struct cert *c, *best = NULL;
@@ -190,6 +209,9 @@ static bool certs_use(struct cert *c, struct cert_parts *ret)
 		certs_forget_text(c);
 	}
 	*ret = c->parts;
+	ret->staple = c->staple;
+	ret->staple_len = c->staple_len;
+	ret->staple_until_ms = c->staple_until_ms;
 	return !c->bad;
 }
 

@@ -391,6 +391,8 @@ static bool client_find_app(struct client *c)
 {
 	struct proxy *p = c->proxy;
 
+	if (p->http_challenge_count && challenge_answer(c))
+		return false;
 	c->app = routes_find(p, c->host, c);
 	if (!c->app) {
 		stat_add(&p->worker->unknown_hosts, 1);
@@ -439,7 +441,7 @@ void client_route(struct client *c)
 void client_fault(struct client *c, enum fault f, unsigned status, const char *why)
 {
 	struct proxy *p = c->proxy;
-	struct iovec iov = {.iov_base = p->wbuf};
+	size_t n;
 	bool close;
 
 	relay_drop(c);
@@ -451,7 +453,15 @@ void client_fault(struct client *c, enum fault f, unsigned status, const char *w
 		return;
 	}
 	close = !c->keep_alive || !c->req.done || p->draining || f == FAULT_REQUEST || f == FAULT_SLOW_REQUEST;
-	iov.iov_len = fault_page(c, f, &status, why, close, p->wbuf);
+	n = fault_page(c, f, &status, why, close, p->wbuf);
+	client_say(c, n, status, close);
+}
+
+void client_say(struct client *c, size_t n, unsigned status, bool close)
+{
+	struct proxy *p = c->proxy;
+	struct iovec iov = {.iov_base = p->wbuf, .iov_len = n};
+
 	c->responding = true;
 	c->res_keep = !close;
 	c->res.done = true;

@@ -116,6 +116,9 @@ struct cert_parts {
 	X509 *leaf;
 	STACK_OF(X509) * chain;
 	EVP_PKEY *key;
+	const uint8_t *staple; /* NULL = none */
+	size_t staple_len;
+	int64_t staple_until_ms; /* wall clock */
 };
 int certs_init(struct proxy *p);
 void certs_done(struct proxy *p);
@@ -123,9 +126,20 @@ void certs_message(struct proxy *p, const struct proxy_msg_cert *m, int fd);
 void certs_del(struct proxy *p, uint64_t id);
 void certs_drop_app(struct proxy *p, struct app *a);
 void certs_sweep(struct proxy *p);
+void certs_staple(struct proxy *p, const struct proxy_msg_staple *m, int fd);
 /* For a name in lower case ("" = none was said).  challenge: only one of PROXY_CERT_CHALLENGE.  False when there is
  * none. */
 bool certs_find(struct proxy *p, const char *name, bool challenge, struct cert_parts *ret);
+
+/* ---- challenges over plain HTTP (challenge.c) ---- */
+struct client;
+struct challenge;
+LIST_HEAD(challenge_list, challenge);
+void challenge_put(struct proxy *p, const struct proxy_msg_challenge *m);
+void challenge_del(struct proxy *p, const struct proxy_msg_challenge *m);
+void challenge_sweep(struct proxy *p, bool all);
+/* Answers the request when it asks for a challenge that control told; else false. */
+bool challenge_answer(struct client *c);
 
 /* ---- routes (routes.c) ---- */
 struct client;
@@ -346,6 +360,8 @@ struct proxy {
 	struct cert_list node_certs, challenges; /* owned, like those of the apps */
 	unsigned node_cert_count;
 	struct cert *default_cert;
+	struct challenge_list http_challenges; /* owned */
+	unsigned http_challenge_count;
 	/* routes */
 	struct map *apps, *instances, *hosts, *wildcards;
 	unsigned mark;
@@ -417,6 +433,8 @@ void client_account(struct client *c);
 void client_close(struct client *c);
 /* Answers with a page of our own and ends the request. status is used by FAULT_REQUEST; why is constant text. */
 void client_fault(struct client *c, enum fault f, unsigned status, const char *why);
+/* Sends the n bytes of p->wbuf, a whole answer of our own, and ends the request; close: the connection too. */
+void client_say(struct client *c, size_t n, unsigned status, bool close);
 /* Makes p->req describe the head in c->in again. */
 void client_reparse(struct client *c);
 

@@ -21,6 +21,9 @@ const struct chan_rule proxy_rules_from_control[] = {
 	{PROXY_CERT, "PROXY_CERT", sizeof(struct proxy_msg_cert), sizeof(struct proxy_msg_cert), 1, 1},
 	RULE(PROXY_CERT_DEL, sizeof(struct proxy_msg_id)),
 	RULE(PROXY_TICKETS, sizeof(struct proxy_msg_tickets)),
+	RULE(PROXY_CHALLENGE, sizeof(struct proxy_msg_challenge)),
+	RULE(PROXY_CHALLENGE_DEL, sizeof(struct proxy_msg_challenge)),
+	{PROXY_STAPLE, "PROXY_STAPLE", sizeof(struct proxy_msg_staple), sizeof(struct proxy_msg_staple), 1, 1},
 };
 const size_t proxy_rules_from_control_count = ARRAY_LEN(proxy_rules_from_control);
 

@@ -24,8 +24,11 @@ enum proxy_msg_type {
 	PROXY_BARRIER,		/* struct proxy_msg_id: answered by PROXY_BARRIER_DONE when all before it is in force */
 	PROXY_CERT, /* struct proxy_msg_cert; fds: sealed memfd of PEM, chain then key: add, or replace what has the id
 		     */
-	PROXY_CERT_DEL, /* struct proxy_msg_id */
-	PROXY_TICKETS,	/* struct proxy_msg_tickets */
+	PROXY_CERT_DEL,	     /* struct proxy_msg_id */
+	PROXY_TICKETS,	     /* struct proxy_msg_tickets */
+	PROXY_CHALLENGE,     /* struct proxy_msg_challenge: answer it over plain HTTP */
+	PROXY_CHALLENGE_DEL, /* the same; only host and token are looked at */
+	PROXY_STAPLE,	     /* struct proxy_msg_staple; fds: sealed memfd of an OCSP response in DER */
 
 	/* proxy -> control */
 	PROXY_BARRIER_DONE = 160, /* struct proxy_msg_id */
@@ -100,6 +103,22 @@ struct proxy_msg_tickets {
 	uint32_t count; /* 1..LIMIT_TLS_TICKET_KEYS */
 	uint32_t pad;
 	struct proxy_ticket_key key[LIMIT_TLS_TICKET_KEYS];
+};
+
+/* RFC 8555, 8.3: GET /.well-known/acme-challenge/<token> for the host is answered with `answer`, before anything else
+ * is asked of the request.  At most LIMIT_ACME_CHALLENGES at a time. */
+struct proxy_msg_challenge {
+	char host[LIMIT_HOST + 1];
+	char token[LIMIT_ACME_TOKEN + 1];   /* base64url */
+	char answer[LIMIT_ACME_TOKEN + 48]; /* token "." thumbprint */
+};
+
+/* Handed out with the certificate to who asks for it (RFC 6066, 8), until the time; replaces an older one. */
+struct proxy_msg_staple {
+	uint64_t id;	  /* of the certificate */
+	int64_t until_ms; /* wall clock */
+	uint32_t len;	  /* 1..LIMIT_STAPLE_BYTES */
+	uint32_t pad;
 };
 
 extern const struct chan_rule proxy_rules_from_control[];

@@ -319,6 +319,7 @@ void proxy_free(struct proxy *p)
 	p->chan = NULL;
 	routes_done(p);
 	certs_done(p);
+	challenge_sweep(p, true);
 	tls_done(p);
 	access_done(p);
 	loop_timer_stop(&p->tick);
@@ -376,7 +377,9 @@ static void proxy_on_message(void *arg, uint16_t type, const void *body, size_t 
 
 	(void)len;
 	(void)nfds;
-	if (type != PROXY_CERT)
+	if (type == PROXY_STAPLE)
+		certs_staple(p, body, fds[0]);
+	else if (type != PROXY_CERT)
 		routes_message(p, type, body);
 	else if (p->tls)
 		certs_message(p, body, fds[0]);

@@ -350,6 +350,7 @@ static void routes_sweep(struct proxy *p)
 		if (a->mark != p->mark)
 			routes_del_app(p, a);
 	certs_sweep(p);
+	challenge_sweep(p, false);
 	for (pos = 0; (i = map_next(p->instances, &pos));)
 		if (i->mark != p->mark)
 			routes_del_instance(p, i);
@@ -415,6 +416,12 @@ void routes_message(struct proxy *p, uint16_t type, const void *body)
 		break;
 	case PROXY_TICKETS:
 		tls_tickets(p, body);
+		break;
+	case PROXY_CHALLENGE:
+		challenge_put(p, body);
+		break;
+	case PROXY_CHALLENGE_DEL:
+		challenge_del(p, body);
 		break;
 	case PROXY_BARRIER:
 		routes_tell(p, PROXY_BARRIER_DONE, id->id);

@@ -159,6 +159,26 @@ static int tls_on_cert(SSL *ssl, void *arg)
 	return SSL_use_cert_and_key(ssl, c.leaf, c.key, c.chain, 1);
 }
 
+/* Asked when the client wants to know whether the certificate is revoked (RFC 6066, 8), after tls_on_cert. */
+static int tls_on_status(SSL *ssl, void *arg)
+{
+	struct proxy *p = arg;
+	char name[LIMIT_HOST + 1];
+	struct cert_parts c;
+	uint8_t *copy;
+
+	tls_asked(ssl, name);
+	if (!certs_find(p, name, tls_is_challenge(ssl), &c) || !c.staple ||
+	    c.staple_until_ms * 1000 < proxy_now(p) + p->wall_off_us ||
+	    !(copy = OPENSSL_memdup(c.staple, c.staple_len)))
+		return SSL_TLSEXT_ERR_NOACK;
+	if (SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)c.staple_len) != 1) {
+		OPENSSL_free(copy);
+		return SSL_TLSEXT_ERR_NOACK;
+	}
+	return SSL_TLSEXT_ERR_OK;
+}
+
 static int tls_on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in, unsigned n, void *arg)
 {
 	struct proxy *p = arg;
@@ -234,6 +254,8 @@ static int tls_configure(struct proxy *p, SSL_CTX *ctx)
 	SSL_CTX_set_timeout(ctx, LIMIT_TLS_TICKET_S);
 	SSL_CTX_set_cert_cb(ctx, tls_on_cert, p);
 	SSL_CTX_set_alpn_select_cb(ctx, tls_on_alpn, p);
+	SSL_CTX_set_tlsext_status_cb(ctx, tls_on_status);
+	SSL_CTX_set_tlsext_status_arg(ctx, p);
 	SSL_CTX_set_app_data(ctx, p);
 	return 0;
 }
@@ -347,6 +369,7 @@ static int tls_finish(struct conn *c)
 	tls_asked(t->ssl, name);
 	t->over = true;
 	t->resumed = SSL_session_reused(t->ssl) == 1;
+	SSL_set_tlsext_status_ocsp_resp(t->ssl, NULL, 0); /* sent; it would stay for as long as the connection */
 	if (name[0]) {
 		if (!(grown = realloc(t, sizeof *t + strlen(name) + 1)))
 			return -ENOMEM;
