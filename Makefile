@@ -25,18 +25,18 @@ LDFLAGS  ?= $(LINK_$(VARIANT))
 # Wherever a package sets include paths, pkg-config knows them.
 PKGS     := libevent_core libmicrohttpd sqlite3 libseccomp libcap yaml-0.1 jansson libcrypto libssl
 PKG_C    := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LIBS     := -levent_core -lmicrohttpd -lz -lsqlite3 -lseccomp -lcap -lyaml -ljansson -lssl -lcrypto -lnftables -lmnl -lm -lz
+LIBS     := -levent_core -levent_extra -lmicrohttpd -lz -lsqlite3 -lseccomp -lcap -lyaml -ljansson -lssl -lcrypto -lnftables -lmnl -lm -lz
 CLI_LIBS := -lcurl -ljansson -larchive
 UNPACK_LIBS := -larchive
 
 # Rooms: folder -> archive.  A folder's own sources only; programs with a main() are left out.
 MAINS    := agent/tuloud.c web/cli/main.c agent/build/unpack_main.c
-ROOMS    := base config store scheduler web/http web/proxy web/api web/cli web/dashboard agent/roles agent/resolve agent/supervise agent/image agent/build
+ROOMS    := base config store scheduler web/http web/proxy web/api web/cli web/dashboard agent/roles agent/resolve agent/fetch agent/supervise agent/image agent/build
 src       = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
 archive   = $(O)/lib/$(subst /,_,$(1)).a
 objects   = $(patsubst %.c,$(O)/obj/%.o,$(call src,$(1)))
 
-DAEMON_ROOMS := agent/roles agent/resolve agent/build agent/image agent/supervise web/api web/dashboard web/proxy web/http scheduler store config base
+DAEMON_ROOMS := agent/roles agent/resolve agent/fetch agent/build agent/image agent/supervise web/api web/dashboard web/proxy web/http scheduler store config base
 CLI_ROOMS    := web/cli config base
 UNPACK_ROOMS := agent/build base
 

@@ -196,6 +196,15 @@
 #define LIMIT_PROXY_PER_ADDRESS 1024u	    /* connections of one address that is not this host, per worker */
 #define LIMIT_PROXY_HOSTS (LIMIT_APPS * 4u) /* rows of the host table */
 
+/* Requests of our own to the internet (agent/fetch). */
+#define LIMIT_FETCH 32u			/* at a time: a socket each */
+#define LIMIT_FETCH_MS 60000u		/* one, from its name to the last byte */
+#define LIMIT_FETCH_URL 1024		/* bytes */
+#define LIMIT_FETCH_BODY 8192u		/* of a request: a signed request for a certificate has 1.5 KiB */
+#define LIMIT_FETCH_ANSWER (128u << 10) /* of an answer: a chain of certificates has 8 KiB */
+#define LIMIT_TRUST_BYTES (1u << 20)	/* PEM of the authorities that are trusted; Debian's have 220 KiB */
+#define LIMIT_FETCH_NONCE 200		/* bytes of a nonce; real ones have 43 */
+
 /* TLS and certificates. */
 #define LIMIT_HSTS_S 63072000u	       /* 2 years: what browsers' own lists ask for */
 #define LIMIT_CERT_BYTES (32u << 10)   /* PEM of one chain, and of one key; real ones are below 8 KiB */

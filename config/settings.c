@@ -32,6 +32,10 @@ enum setting_kind {
 	SETTING_TIME,  /* uint64_t, milliseconds */
 	SETTING_DISK,  /* enum settings_disk */
 	SETTING_SIZE,  /* uint64_t, bytes, or "auto" = 0 */
+	SETTING_ON,    /* bool: "on" or "off" */
+	SETTING_URL,   /* char[max + 1], https:// */
+	SETTING_TEXT,  /* char[max + 1], visible ASCII without quotes and spaces */
+	SETTING_CHALLENGE,
 };
 
 struct setting {
@@ -53,10 +57,22 @@ static const struct setting settings_table[] = {
 	{"node.user_proxy", SETTING_USER, AT(user_proxy), 0, 0, sizeof((struct settings *)0)->user_proxy - 1},
 	{"node.user_log", SETTING_USER, AT(user_log), 0, 0, sizeof((struct settings *)0)->user_log - 1},
 	{"node.user_resolver", SETTING_USER, AT(user_resolver), 0, 0, sizeof((struct settings *)0)->user_resolver - 1},
+	{"node.user_fetcher", SETTING_USER, AT(user_fetcher), 0, 0, sizeof((struct settings *)0)->user_fetcher - 1},
 	{"listen.http", SETTING_LISTEN, AT(http), AT(http_count), 0, 0},
 	{"listen.https", SETTING_LISTEN, AT(https), AT(https_count), 0, 0},
 	{"tls.certificates", SETTING_PATH, AT(tls_certificates), 0, 0,
 	 sizeof((struct settings *)0)->tls_certificates - 1},
+	{"tls.ocsp", SETTING_ON, AT(ocsp), 0, 0, 0},
+	{"tls.ocsp_private", SETTING_ON, AT(ocsp_private), 0, 0, 0},
+	{"tls.acme.directory", SETTING_URL, AT(acme.directory), 0, 0, 255},
+	{"tls.acme.email", SETTING_TEXT, AT(acme.email), 0, 0, 127},
+	{"tls.acme.terms_agreed", SETTING_ON, AT(acme.terms_agreed), 0, 0, 0},
+	{"tls.acme.challenge", SETTING_CHALLENGE, AT(acme.challenge), 0, 0, 0},
+	{"tls.acme.own_names", SETTING_ON, AT(acme.own_names), 0, 0, 0},
+	{"tls.acme.ca_file", SETTING_PATH, AT(acme.ca_file), 0, 0, 199},
+	{"tls.acme.eab_kid", SETTING_TEXT, AT(acme.eab_kid), 0, 0, 127},
+	{"tls.acme.eab_key", SETTING_TEXT, AT(acme.eab_key), 0, 0, 255},
+	{"tls.acme.hourly", SETTING_U32, AT(acme.hourly), 0, 1, 10000},
 	{"domains.apps", SETTING_HOST, AT(domain_apps), 0, 0, 0},
 	{"domains.control", SETTING_HOST, AT(domain_control), 0, 0, 0},
 	{"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
@@ -115,6 +131,48 @@ static int settings_backend(const char *v, const char *key, uint32_t *ret, struc
 	return err_field(e, EINVAL, key, "%s: must be auto, quota, btrfs or memory", key);
 }
 
+const char *settings_challenge_name(enum settings_challenge c)
+{
+	static const char *const names[SETTINGS_CHALLENGE_COUNT] = {"auto", "http-01", "tls-alpn-01"};
+
+	return (unsigned)c < SETTINGS_CHALLENGE_COUNT ? names[c] : "unknown";
+}
+
+static int settings_challenge(const char *v, const char *key, uint32_t *ret, struct err *e)
+{
+	for (uint32_t i = 0; i < SETTINGS_CHALLENGE_COUNT; i++)
+		if (strcmp(v, settings_challenge_name(i)) == 0) {
+			*ret = i;
+			return 0;
+		}
+	return err_field(e, EINVAL, key, "%s: must be auto, http-01 or tls-alpn-01", key);
+}
+
+static int settings_on(const char *v, const char *key, bool *ret, struct err *e)
+{
+	bool on = strcmp(v, "on") == 0 || strcmp(v, "true") == 0;
+
+	if (!on && strcmp(v, "off") != 0 && strcmp(v, "false") != 0)
+		return err_field(e, EINVAL, key, "%s: must be on or off", key);
+	*ret = on;
+	return 0;
+}
+
+/* Visible ASCII that needs no escape in JSON or a log. */
+static int settings_text(const char *v, size_t max, const char *key, const char *begin, char *out, struct err *e)
+{
+	size_t n = strlen(v), k = strlen(begin);
+	bool good = n <= max && n >= k && strncmp(v, begin, k) == 0 && (k == 0 || n > k);
+
+	for (const char *p = v; good && *p; p++)
+		good = *p > 0x20 && *p < 0x7f && *p != '"' && *p != '\\';
+	if (!good)
+		return err_field(e, EINVAL, key, "%s: must be at most %zu visible characters%s%s", key, max,
+				 k ? " that begin with " : "", begin);
+	memcpy(out, v, n + 1);
+	return 0;
+}
+
 /* One proxy worker per CPU that we may run on. */
 static unsigned settings_workers(void)
 {
@@ -167,6 +225,9 @@ void settings_default(struct settings *s)
 		.user_proxy = "tulou-proxy",
 		.user_log = "tulou-log",
 		.user_resolver = "tulou-resolver",
+		.user_fetcher = "tulou-fetcher",
+		.ocsp = true,
+		.acme = {.hourly = 80},
 		.http_count = 2,
 		.domain_apps = "localhost",
 		.domain_control = "tulou.localhost",
@@ -327,6 +388,14 @@ static int settings_value(json_t *value, const struct setting *row, struct setti
 		return 0;
 	case SETTING_DISK:
 		return settings_backend(v, row->key, (uint32_t *)(void *)at, e);
+	case SETTING_ON:
+		return settings_on(v, row->key, (bool *)at, e);
+	case SETTING_URL:
+		return settings_text(v, row->max, row->key, "https://", at, e);
+	case SETTING_TEXT:
+		return settings_text(v, row->max, row->key, "", at, e);
+	case SETTING_CHALLENGE:
+		return settings_challenge(v, row->key, (uint32_t *)(void *)at, e);
 	case SETTING_SIZE:
 		if (strcmp(v, "auto") == 0) {
 			*(uint64_t *)(void *)at = 0;
@@ -387,6 +456,14 @@ static int settings_check(const struct settings *s, struct err *e)
 	if (strcmp(s->domain_apps, s->domain_control) == 0)
 		return err_field(e, EINVAL, "domains.control", "domains.control: must differ from domains.apps (%s)",
 				 s->domain_apps);
+	if (s->acme.directory[0] && s->https_count == 0)
+		return err_field(e, EINVAL, "tls.acme.directory", "tls.acme.directory: listen.https has no address");
+	if (s->acme.directory[0] && !s->acme.terms_agreed)
+		return err_field(e, EINVAL, "tls.acme.terms_agreed",
+				 "tls.acme.terms_agreed: must be on; the directory names the authority's terms");
+	if (!s->acme.eab_kid[0] != !s->acme.eab_key[0])
+		return err_field(e, EINVAL, "tls.acme.eab_key",
+				 "tls.acme.eab_key: tls.acme.eab_kid and eab_key go together");
 	/* One is emptied when the node stops, the other is kept for ever. */
 	if (strncmp(s->data, s->runtime, n < m ? n : m) == 0 && (n == m || (n < m ? s->runtime[n] : s->data[m]) == '/'))
 		return err_field(e, EINVAL, "node.runtime",
@@ -423,11 +500,41 @@ static int settings_unknown(const char *section, const char *key, struct err *e)
 	return err_field(e, EINVAL, safe, "%s: unknown setting", safe);
 }
 
+/* What lies below one section; of "tls: { acme: { … } }" the inner one is "tls.acme". */
+static int settings_section(const char *section, json_t *body, struct settings *s, struct err *e)
+{
+	const char *key;
+	json_t *value;
+	bool known;
+
+	json_object_foreach(body, key, value)
+	{
+		const struct setting *row = settings_find(section, key, &known);
+		size_t offset = 0;
+		const struct quota_key *k = row ? NULL : settings_limit(section, key, &offset);
+		char inner[64];
+		int r;
+		if (!row && !k && json_is_object(value) &&
+		    (size_t)snprintf(inner, sizeof inner, "%s.%s", section, key) < sizeof inner) {
+			settings_find(inner, NULL, &known);
+			r = known ? settings_section(inner, value, s, e) : settings_unknown(section, key, e);
+		} else {
+			r = row ? settings_value(value, row, s, e)
+			    : k ? settings_limit_value(value, section, k, (char *)s + offset, e)
+				: settings_unknown(section, key, e);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int settings_apply(json_t *root, struct settings *s, struct err *e)
 {
-	const char *section, *key;
-	json_t *body, *value;
+	const char *section;
+	json_t *body;
 	bool known;
+	int r;
 
 	if (!json_is_object(root))
 		return err_set(e, EINVAL, "expected settings like \"node: { name: node-1 }\"");
@@ -440,17 +547,8 @@ static int settings_apply(json_t *root, struct settings *s, struct err *e)
 			continue;
 		if (!json_is_object(body))
 			return err_field(e, EINVAL, section, "%s: expected settings below it", section);
-		json_object_foreach(body, key, value)
-		{
-			const struct setting *row = settings_find(section, key, &known);
-			size_t offset = 0;
-			const struct quota_key *k = row ? NULL : settings_limit(section, key, &offset);
-			int r = row ? settings_value(value, row, s, e)
-				: k ? settings_limit_value(value, section, k, (char *)s + offset, e)
-				    : settings_unknown(section, key, e);
-			if (r < 0)
-				return r;
-		}
+		if ((r = settings_section(section, body, s, e)) < 0)
+			return r;
 	}
 	return settings_check(s, e);
 }

@@ -27,6 +27,28 @@ enum settings_disk {
 };
 const char *settings_disk_name(enum settings_disk d); /* "auto", "quota", … */
 
+/* Certificates from an authority, without anybody's doing (ACME, RFC 8555). */
+enum settings_challenge {
+	SETTINGS_CHALLENGE_AUTO,     /* over http first, over TLS when that failed */
+	SETTINGS_CHALLENGE_HTTP_01,  /* RFC 8555, 8.3 */
+	SETTINGS_CHALLENGE_TLS_ALPN, /* RFC 8737 */
+	SETTINGS_CHALLENGE_COUNT
+};
+const char *settings_challenge_name(enum settings_challenge c); /* "auto", "http-01", "tls-alpn-01" */
+
+struct settings_acme {
+	char directory[256]; /* tls.acme.directory: its URL, https; "" = none is asked */
+	char email[128];     /* tls.acme.email: "" = none */
+	char ca_file[200];   /* tls.acme.ca_file: PEM of who signs the directory's own certificate; "" = the host's */
+	char eab_kid[128];   /* tls.acme.eab_kid, eab_key: RFC 8555, 7.3.4; "" = not needed */
+	char eab_key[256];   /* base64url */
+	bool terms_agreed;   /* tls.acme.terms_agreed: off */
+	bool own_names;	     /* tls.acme.own_names: off; for domains.control and the names below domains.apps too */
+	bool pad[2];
+	uint32_t challenge; /* tls.acme.challenge: enum settings_challenge */
+	uint32_t hourly;    /* tls.acme.hourly: 80; orders in an hour, of all tenants */
+};
+
 /* All of it is plain data without pointers, so it is copied and passed whole. */
 struct settings {
 	char node_name[LIMIT_HOST + 1]; /* node.name: default the host's name, cleaned to a label */
@@ -38,6 +60,7 @@ struct settings {
 	char user_proxy[32];		/* node.user_proxy: tulou-proxy */
 	char user_log[32];		/* node.user_log: tulou-log */
 	char user_resolver[32];		/* node.user_resolver: tulou-resolver */
+	char user_fetcher[32];		/* node.user_fetcher: tulou-fetcher */
 
 	struct settings_address http[LIMIT_LISTEN]; /* listen.http: embedded default 127.0.0.1:8080 and [::1]:8080 */
 	unsigned http_count;
@@ -45,6 +68,10 @@ struct settings {
 	unsigned https_count;
 
 	char tls_certificates[200]; /* tls.certificates: "" = none; a folder of NAME.crt and NAME.key */
+
+	struct settings_acme acme;
+	bool ocsp;	   /* tls.ocsp: on; asked for certificates that name a responder, and stapled */
+	bool ocsp_private; /* tls.ocsp_private: off; responders at addresses that are not public are asked too */
 
 	char domain_apps[LIMIT_HOST + 1];    /* domains.apps: localhost -> shop.localhost */
 	char domain_control[LIMIT_HOST + 1]; /* domains.control: tulou.localhost */

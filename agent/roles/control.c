@@ -314,6 +314,9 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 	case MSG_PEER_RESOLVER:
 		control_names_add(c, TAKE_FD(fds[0]));
 		break;
+	case MSG_PEER_FETCHER:
+		control_fetch_add(c, TAKE_FD(fds[0]));
+		break;
 	case MSG_INSTANCE:
 		control_on_instance(c, body);
 		break;
@@ -473,11 +476,12 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	c->instances = map_new();
 	c->jobs = map_new();
 	c->names = map_new();
+	c->fetches = map_new();
 	c->slots = calloc((LIMIT_APPS + 31) / 32, sizeof *c->slots);
 	if (stats_fd >= 0)
 		c->stats = stats_map(stats_fd, 0);
-	if (!c->super || !c->tenants || !c->apps || !c->instances || !c->jobs || !c->names || !c->slots ||
-	    (stats_fd >= 0 && !c->stats))
+	if (!c->super || !c->tenants || !c->apps || !c->instances || !c->jobs || !c->names || !c->fetches ||
+	    !c->slots || (stats_fd >= 0 && !c->stats))
 		r = err_set(e, ENOMEM, "out of memory");
 	else
 		r = control_open(c, e);
@@ -536,6 +540,7 @@ void control_free(struct control *c)
 	builds_free(c->builds);
 	control_workers_free(c);
 	control_names_free(c);
+	control_fetch_free(c);
 	loop_timer_stop(&c->tick);
 	control_certs_done(c);
 	control_throttle_stop(c);

@@ -14,6 +14,7 @@
 #define TULOU_AGENT_ROLES_CONTROL_CORE_H
 
 #include "agent/build/build.h"
+#include "agent/fetch/messages.h"
 #include "agent/roles/control.h"
 #include "agent/roles/control_throttle.h"
 #include "agent/roles/messages.h"
@@ -249,8 +250,11 @@ struct control {
 	struct store *store;   /* owned */
 	struct chan *super;    /* owned */
 	struct chan *resolver; /* owned; NULL = not connected */
-	struct map *names;     /* owned: address -> struct control_name (control_names.c) */
-	struct api *api;       /* owned; NULL in tests */
+	struct chan *fetcher;  /* owned; NULL = not connected */
+	struct map *fetches;   /* owned: id -> struct control_fetch (control_fetch.c) */
+	uint64_t fetch_next;
+	struct map *names; /* owned: address -> struct control_name (control_names.c) */
+	struct api *api;   /* owned; NULL in tests */
 	struct ops ops;
 	struct builds *builds; /* owned */
 	struct gits *gits;     /* owned */
@@ -473,6 +477,16 @@ void control_names_app(struct control_app *ca);		  /* the same of all its instan
 void control_names_job(struct control *c, const struct msg_instance *m, bool forward);
 void control_names_gone(struct control *c, uint64_t instance, uint32_t address);
 void control_names_free(struct control *c);
+
+/* control_fetch.c: requests to the internet, through the fetcher.  a->status 0: it failed, and a->error says why; body
+ * is NUL-terminated, NULL when there was none.  Both for the call only. */
+typedef void control_fetch_fn(void *arg, const struct fetch_answer *a, const char *body);
+/* Its number, or 0 when out of memory (fn is not called then).  Answered once, never before this returns; body_len
+ * bytes at body are copied; ask->id is filled. */
+uint64_t control_fetch(struct control *c, struct fetch_ask *ask, const void *body, control_fetch_fn *fn, void *arg);
+void control_fetch_cancel(struct control *c, uint64_t id); /* no answer is wanted any more; 0 is allowed */
+void control_fetch_add(struct control *c, int fd);	   /* a channel to the fetcher; the descriptor is taken */
+void control_fetch_free(struct control *c);
 
 /* control_proc.c */
 void control_proc_host(struct control_host *h, const char *data_dir);

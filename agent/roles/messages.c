@@ -38,6 +38,7 @@ const struct chan_rule msg_rules_control[] = {
 	{MSG_INIT_CONTROL, "init", EXACT(struct msg_init_control), 2, 2},
 	{MSG_PEER_PROXY, "peer", EXACT(struct msg_peer), 1, 1},
 	{MSG_PEER_RESOLVER, "peer-resolver", EMPTY, 1, 1},
+	{MSG_PEER_FETCHER, "peer-fetcher", EMPTY, 1, 1},
 	{MSG_INSTANCE, "instance", EXACT(struct msg_instance), 0, 0},
 	{MSG_SYNC_DONE, "sync-done", EMPTY, 0, 0},
 	{MSG_USAGE, "usage", sizeof(struct msg_usage), sizeof(struct msg_usage) * MSG_USAGE_MAX, 0, 0},
@@ -64,6 +65,12 @@ const struct chan_rule msg_rules_resolver[] = {
 	{MSG_PEER_CONTROL, "peer", EMPTY, 1, 1},
 };
 const size_t msg_rules_resolver_count = ARRAY_LEN(msg_rules_resolver);
+
+const struct chan_rule msg_rules_fetcher[] = {
+	{MSG_INIT_FETCHER, "init", EXACT(struct msg_init_fetcher), 0, 2},
+	{MSG_PEER_CONTROL, "peer", EMPTY, 1, 1},
+};
+const size_t msg_rules_fetcher_count = ARRAY_LEN(msg_rules_fetcher);
 
 const struct chan_rule msg_rules_logger[] = {
 	{MSG_INIT_LOGGER, "init", EXACT(struct msg_init_logger), 1, 1},

@@ -16,14 +16,17 @@ enum msg_type {
 	MSG_INIT_CONTROL = 1, /* struct msg_init_control; fds: API listener, stats memfd */
 	MSG_INIT_PROXY,	      /* struct msg_init_proxy; fds: stats memfd, access-log pipe (write end), listeners... */
 	MSG_INIT_LOGGER,      /* struct msg_init_logger; fds: log directory (O_DIRECTORY) */
-	MSG_PEER_CONTROL,     /* to a proxy or the resolver: empty; fds: channel to control (replaces an older one) */
-	MSG_PEER_PROXY,	      /* to control: struct msg_peer; fds: channel to that worker */
-	MSG_INIT_RESOLVER,    /* struct msg_init_resolver; fds: UDP socket, TCP listener */
-	MSG_PEER_RESOLVER,    /* to control: empty; fds: channel to the resolver (replaces an older one) */
-	MSG_DRAIN,	      /* to a proxy: stop accepting, finish, exit: struct msg_drain */
-	MSG_READY, /* role -> supervisor: initialised, privileges dropped; int32_t[]: numbers of the descriptors
-		      that a later supervisor may take back with pidfd_getfd (proxy: stats, log, listeners; resolver:
-		      its two) */
+	MSG_PEER_CONTROL,  /* to a proxy, the resolver or the fetcher: empty; fds: channel to control (replaces an older
+			      one) */
+	MSG_PEER_PROXY,	   /* to control: struct msg_peer; fds: channel to that worker */
+	MSG_INIT_RESOLVER, /* struct msg_init_resolver; fds: UDP socket, TCP listener */
+	MSG_PEER_RESOLVER, /* to control: empty; fds: channel to the resolver (replaces an older one) */
+	MSG_DRAIN,	   /* to a proxy: stop accepting, finish, exit: struct msg_drain */
+	MSG_INIT_FETCHER,  /* struct msg_init_fetcher; fds: files of trusted authorities, PEM */
+	MSG_PEER_FETCHER,  /* to control: empty; fds: channel to the fetcher (replaces an older one) */
+	MSG_READY,	   /* role -> supervisor: initialised, privileges dropped; int32_t[]: numbers of the descriptors
+			      that a later supervisor may take back with pidfd_getfd (proxy: stats, log, listeners; resolver:
+			      its two) */
 
 	/* control -> supervisor */
 	MSG_LAUNCH = 32, /* struct msg_launch; fds: blob memfd, then stdio as `stdio_count` says */
@@ -85,6 +88,13 @@ struct msg_init_logger {
 
 #define MSG_RESOLVERS_MAX 3 /* as resolv.conf(5) */
 struct msg_init_resolver {
+	uint32_t servers[MSG_RESOLVERS_MAX]; /* the host's resolvers, host byte order */
+	uint32_t server_count;
+	char user[32];
+	char root_dir[120]; /* <runtime>/void: empty */
+};
+
+struct msg_init_fetcher {
 	uint32_t servers[MSG_RESOLVERS_MAX]; /* the host's resolvers, host byte order */
 	uint32_t server_count;
 	char user[32];
@@ -286,6 +296,8 @@ extern const struct chan_rule msg_rules_proxy[];
 extern const size_t msg_rules_proxy_count;
 extern const struct chan_rule msg_rules_resolver[];
 extern const size_t msg_rules_resolver_count;
+extern const struct chan_rule msg_rules_fetcher[];
+extern const size_t msg_rules_fetcher_count;
 extern const struct chan_rule msg_rules_logger[];
 extern const size_t msg_rules_logger_count;
 

@@ -87,6 +87,10 @@ static const int role_calls_common[] = {
 /* Proxy and resolver open no file: they accept, and connect to instances, to control, to the host's resolvers. */
 static const int role_calls_proxy[] = {SCMP_SYS(accept4), SCMP_SYS(socket), SCMP_SYS(connect)};
 
+/* Asks servers on the internet; tells its answers in sealed memory; bind(2) tells what is an address of this host. */
+static const int role_calls_fetcher[] = {SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(memfd_create),
+					 SCMP_SYS(alarm)};
+
 /* Files below one directory. */
 static const int role_calls_files[] = {
 	SCMP_SYS(openat),     SCMP_SYS(open),	   SCMP_SYS(openat2),	SCMP_SYS(newfstatat), SCMP_SYS(stat),
@@ -150,6 +154,10 @@ static const struct role {
 			   offsetof(struct settings, user_resolver),
 			   {CALLS(role_calls_common), CALLS(role_calls_proxy)},
 			   role_resolver_main},
+	[ROLE_FETCHER] = {"fetcher",
+			  offsetof(struct settings, user_fetcher),
+			  {CALLS(role_calls_common), CALLS(role_calls_fetcher)},
+			  role_fetcher_main},
 };
 
 const char *role_name(enum role_id r)

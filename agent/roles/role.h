@@ -8,11 +8,11 @@
 
 #include <stdbool.h>
 
-enum role_id { ROLE_CONTROL, ROLE_LOGGER, ROLE_PROXY, ROLE_RESOLVER, ROLE_COUNT };
+enum role_id { ROLE_CONTROL, ROLE_LOGGER, ROLE_PROXY, ROLE_RESOLVER, ROLE_FETCHER, ROLE_COUNT };
 
 #define ROLE_CHANNEL_FD 3
 
-/* "control", "logger", "proxy", "resolver". */
+/* "control", "logger", "proxy", "resolver", "fetcher". */
 const char *role_name(enum role_id r);
 /* ROLE_COUNT when there is no such role. */
 enum role_id role_parse(const char *name);
@@ -31,5 +31,6 @@ int role_control_main(void);
 int role_logger_main(void);
 int role_proxy_main(void);
 int role_resolver_main(void);
+int role_fetcher_main(void);
 
 #endif

@@ -23,7 +23,8 @@
 #include <unistd.h>
 
 #define SUPERVISOR_OOM_SCORE "-900" /* the last to go, but not never: a leak of ours shall not take the host down */
-#define SUPERVISOR_END_US 3000000   /* our own processes get this long to end before they are killed */
+#define SUPERVISOR_TRUST "/etc/ssl/certs/ca-certificates.crt" /* Debian's ca-certificates */
+#define SUPERVISOR_END_US 3000000 /* our own processes get this long to end before they are killed */
 
 /* Connects one worker with control by a fresh channel; the older ends are dropped by both. */
 static void supervisor_join(struct supervisor *s, struct child *worker)
@@ -52,6 +53,19 @@ static void supervisor_join_resolver(struct supervisor *s)
 	close(pair[1]);
 }
 
+/* And for the fetcher. */
+static void supervisor_join_fetcher(struct supervisor *s)
+{
+	int pair[2];
+
+	if (!s->fetcher.chan || !s->control.chan || chan_pair(pair) < 0)
+		return;
+	chan_send(s->fetcher.chan, MSG_PEER_CONTROL, NULL, 0, &pair[0], 1);
+	chan_send(s->control.chan, MSG_PEER_FETCHER, NULL, 0, &pair[1], 1);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void supervisor_init_control(struct supervisor *s, struct child *c)
 {
 	struct msg_init_control *init = calloc(1, sizeof *init);
@@ -69,6 +83,7 @@ static void supervisor_init_control(struct supervisor *s, struct child *c)
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		supervisor_join(s, &s->workers[i]);
 	supervisor_join_resolver(s);
+	supervisor_join_fetcher(s);
 }
 
 static void supervisor_init_proxy(struct supervisor *s, struct child *c)
@@ -116,6 +131,23 @@ static void supervisor_init_resolver(struct supervisor *s, struct child *c)
 	supervisor_join_resolver(s);
 }
 
+/* The operator's own authority stands alone: what it signs is not for the public ones to sign. */
+static void supervisor_init_fetcher(struct supervisor *s, struct child *c)
+{
+	struct msg_init_fetcher init = {0};
+	const char *path = s->settings.acme.ca_file[0] ? s->settings.acme.ca_file : SUPERVISOR_TRUST;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		LOG_WARN("no trusted authorities", "file=%s error=\"%s\"", path, strerror(errno));
+	init.server_count = supervise_resolvers(s->supervise, init.servers, MSG_RESOLVERS_MAX);
+	memcpy(init.user, s->settings.user_fetcher, sizeof init.user);
+	snprintf(init.root_dir, sizeof init.root_dir, "%s/void", s->settings.runtime);
+	chan_send(c->chan, MSG_INIT_FETCHER, &init, sizeof init, &fd, fd >= 0);
+	own_close(&fd);
+	supervisor_join_fetcher(s);
+}
+
 static void supervisor_on_child_start(void *arg, struct child *c)
 {
 	struct supervisor *s = arg;
@@ -133,6 +165,9 @@ static void supervisor_on_child_start(void *arg, struct child *c)
 		break;
 	case ROLE_RESOLVER:
 		supervisor_init_resolver(s, c);
+		break;
+	case ROLE_FETCHER:
+		supervisor_init_fetcher(s, c);
 		break;
 	case ROLE_COUNT:
 		break;
@@ -201,6 +236,7 @@ static void supervisor_on_deadline(void *arg)
 	child_end(&s->control, SIGKILL);
 	child_end(&s->logger, SIGKILL);
 	child_end(&s->resolver, SIGKILL);
+	child_end(&s->fetcher, SIGKILL);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		child_end(&s->workers[i], SIGKILL);
 }
@@ -209,7 +245,7 @@ static void supervisor_on_deadline(void *arg)
 static void supervisor_try_leave(struct supervisor *s)
 {
 	if (s->phase != PHASE_ENDING || !child_idle(&s->control) || !child_idle(&s->logger) ||
-	    !child_idle(&s->resolver))
+	    !child_idle(&s->resolver) || !child_idle(&s->fetcher))
 		return;
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		if (!child_idle(&s->workers[i]))
@@ -232,6 +268,7 @@ static void supervisor_end_processes(struct supervisor *s)
 		if (s->old[i].pidfd >= 0)
 			sys_pidfd_kill(s->old[i].pidfd, SIGTERM);
 	child_end(&s->resolver, SIGTERM);
+	child_end(&s->fetcher, SIGTERM);
 	child_end(&s->logger, SIGTERM);
 	loop_timer_start(s->loop, &s->deadline, SUPERVISOR_END_US, supervisor_on_deadline, s);
 	supervisor_try_leave(s);
@@ -418,6 +455,7 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 	child_init(&s->control, s->loop, ROLE_CONTROL, 0, &supervisor_child_ops, s);
 	child_init(&s->logger, s->loop, ROLE_LOGGER, 0, &supervisor_child_ops, s);
 	child_init(&s->resolver, s->loop, ROLE_RESOLVER, 0, &supervisor_child_ops, s);
+	child_init(&s->fetcher, s->loop, ROLE_FETCHER, 0, &supervisor_child_ops, s);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		child_init(&s->workers[i], s->loop, ROLE_PROXY, i, &supervisor_child_ops, s);
 	/* The logger before the instances, so that nothing they say waits. */
@@ -432,6 +470,9 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 		LOG_ERROR("apps find no names", "error=\"%s\"", e->text);
 	else
 		child_start(&s->resolver);
+	/* Certificates are all that it is for. */
+	if (s->settings.https_count)
+		child_start(&s->fetcher);
 	child_start(&s->control);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)
 		child_start(&s->workers[i]);

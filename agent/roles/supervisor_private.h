@@ -31,7 +31,7 @@ struct supervisor {
 	struct listeners listeners;
 	int lock, roles_dir, stats, access[2], logs_dir; /* owned */
 	uint64_t boot;
-	struct child control, logger, resolver, workers[LIMIT_WORKERS];
+	struct child control, logger, resolver, fetcher, workers[LIMIT_WORKERS];
 	unsigned worker_base; /* rows of the stats segment that this run's workers write */
 	struct takeover_process old[TAKEOVER_MAX];
 	struct loop_io old_io[TAKEOVER_MAX];

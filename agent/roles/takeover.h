@@ -18,7 +18,7 @@ struct takeover_record {
 	int32_t fds[MSG_READY_FDS]; /* numbers inside that process */
 };
 
-#define TAKEOVER_MAX (LIMIT_WORKERS * 2 + 4)
+#define TAKEOVER_MAX (LIMIT_WORKERS * 2 + 6)
 
 struct takeover_process {
 	struct takeover_record record;

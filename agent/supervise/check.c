@@ -245,7 +245,7 @@ static void check_features(struct check *c)
 static void check_users(struct check *c)
 {
 	const char *const users[] = {c->settings->user, c->settings->user_proxy, c->settings->user_log,
-				     c->settings->user_resolver};
+				     c->settings->user_resolver, c->settings->user_fetcher};
 
 	for (size_t i = 0; i < ARRAY_LEN(users); i++) {
 		struct passwd *pw = getpwnam(users[i]);

@@ -4,7 +4,7 @@ from harness import *
 
 
 def setup():
-    node = Node("priv").start()
+    node = Node("priv", https=True).start()
     node.acme, node.other = node.tenant("acme"), node.tenant("other")
     node.app("one", node.acme)
     node.app("two", node.acme)
@@ -29,7 +29,7 @@ def test_roles(node):
     """only the supervisor is root: the others have other users, no capability, no_new_privs, a filter"""
     equal(proc_status(node.process.pid)["Uid"].split()[0], "0", "supervisor")
     users = set()
-    for role in ("control", "proxy", "logger"):
+    for role in ("control", "proxy", "logger", "resolver", "fetcher"):
         pids = node.role_pids(role)
         check(pids, f"no {role} process")
         for pid in pids:
@@ -39,7 +39,9 @@ def test_roles(node):
             for cap in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
                 equal(int(st[cap], 16), 0, f"{role} {cap}")
             equal((st["NoNewPrivs"], st["Seccomp"]), ("1", "2"), role)
-    equal(len(users), 3, "three different users")
+    equal(len(users), 5, "five different users")
+    for role in ("resolver", "fetcher"):
+        equal(os.listdir(f"/proc/{node.role_pids(role)[0]}/root"), [], f"root of the {role}")
     for pid in node.role_pids("proxy"):
         check(os.readlink(f"/proc/{pid}/root").endswith("/gate"), os.readlink(f"/proc/{pid}/root"))
 

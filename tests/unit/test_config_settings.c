@@ -1,6 +1,7 @@
 /* Settings of the node, and the YAML reader under them. */
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/own.h"
 #include "config/settings.h"
 #include "config/yaml.h"
 
@@ -165,7 +166,7 @@ Test(config, settings_keys_are_documented)
 	unsigned n = 0;
 	for (const char *k; (k = settings_key(n)); n++)
 		cr_assert_not_null(strchr(k, '.'));
-	cr_assert_eq(n, 55);
+	cr_assert_eq(n, 67);
 	cr_assert_null(settings_key(n + 100));
 }
 
@@ -259,4 +260,40 @@ Test(config, yaml_time)
 		cr_assert_lt(clock_mono_us() - since, 2000000, "%s", units[i]);
 	}
 	free(text);
+}
+
+Test(config, settings_of_automatic_certificates)
+{
+	static const char good[] = "listen: { https: [\"127.0.0.1:8443\"] }\n"
+				   "tls: { ocsp: off, acme: { directory: \"https://ca.test/dir\", email: a@b.test,"
+				   " terms_agreed: true, challenge: tls-alpn-01, own_names: on, hourly: 5 } }\n";
+	static const struct {
+		const char *text, *field;
+	} bad[] = {
+		{"tls: { acme: { directory: \"http://ca.test/\" } }", "tls.acme.directory"},
+		{"tls: { acme: { directory: \"https://ca test/\" } }", "tls.acme.directory"},
+		{"listen: { https: [\"127.0.0.1:1\"] }\ntls: { acme: { directory: \"https://ca.test/\" } }",
+		 "tls.acme.terms_agreed"},
+		{"tls: { acme: { directory: \"https://ca.test/\", terms_agreed: on } }", "tls.acme.directory"},
+		{"tls: { acme: { challenge: dns-01 } }", "tls.acme.challenge"},
+		{"tls: { acme: { hourly: 0 } }", "tls.acme.hourly"},
+		{"tls: { acme: { eab_kid: x } }", "tls.acme.eab_key"},
+		{"tls: { acme: { nonsense: 1 } }", "tls.acme.nonsense"},
+		{"tls: { nonsense: { x: 1 } }", "tls.nonsense"},
+		{"tls: { ocsp: maybe }", "tls.ocsp"},
+	};
+	struct settings s;
+	struct err e = {0};
+
+	settings_default(&s);
+	cr_assert_eq(settings_parse(good, sizeof good - 1, &s, &e), 0, "%s", e.text);
+	cr_assert_str_eq(s.acme.directory, "https://ca.test/dir");
+	cr_assert(s.acme.terms_agreed && s.acme.own_names && !s.ocsp);
+	cr_assert_eq(s.acme.challenge, SETTINGS_CHALLENGE_TLS_ALPN);
+	cr_assert_eq(s.acme.hourly, 5);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		settings_default(&s);
+		cr_assert_lt(settings_parse(bad[i].text, strlen(bad[i].text), &s, &e), 0, "%s", bad[i].text);
+		cr_assert_str_eq(e.field, bad[i].field, "%s: %s", bad[i].text, e.text);
+	}
 }
