@@ -23,9 +23,9 @@ CFLAGS   ?= $(FLAGS_$(VARIANT))
 LDFLAGS  ?= $(LINK_$(VARIANT))
 
 # Wherever a package sets include paths, pkg-config knows them.
-PKGS     := libevent_core libmicrohttpd sqlite3 libseccomp libcap yaml-0.1 jansson libcrypto libssl
+PKGS     := libevent_core libmicrohttpd sqlite3 libseccomp libcap yaml-0.1 jansson libcrypto libssl libnghttp2
 PKG_C    := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LIBS     := -levent_core -levent_extra -lmicrohttpd -lz -lsqlite3 -lseccomp -lcap -lyaml -ljansson -lssl -lcrypto -lnftables -lmnl -lm -lz
+LIBS     := -levent_core -levent_extra -lmicrohttpd -lz -lsqlite3 -lseccomp -lcap -lyaml -ljansson -lssl -lcrypto -lnghttp2 -lnftables -lmnl -lm -lz
 CLI_LIBS := -lcurl -ljansson -larchive
 UNPACK_LIBS := -larchive
 

@@ -205,6 +205,23 @@
 #define LIMIT_TRUST_BYTES (1u << 20)	/* PEM of the authorities that are trusted; Debian's have 220 KiB */
 #define LIMIT_FETCH_NONCE 200		/* bytes of a nonce; real ones have 43 */
 
+/* HTTP/2, of clients and to apps.  All per connection. */
+#define LIMIT_H2_STREAMS 100u  /* requests under way: what RFC 9113, 6.5.2 calls the least for parallelism */
+#define LIMIT_H2_WINDOW 65535u /* body bytes that one of them may hold here unread: RFC 9113's own initial value */
+#define LIMIT_H2_WINDOW_ALL (512 << 10) /* ... and all together */
+#define LIMIT_H2_OUT (512u << 10)	/* bytes of answers held for a client that does not take them */
+#define LIMIT_H2_HEADS (512u << 10)	/* heads of requests under way: 100 of 5 KiB */
+#define LIMIT_H2_HEAD (256u << 10)	/* a head, decoded, after which the client is cut off (431 above 32 KiB) */
+#define LIMIT_H2_FIELDS 1000u		/* ... and its fields (431 above 100) */
+#define LIMIT_H2_TABLE 4096u		/* HPACK, each direction */
+#define LIMIT_H2_JUNK 1000		/* frames that bring no work, weighed: a burst of them ... */
+#define LIMIT_H2_JUNK_S 100		/* ... and those of a second */
+#define LIMIT_H2_RESETS 200	/* requests ended early by the client or for its faults: a page left early ... */
+#define LIMIT_H2_RESETS_S 20	/* ... and each second after it */
+#define LIMIT_H2_GOAWAY_MS 1000 /* draining: from "no more" to "this was the last": a round trip */
+#define LIMIT_H2_SESSIONS 8u	/* connections to one instance of an h2c app, per worker */
+#define LIMIT_H2_APP_WINDOW_ALL (8 << 20) /* 100 windows: no slow client of an app keeps its others waiting */
+
 /* TLS and certificates. */
 #define LIMIT_HSTS_S 63072000u	       /* 2 years: what browsers' own lists ask for */
 #define LIMIT_CERT_BYTES (32u << 10)   /* PEM of one chain, and of one key; real ones are below 8 KiB */

@@ -215,6 +215,13 @@ static void metrics_workers(struct control *c, struct buf *out)
 		      handshakes);
 	WORKER_METRIC("tulou_proxy_tls_resumed_total", "counter", "Those of them that resumed a session.", "%" PRIu64,
 		      resumed);
+	WORKER_METRIC("tulou_proxy_h2_connections_total", "counter", "HTTP/2 connections of clients.", "%" PRIu64,
+		      h2_sessions);
+	WORKER_METRIC("tulou_proxy_h2_requests_total", "counter", "Requests over HTTP/2.", "%" PRIu64, h2_streams);
+	WORKER_METRIC("tulou_proxy_h2_resets_total", "counter",
+		      "HTTP/2 requests that clients ended early or for their faults.", "%" PRIu64, h2_resets);
+	WORKER_METRIC("tulou_proxy_h2_floods_total", "counter", "HTTP/2 connections ended for floods.", "%" PRIu64,
+		      h2_floods);
 	WORKER_METRIC("tulou_proxy_tls_failed_total", "counter", "TLS handshakes that failed.", "%" PRIu64,
 		      handshakes_failed);
 #undef WORKER_METRIC

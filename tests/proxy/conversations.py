@@ -11,6 +11,7 @@ import talk
 from talk import Worker
 import test_apps
 import test_challenges
+import test_h2
 import test_load
 import test_requests
 import test_responses
@@ -18,7 +19,7 @@ import test_routes
 import test_tls
 
 program, pattern = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
-tests = [(m.__name__[5:], n[5:], getattr(m, n)) for m in (test_requests, test_responses, test_routes, test_apps, test_load, test_tls, test_challenges)
+tests = [(m.__name__[5:], n[5:], getattr(m, n)) for m in (test_requests, test_responses, test_routes, test_apps, test_load, test_tls, test_challenges, test_h2)
          for n in dir(m) if n.startswith("test_")]
 tests = [t for t in tests if pattern in f"{t[0]} {t[1]}".replace("_", " ")]
 results = {}

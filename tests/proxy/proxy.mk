@@ -2,4 +2,4 @@
 WORKER_ROOMS := web/proxy web/http config base
 
 $(O)/worker: $(O)/obj/tests/proxy/worker_main.o $(call rooms,$(WORKER_ROOMS))
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -levent_core -ljansson -lyaml -lssl -lcrypto
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -levent_core -ljansson -lyaml -lssl -lcrypto -lnghttp2

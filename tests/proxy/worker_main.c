@@ -196,10 +196,12 @@ static void show_worker(void)
 	struct stats_worker *w = &stats->worker[worker];
 
 	printf("worker connections=%u upstreams=%u parked=%u bad=%" PRIu64 " unknown=%" PRIu64 " handshakes=%" PRIu64
-	       " resumed=%" PRIu64 " failed=%" PRIu64 "\n",
+	       " resumed=%" PRIu64 " failed=%" PRIu64 " h2sessions=%" PRIu64 " h2streams=%" PRIu64 " h2resets=%" PRIu64
+	       " h2floods=%" PRIu64 "\n",
 	       atomic_load(&w->connections), atomic_load(&w->upstreams), atomic_load(&w->parked),
 	       atomic_load(&w->bad_requests), atomic_load(&w->unknown_hosts), atomic_load(&w->handshakes),
-	       atomic_load(&w->resumed), atomic_load(&w->handshakes_failed));
+	       atomic_load(&w->resumed), atomic_load(&w->handshakes_failed), atomic_load(&w->h2_sessions),
+	       atomic_load(&w->h2_streams), atomic_load(&w->h2_resets), atomic_load(&w->h2_floods));
 }
 
 static void command(char *line)

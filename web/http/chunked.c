@@ -29,6 +29,17 @@ static int chunked_hex(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Counts a byte of a trailer, and keeps it if somebody wants it. */
+static int chunked_keep(struct chunked *c, char b)
+{
+	if (c->run >= CHUNKED_TRAILER_MAX)
+		return -EBADMSG;
+	if (c->keep)
+		c->keep[c->run] = b;
+	c->run++;
+	return 0;
+}
+
 /* One byte of framing; 0 or -EBADMSG. */
 static int chunked_byte(struct chunked *c, char b)
 {
@@ -78,19 +89,19 @@ static int chunked_byte(struct chunked *c, char b)
 			return 0;
 		}
 		c->state = CHUNKED_TRAILER_NAME;
-		return ++c->run <= CHUNKED_TRAILER_MAX && scan_is(b, SCAN_TOKEN) ? 0 : -EBADMSG;
+		return scan_is(b, SCAN_TOKEN) ? chunked_keep(c, b) : -EBADMSG;
 	case CHUNKED_TRAILER_NAME:
 		if (b == ':')
 			c->state = CHUNKED_TRAILER_VALUE;
 		else if (!scan_is(b, SCAN_TOKEN))
 			return -EBADMSG;
-		return ++c->run <= CHUNKED_TRAILER_MAX ? 0 : -EBADMSG;
+		return chunked_keep(c, b);
 	case CHUNKED_TRAILER_VALUE:
 		if (b == '\r')
 			c->state = CHUNKED_TRAILER_LF;
 		else if (!scan_is(b, SCAN_VALUE))
 			return -EBADMSG;
-		return ++c->run <= CHUNKED_TRAILER_MAX ? 0 : -EBADMSG;
+		return chunked_keep(c, b == '\r' ? '\n' : b);
 	case CHUNKED_TRAILER_LF:
 		c->state = CHUNKED_TRAILER;
 		return b == '\n' ? 0 : -EBADMSG;
@@ -102,6 +113,11 @@ static int chunked_byte(struct chunked *c, char b)
 		break;
 	}
 	return -EBADMSG;
+}
+
+bool chunked_in_trailer(const struct chunked *c)
+{
+	return c->state >= CHUNKED_TRAILER && c->run > 0;
 }
 
 int chunked_decode(struct chunked *c, char *buf, size_t *n, size_t *used)

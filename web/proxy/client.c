@@ -13,12 +13,13 @@
 #define S(x) (1u << CLIENT_##x)
 static const unsigned client_allowed[CLIENT_STATE_COUNT] = {
 	[CLIENT_IDLE] = S(HEAD) | S(CLOSED),
-	[CLIENT_HANDSHAKE] = S(IDLE) | S(CLOSED),
+	[CLIENT_HANDSHAKE] = S(IDLE) | S(H2) | S(CLOSED),
 	[CLIENT_HEAD] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
 	[CLIENT_PARKED] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
 	[CLIENT_CONNECT] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
 	[CLIENT_RELAY] = S(IDLE) | S(HEAD) | S(PARKED) | S(CONNECT) | S(RELAY) | S(TUNNEL) | S(LINGER) | S(CLOSED),
 	[CLIENT_TUNNEL] = S(CLOSED),
+	[CLIENT_H2] = S(LINGER) | S(CLOSED),
 	[CLIENT_LINGER] = S(CLOSED),
 	[CLIENT_CLOSED] = 0,
 };
@@ -76,6 +77,9 @@ static void client_on_deadline(struct wheel_entry *e)
 	case CLIENT_TUNNEL:
 		relay_on_deadline(c);
 		break;
+	case CLIENT_H2:
+		h2_front_on_deadline(c);
+		return;
 	case CLIENT_CLOSED:
 	case CLIENT_STATE_COUNT:
 		return;
@@ -130,6 +134,20 @@ struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage
 	return c;
 }
 
+void client_init_stream(struct client *c, const struct client *base)
+{
+	struct proxy *p = base->proxy;
+
+	c->proxy = p;
+	c->timer.fn = client_on_deadline;
+	c->port = base->port;
+	c->local_port = base->local_port;
+	c->address = base->address;
+	memcpy(c->addr, base->addr, sizeof c->addr);
+	TAILQ_INSERT_TAIL(&p->clients, c, all);
+	p->stream_count++;
+}
+
 static void client_free(void *arg)
 {
 	free(arg);
@@ -143,7 +161,9 @@ void client_close(struct client *c)
 		return;
 	client_unpark(c);
 	client_account(c);
-	if (c->conn.tls && !c->conn.out && c->state != CLIENT_HANDSHAKE)
+	if (c->h2)
+		h2_front_close(c);
+	if (c->conn.tls && !c->conn.stream && !c->conn.out && c->state != CLIENT_HANDSHAKE)
 		tls_end(&c->conn);
 	client_move(c, CLIENT_CLOSED);
 	if (c->in_ready)
@@ -155,9 +175,13 @@ void client_close(struct client *c)
 	if (p->parsed == c)
 		p->parsed = NULL;
 	TAILQ_REMOVE(&p->clients, c, all);
-	p->client_count--;
-	stat_add32(&p->worker->connections, -1);
-	stat_add(&p->worker->closed, 1);
+	if (c->conn.stream) {
+		p->stream_count--;
+	} else {
+		p->client_count--;
+		stat_add32(&p->worker->connections, -1);
+		stat_add(&p->worker->closed, 1);
+	}
 	proxy_handshake_over(c);
 	proxy_address_put(p, c->address);
 	loop_defer(p->loop, client_free, c);
@@ -265,6 +289,16 @@ static void client_blank(struct client *c)
 	head_request_id(c, NULL);
 }
 
+void client_refuse(struct client *c, int status, const char *why)
+{
+	struct proxy *p = c->proxy;
+
+	client_blank(c);
+	p->parsed = NULL;
+	p->req.head.why = why;
+	client_bad_head(c, status);
+}
+
 /* Reads once behind what is there; false when nothing came. */
 static bool client_fill(struct client *c)
 {
@@ -313,8 +347,7 @@ static bool client_read_head(struct client *c)
 		}
 	}
 	if (len < 0) {
-		client_blank(c);
-		client_bad_head(c, -len);
+		client_refuse(c, -len, p->req.head.why);
 		return true;
 	}
 	p->parsed = c;
@@ -473,6 +506,33 @@ void client_say(struct client *c, size_t n, unsigned status, bool close)
 	c->written += iov.iov_len;
 	if (conn_send(p, &c->conn, &iov, 1) < 0)
 		client_close(c);
+	else if (c->conn.stream)
+		h2_end(&c->conn);
+}
+
+void client_cut(struct client *c)
+{
+	struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	if (c->conn.stream)
+		h2_gone(&c->conn, true);
+	else
+		setsockopt(c->conn.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+	client_close(c);
+}
+
+void client_linger_start(struct client *c)
+{
+	if (c->conn.out) {
+		client_close(c);
+		return;
+	}
+	pbuf_put(c->proxy, &c->in);
+	client_move(c, CLIENT_LINGER);
+	c->lingered = 0;
+	c->conn.can_read = true;
+	conn_end(c->proxy, &c->conn);
+	client_deadline(c, LIMIT_PROXY_LINGER_MS);
 }
 
 void client_finish(struct client *c)
@@ -486,6 +546,14 @@ void client_finish(struct client *c)
 	if (p->parsed == c)
 		p->parsed = NULL;
 	c->progress_us = proxy_now(p);
+	if (c->conn.stream) {
+		/* The stream closes it, once the end went out. */
+		pbuf_put(p, &c->in);
+		client_move(c, CLIENT_LINGER);
+		wheel_set(&p->wheel, &c->timer, 0);
+		h2_end(&c->conn);
+		return;
+	}
 	if (!c->res_keep || !c->req.done) {
 		/* What the client may still be sending is read and thrown away: closing over it would reset the
 		 * connection, and the client might never see the answer. */
@@ -493,12 +561,7 @@ void client_finish(struct client *c)
 			client_close(c);
 			return;
 		}
-		pbuf_put(p, &c->in);
-		client_move(c, CLIENT_LINGER);
-		c->lingered = 0;
-		c->conn.can_read = true;
-		conn_end(p, &c->conn);
-		client_deadline(c, LIMIT_PROXY_LINGER_MS);
+		client_linger_start(c);
 		return;
 	}
 	left = c->in ? c->in->w - c->in->r : 0;
@@ -548,8 +611,14 @@ static bool client_handshake(struct client *c)
 	stat_add(&p->worker->handshakes, 1);
 	if (tls_resumed(&c->conn))
 		stat_add(&p->worker->resumed, 1);
-	client_move(c, CLIENT_IDLE);
 	c->progress_us = proxy_now(p);
+	if (tls_is_h2(&c->conn)) {
+		client_move(c, CLIENT_H2);
+		if (h2_front_open(c) < 0)
+			client_close(c);
+		return false;
+	}
+	client_move(c, CLIENT_IDLE);
 	client_deadline(c, LIMIT_PROXY_KEEPALIVE_MS);
 	return true;
 }
@@ -577,8 +646,12 @@ void client_run(struct client *c)
 		case CLIENT_TUNNEL:
 			again = tunnel_run(c);
 			break;
+		case CLIENT_H2:
+			h2_front_io(c);
+			break;
 		case CLIENT_LINGER:
-			client_linger(c);
+			if (!c->conn.stream)
+				client_linger(c);
 			break;
 		case CLIENT_PARKED:
 		case CLIENT_CLOSED:

@@ -47,6 +47,10 @@ int conn_open(struct proxy *p, struct conn *c, int fd, void (*fn)(void *arg, sho
 
 void conn_close(struct proxy *p, struct conn *c)
 {
+	if (c->stream) {
+		h2_gone(c, false);
+		return;
+	}
 	if (c->fd < 0)
 		return;
 	loop_io_stop(&c->io);
@@ -82,8 +86,8 @@ ssize_t conn_read(struct conn *c, void *p, size_t n)
 {
 	ssize_t r;
 
-	if (c->tls)
-		return tls_read(c, p, n);
+	if (c->tls || c->stream)
+		return c->stream ? h2_read(c, p, n) : tls_read(c, p, n);
 	r = recv(c->fd, p, n, 0);
 	if (r < 0) {
 		if (errno == EINTR)
@@ -111,8 +115,8 @@ int conn_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n)
 		return 0;
 	assert(total <= PBUF_SIZE);
 	/* There may be records of TLS's own before it. */
-	if (c->tls)
-		return tls_send(c, iov, n, total);
+	if (c->tls || c->stream)
+		return c->stream ? h2_send(p, c, iov, n) : tls_send(c, iov, n, total);
 	assert(!c->out);
 	if (c->can_write) {
 		w = n == 1 ? send(c->fd, iov[0].iov_base, total, MSG_NOSIGNAL) : sendmsg(c->fd, &m, MSG_NOSIGNAL);
@@ -160,6 +164,10 @@ int conn_flush(struct proxy *p, struct conn *c)
 void conn_end(struct proxy *p, struct conn *c)
 {
 	(void)p;
+	if (c->stream) {
+		h2_end(c);
+		return;
+	}
 	if (c->tls)
 		tls_end(c);
 	shutdown(c->fd, SHUT_WR);

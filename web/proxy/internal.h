@@ -65,10 +65,13 @@ struct conn {
 	bool closing;	  /* the peer ended its direction (EPOLLRDHUP): read on until 0 */
 	struct pbuf *out; /* owned; what the socket did not take yet, NULL when nothing; of TLS: records, not text */
 	struct tls *tls;  /* owned; NULL without TLS */
+	struct h2_stream
+		*stream; /* set when it is one of a session of HTTP/2: then fd and tls are borrowed from that */
 };
 
 struct proxy;
 struct address;
+struct client;
 struct pbuf *pbuf_get(struct proxy *p);
 void pbuf_put(struct proxy *p, struct pbuf **b);
 
@@ -107,6 +110,40 @@ const char *tls_name(const struct conn *c);
 bool tls_resumed(const struct conn *c);
 void tls_tickets(struct proxy *p, const struct proxy_msg_tickets *m);
 
+/* Did the client choose HTTP/2?  After the handshake. */
+bool tls_is_h2(const struct conn *c);
+
+/* ---- HTTP/2 (h2*.c) ----
+ * A stream is a struct conn that speaks HTTP/1.1; conn_read() and conn_send() lead here. */
+struct h2;
+struct h2_shared; /* of the worker */
+struct h2_stream;
+int h2_init(struct proxy *p);
+void h2_done(struct proxy *p);
+ssize_t h2_read(struct conn *c, void *p, size_t n);
+int h2_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n);
+/* Nothing is sent after what conn->out holds. */
+void h2_end(struct conn *c);
+/* True when the session holds so much for its peer that no more should be fetched; c is run again when there is room.
+ */
+bool h2_full(struct conn *c);
+/* Does it wait for that? */
+bool h2_waits(const struct conn *c);
+/* The connection goes; what is not over is reset with an error code of RFC 9113. */
+void h2_gone(struct conn *c, bool slow);
+/* A client's connection becomes a session: 0 or negative errno.  It and its streams end with h2_front_close(). */
+int h2_front_open(struct client *base);
+void h2_front_close(struct client *base);
+void h2_front_io(struct client *base);
+void h2_front_on_deadline(struct client *base);
+/* While draining: once per tick. */
+void h2_front_drain(struct client *base, int64_t now);
+/* Around the decoding of an answer's chunks: trailers are kept for the client.  False when out of memory. */
+void h2_trailers_keep(struct client *c);
+bool h2_trailers_kept(struct client *c);
+/* False when the client itself keeps this stream from moving. */
+bool h2_moves(struct client *c);
+
 /* ---- certificates (certs.c) ---- */
 struct cert;
 struct app;
@@ -132,7 +169,6 @@ void certs_staple(struct proxy *p, const struct proxy_msg_staple *m, int fd);
 bool certs_find(struct proxy *p, const char *name, bool challenge, struct cert_parts *ret);
 
 /* ---- challenges over plain HTTP (challenge.c) ---- */
-struct client;
 struct challenge;
 LIST_HEAD(challenge_list, challenge);
 void challenge_put(struct proxy *p, const struct proxy_msg_challenge *m);
@@ -142,7 +178,6 @@ void challenge_sweep(struct proxy *p, bool all);
 bool challenge_answer(struct client *c);
 
 /* ---- routes (routes.c) ---- */
-struct client;
 struct upstream;
 TAILQ_HEAD(client_list, client);
 TAILQ_HEAD(upstream_list, upstream);
@@ -240,6 +275,7 @@ enum client_state {
 	CLIENT_CONNECT,
 	CLIENT_RELAY,
 	CLIENT_TUNNEL,
+	CLIENT_H2, /* a connection whose streams are clients of their own */
 	CLIENT_LINGER,
 	CLIENT_CLOSED,
 	CLIENT_STATE_COUNT,
@@ -289,6 +325,7 @@ struct client {
 	struct proxy *proxy;
 	TAILQ_ENTRY(client) all, ready, parked;
 	struct pbuf *in; /* owned while a request is there: head, then body bytes, then pipelined requests */
+	struct h2 *h2;	 /* owned in CLIENT_H2 */
 	uint8_t state;	 /* enum client_state; changed by client_move() alone */
 	bool in_ready, is_parked;
 	bool keep_alive, expect_continue, upgrade, minor0; /* of the request */
@@ -345,7 +382,7 @@ struct proxy {
 	struct client_list clients, ready;
 	struct loop_timer ready_timer;
 	struct upstream_list lru; /* idle upstreams, oldest first */
-	unsigned client_count, client_max, upstream_count, idle_count, parked_count;
+	unsigned client_count, stream_count, client_max, upstream_count, idle_count, parked_count;
 	struct pbuf *free_bufs;
 	unsigned free_count;
 	struct listener listeners[LIMIT_LISTEN * 2];
@@ -362,6 +399,7 @@ struct proxy {
 	struct cert *default_cert;
 	struct challenge_list http_challenges; /* owned */
 	unsigned http_challenge_count;
+	struct h2_shared *h2;
 	/* routes */
 	struct map *apps, *instances, *hosts, *wildcards;
 	unsigned mark;
@@ -403,6 +441,8 @@ void proxy_ready(struct client *c);
 /* Something has a deadline or is to be flushed: let the tick run. */
 void proxy_tick_start(struct proxy *p);
 void proxy_address_put(struct proxy *p, struct address *a);
+/* Counts one more of the same address; false when it has too many.  NULL is not counted. */
+bool proxy_address_more(struct address *a);
 /* The client's handshake is over, or will never be. */
 void proxy_handshake_over(struct client *c);
 /* A client is gone: accept again, or the drain is over. */
@@ -419,6 +459,8 @@ static inline void stat_add32(_Atomic uint32_t *v, int n)
 }
 
 struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, const struct listener *l);
+/* c, zero-filled but for conn, becomes a request of the session that base is. */
+void client_init_stream(struct client *c, const struct client *base);
 void client_move(struct client *c, enum client_state to);
 void client_run(struct client *c);
 /* A parked client is let go to look for an instance again. */
@@ -435,6 +477,12 @@ void client_close(struct client *c);
 void client_fault(struct client *c, enum fault f, unsigned status, const char *why);
 /* Sends the n bytes of p->wbuf, a whole answer of our own, and ends the request; close: the connection too. */
 void client_say(struct client *c, size_t n, unsigned status, bool close);
+/* Answers a head that cannot be taken; why is constant text. */
+void client_refuse(struct client *c, int status, const char *why);
+/* Ends our direction, and reads what the client may still be sending for a while. */
+void client_linger_start(struct client *c);
+/* Closes with a reset, so that the kernel does not hold megabytes for who does not read. */
+void client_cut(struct client *c);
 /* Makes p->req describe the head in c->in again. */
 void client_reparse(struct client *c);
 

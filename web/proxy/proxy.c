@@ -58,8 +58,10 @@ static void proxy_close_idle(struct proxy *p, int64_t now)
 	for (c = TAILQ_FIRST(&p->clients); c; c = next) {
 		next = TAILQ_NEXT(c, all);
 		char byte;
-		if (c->state == CLIENT_IDLE && now - c->progress_us >= DRAIN_IDLE_US &&
-		    recv(c->conn.fd, &byte, 1, MSG_PEEK) <= 0)
+		if (c->state == CLIENT_H2)
+			h2_front_drain(c, now);
+		else if (c->state == CLIENT_IDLE && !c->conn.stream && now - c->progress_us >= DRAIN_IDLE_US &&
+			 recv(c->conn.fd, &byte, 1, MSG_PEEK) <= 0)
 			client_close(c);
 	}
 }
@@ -186,6 +188,16 @@ static bool proxy_address_take(struct proxy *p, const struct sockaddr_storage *p
 	return true;
 }
 
+bool proxy_address_more(struct address *a)
+{
+	if (!a)
+		return true;
+	if (a->count >= LIMIT_PROXY_PER_ADDRESS)
+		return false;
+	a->count++;
+	return true;
+}
+
 void proxy_address_put(struct proxy *p, struct address *a)
 {
 	if (!a || --a->count > 0)
@@ -289,7 +301,7 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 	p->client_max = (unsigned)(n / 2 > 1u << 20 ? 1u << 20 : n / 2);
 	if (getrandom(&p->id_seed, sizeof p->id_seed, 0) < 0 || getrandom(&p->id_next, sizeof p->id_next, 0) < 0 ||
 	    !(p->addresses = map_new()) || routes_init(p, cfg) < 0 || certs_init(p) < 0 ||
-	    (cfg->tls && tls_init(p) < 0) || access_init(p, cfg->log_fd) < 0) {
+	    (cfg->tls && tls_init(p) < 0) || h2_init(p) < 0 || access_init(p, cfg->log_fd) < 0) {
 		err_set(e, ENOMEM, "out of memory for a proxy worker");
 		proxy_free(p);
 		return NULL;
@@ -321,6 +333,7 @@ void proxy_free(struct proxy *p)
 	certs_done(p);
 	challenge_sweep(p, true);
 	tls_done(p);
+	h2_done(p);
 	access_done(p);
 	loop_timer_stop(&p->tick);
 	loop_timer_stop(&p->ready_timer);

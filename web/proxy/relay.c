@@ -112,7 +112,7 @@ static bool relay_send_piece(struct client *c)
 		relay_bad_body(c);
 		return false;
 	}
-	if (c->req.mode == BODY_LENGTH) {
+	if (c->req.mode == BODY_LENGTH || c->up->conn.stream) {
 		iov[n++] = (struct iovec){data, len};
 	} else {
 		if (len > 0) {
@@ -128,6 +128,8 @@ static bool relay_send_piece(struct client *c)
 		/* The app takes no more; it may have answered already. */
 		c->req_broken = true;
 		c->up->conn.can_read = true;
+	} else if (end && c->up->conn.stream) {
+		h2_end(&c->up->conn);
 	}
 	return true;
 }
@@ -155,6 +157,8 @@ static bool relay_send_head(struct client *c)
 	if (conn_send(p, &c->up->conn, &iov, 1) < 0) {
 		c->req_broken = true;
 		c->up->conn.can_read = true;
+	} else if (c->req.done && c->up->conn.stream) {
+		h2_end(&c->up->conn);
 	}
 	/* Once, and only to a client that is waiting for it. */
 	if (c->expect_continue && !c->req.done && c->req.bytes == 0 && c->in->r == c->in->w) {
@@ -244,6 +248,8 @@ static void relay_ended(struct client *c, ssize_t r)
 		c->written += iov.iov_len;
 		if (conn_send(p, &c->conn, &iov, 1) < 0)
 			client_close(c);
+	} else if (c->conn.stream) {
+		h2_end(&c->conn);
 	}
 }
 
@@ -272,7 +278,7 @@ static void relay_framing(struct client *c, const struct http_response *r)
 		c->res.mode = BODY_EOF;
 	c->res.left = r->head.content_length;
 	c->res.done = c->res.mode == BODY_NONE || (c->res.mode == BODY_LENGTH && c->res.left == 0);
-	c->out_chunked = (c->res.mode == BODY_CHUNKED || c->res.mode == BODY_EOF) && !c->minor0;
+	c->out_chunked = (c->res.mode == BODY_CHUNKED || c->res.mode == BODY_EOF) && !c->minor0 && !c->conn.stream;
 	c->res_keep = c->keep_alive && c->req.done && !p->draining && !c->conn.closing &&
 		      (c->out_chunked || c->res.mode == BODY_NONE || c->res.mode == BODY_LENGTH);
 	c->up_keep = r->head.keep_alive && r->head.minor == 1 && c->res.mode != BODY_EOF;
@@ -298,6 +304,8 @@ static bool relay_send_answer(struct client *c, size_t at, char *data, size_t n)
 		c->res.done = c->res.left == 0;
 		break;
 	case BODY_CHUNKED:
+		if (c->conn.stream)
+			h2_trailers_keep(c);
 		if ((r = chunked_decode(&c->res.chunked, data, &len, &used)) < 0) {
 			/* Nothing of it went out yet: ours to explain.  Otherwise the answer is cut. */
 			c->responding = at == 0;
@@ -308,6 +316,10 @@ static bool relay_send_answer(struct client *c, size_t at, char *data, size_t n)
 			return false;
 		}
 		c->res.done = r == 1;
+		if (c->conn.stream && chunked_in_trailer(&c->res.chunked) && !h2_trailers_kept(c)) {
+			relay_ended(c, -ENOMEM);
+			return false;
+		}
 		break;
 	case BODY_EOF:
 		break;
@@ -337,6 +349,8 @@ static bool relay_send_answer(struct client *c, size_t at, char *data, size_t n)
 		client_close(c);
 		return false;
 	}
+	if (c->res.done && c->conn.stream)
+		h2_end(&c->conn);
 	return true;
 }
 
@@ -426,6 +440,8 @@ static bool relay_response(struct client *c)
 		struct upstream *u = c->up;
 		char *at = u->in ? u->in->data + u->in->w : p->rbuf;
 		ssize_t n;
+		if (c->conn.stream && h2_full(&c->conn))
+			return true;
 		if (k == RELAY_BUDGET) {
 			proxy_ready(c);
 			return true;
@@ -496,7 +512,8 @@ static bool relay_request(struct client *c)
 static void relay_window(struct client *c)
 {
 	struct proxy *p = c->proxy;
-	bool waiting = c->conn.out || (c->up && !c->req.done && !c->req_broken && !c->up->conn.out);
+	bool waiting = c->conn.out || (c->conn.stream && h2_waits(&c->conn)) ||
+		       (c->up && !c->req.done && !c->req_broken && !c->up->conn.out);
 
 	if (!waiting) {
 		c->window_us = 0;
@@ -508,7 +525,8 @@ static void relay_window(struct client *c)
 	c->window_mark = c->req.bytes + c->written;
 	if (c->conn.out) {
 		int queued = 0;
-		ioctl(c->conn.fd, SIOCOUTQ, &queued);
+		if (!c->conn.stream)
+			ioctl(c->conn.fd, SIOCOUTQ, &queued);
 		c->window_mark -= (uint64_t)queued + (c->conn.out->w - c->conn.out->r);
 	}
 	if (c->timer.deadline_us == 0 || c->timer.deadline_us > c->window_us)
@@ -576,20 +594,14 @@ static bool relay_window_ok(struct client *c)
 	uint64_t moved = c->req.bytes + c->written;
 	int queued = 0;
 
+	if (c->conn.stream && h2_moves(c))
+		return true;
 	if (c->conn.out) {
-		ioctl(c->conn.fd, SIOCOUTQ, &queued);
+		if (!c->conn.stream)
+			ioctl(c->conn.fd, SIOCOUTQ, &queued);
 		moved -= (uint64_t)queued + (c->conn.out->w - c->conn.out->r);
 	}
 	return moved - c->window_mark >= LIMIT_PROXY_WINDOW_BYTES;
-}
-
-/* Ends a client that does not read: a reset, so that the kernel does not hold megabytes for it until it gives up. */
-static void relay_cut(struct client *c)
-{
-	struct linger now = {.l_onoff = 1, .l_linger = 0};
-
-	setsockopt(c->conn.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-	client_close(c);
 }
 
 void relay_on_deadline(struct client *c)
@@ -604,7 +616,7 @@ void relay_on_deadline(struct client *c)
 	if (c->window_us && now >= c->window_us) {
 		if (!relay_window_ok(c)) {
 			if (c->conn.out)
-				relay_cut(c);
+				client_cut(c);
 			else
 				client_fault(c, FAULT_SLOW_REQUEST, 408, "the body of the request came too slowly");
 			return;

@@ -23,6 +23,9 @@ struct stats_row {
 struct stats_worker {
 	_Atomic uint64_t accepted, closed, bad_requests, unknown_hosts;
 	_Atomic uint64_t handshakes, resumed, handshakes_failed; /* of TLS; resumed ones are among the first */
+	/* HTTP/2 of clients: connections and requests over them so far; requests that the client ended early, or made
+	 * us end; connections ended for floods. */
+	_Atomic uint64_t h2_sessions, h2_streams, h2_resets, h2_floods;
 	_Atomic uint32_t connections, upstreams, parked, pad;
 };
 

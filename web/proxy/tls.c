@@ -185,7 +185,13 @@ static int tls_on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const ui
 	char name[LIMIT_HOST + 1];
 	struct cert_parts c;
 
-	(void)ssl;
+	/* HTTP/2 where the client knows it, whatever it likes best. */
+	for (unsigned i = 0; i < n && i + 1 + in[i] <= n; i += 1u + in[i])
+		if (in[i] == 2 && memcmp(in + i + 1, "h2", 2) == 0) {
+			*out = in + i + 1;
+			*out_len = 2;
+			return SSL_TLSEXT_ERR_OK;
+		}
 	for (unsigned i = 0; i < n && i + 1 + in[i] <= n; i += 1u + in[i]) {
 		const uint8_t *proto = in + i + 1;
 		bool found = in[i] == 8 && memcmp(proto, "http/1.1", 8) == 0;
@@ -480,6 +486,15 @@ void tls_end(struct conn *c)
 const char *tls_name(const struct conn *c)
 {
 	return c->tls->name;
+}
+
+bool tls_is_h2(const struct conn *c)
+{
+	const uint8_t *alpn;
+	unsigned n;
+
+	SSL_get0_alpn_selected(c->tls->ssl, &alpn, &n);
+	return n == 2 && memcmp(alpn, "h2", 2) == 0;
 }
 
 bool tls_resumed(const struct conn *c)
