@@ -27,6 +27,7 @@ enum setting_kind {
 	SETTING_LISTEN,	 /* addresses and, in `offset2`, their count */
 	SETTING_WORKERS, /* unsigned or "auto" */
 	SETTING_AUTO,	 /* bool: "auto" or "off" */
+	SETTING_PROOF,	 /* bool: "required" or "none" */
 	SETTING_U32,
 	SETTING_BYTES, /* uint64_t */
 	SETTING_TIME,  /* uint64_t, milliseconds */
@@ -75,6 +76,7 @@ static const struct setting settings_table[] = {
 	{"tls.acme.hourly", SETTING_U32, AT(acme.hourly), 0, 1, 10000},
 	{"domains.apps", SETTING_HOST, AT(domain_apps), 0, 0, 0},
 	{"domains.control", SETTING_HOST, AT(domain_control), 0, 0, 0},
+	{"domains.proof", SETTING_PROOF, AT(domain_proof), 0, 0, 0},
 	{"network.pool", SETTING_POOL, AT(pool_net), AT(pool_prefix), 8, 28},
 	{"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
 	{"disk.backend", SETTING_DISK, AT(disk_backend), 0, 0, 0},
@@ -231,6 +233,7 @@ void settings_default(struct settings *s)
 		.http_count = 2,
 		.domain_apps = "localhost",
 		.domain_control = "tulou.localhost",
+		.domain_proof = true,
 		.pool_net = 0x0a5e0000, /* 10.94.0.0/16 */
 		.pool_prefix = 16,
 		.link_prefix = "tl",
@@ -385,6 +388,11 @@ static int settings_value(json_t *value, const struct setting *row, struct setti
 		if (strcmp(v, "auto") != 0 && strcmp(v, "off") != 0)
 			return err_field(e, EINVAL, row->key, "%s: auto or off", row->key);
 		*(bool *)(void *)at = strcmp(v, "auto") == 0;
+		return 0;
+	case SETTING_PROOF:
+		if (strcmp(v, "required") != 0 && strcmp(v, "none") != 0)
+			return err_field(e, EINVAL, row->key, "%s: required or none", row->key);
+		*(bool *)(void *)at = strcmp(v, "required") == 0;
 		return 0;
 	case SETTING_DISK:
 		return settings_backend(v, row->key, (uint32_t *)(void *)at, e);

@@ -76,6 +76,8 @@ struct settings {
 	char domain_apps[LIMIT_HOST + 1];    /* domains.apps: localhost -> shop.localhost */
 	char domain_control[LIMIT_HOST + 1]; /* domains.control: tulou.localhost */
 
+	bool domain_proof; /* domains.proof: required; tenants' own domains serve nothing until they are proved */
+
 	uint32_t pool_net;    /* network.pool: 10.94.0.0/16, host byte order */
 	unsigned pool_prefix; /* 8..28 */
 	char link_prefix[5];  /* network.link_prefix: "tl"; 2..4 characters, one per node on a host */

@@ -67,3 +67,9 @@ const char *model_cert_origin_name(enum model_cert_origin o)
 	static const char *const names[MODEL_CERT_ORIGIN_COUNT] = {"uploaded", "self-signed"};
 	return o < MODEL_CERT_ORIGIN_COUNT ? names[o] : "unknown";
 }
+
+const char *model_proof_name(enum model_proof p)
+{
+	static const char *const names[MODEL_PROOF_COUNT] = {"wanted", "none", "operator", "parent", "dns", "http"};
+	return p < MODEL_PROOF_COUNT ? names[p] : "unknown";
+}

@@ -81,6 +81,31 @@ enum model_https { MODEL_HTTPS_ON, MODEL_HTTPS_OFF, MODEL_HTTPS_REDIRECT, MODEL_
 const char *model_https_name(enum model_https h);
 enum model_https model_https_parse(const char *s);
 
+/* How it was proved that a domain belongs to who added it. */
+enum model_proof {
+	MODEL_PROOF_WANTED,   /* not yet: the domain is pending and serves nothing */
+	MODEL_PROOF_NONE,     /* the node asked for none */
+	MODEL_PROOF_OPERATOR, /* the operator's word */
+	MODEL_PROOF_PARENT,   /* it lies below a wildcard that the tenant has proved */
+	MODEL_PROOF_DNS,      /* a TXT record of _tulou.<host> */
+	MODEL_PROOF_HTTP,     /* a file of the host's own web server */
+	MODEL_PROOF_COUNT
+};
+const char *model_proof_name(enum model_proof p); /* "wanted", "none", "operator", "parent", "dns", "http" */
+
+/* A domain of an app besides <app>.<base domain>.  Several apps may want the same; at most one has proved it. */
+#define MODEL_TOKEN 40
+struct model_domain {
+	int64_t app, tenant;
+	char host[LIMIT_HOST + 1]; /* exact, or "*.x" */
+	enum model_proof proof;
+	char token[MODEL_TOKEN + 1]; /* what the record or the file must hold: "tulou-" and 32 hex digits */
+	uint32_t tries;		     /* checks that found no proof */
+	int64_t created_ms, checked_ms, proved_ms;
+	int64_t next_ms; /* of the next check, 0 = only when asked for */
+	char error[160]; /* what the last check found; "" = nothing to say */
+};
+
 enum model_cert_origin { MODEL_CERT_UPLOADED, MODEL_CERT_SELF, MODEL_CERT_ORIGIN_COUNT };
 const char *model_cert_origin_name(enum model_cert_origin o); /* "uploaded", "self-signed" */
 

@@ -135,9 +135,27 @@ static const char schema_3[] =
 	"ALTER TABLE app ADD COLUMN https INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE app ADD COLUMN hsts INTEGER NOT NULL DEFAULT 0;";
 
+/* Domains wait for proof of ownership: several apps may want one, at most one has it.  Those of before were asked for
+ * none.  Front doors: settings of an app as JSON (store/front.h), rows only of apps that have any. */
+static const char schema_4[] =
+	"CREATE TABLE domain_4 (host TEXT NOT NULL, app INTEGER NOT NULL REFERENCES app(id) ON DELETE CASCADE,"
+	" proof INTEGER NOT NULL, token TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,"
+	" created_ms INTEGER NOT NULL DEFAULT 0, checked_ms INTEGER NOT NULL DEFAULT 0,"
+	" proved_ms INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',"
+	" PRIMARY KEY (host, app)) WITHOUT ROWID;"
+	"INSERT INTO domain_4 (host, app, proof, token)"
+	" SELECT host, app, 1, 'tulou-' || lower(hex(randomblob(16))) FROM domain;"
+	"DROP TABLE domain;"
+	"ALTER TABLE domain_4 RENAME TO domain;"
+	"CREATE INDEX domain_app ON domain (app, host);"
+	"CREATE UNIQUE INDEX domain_proved ON domain (host) WHERE proof <> 0;" /* 0 = MODEL_PROOF_WANTED */
+	"CREATE INDEX domain_next ON domain (next_ms) WHERE proof = 0 AND next_ms > 0;"
+	"CREATE TABLE front (app INTEGER PRIMARY KEY REFERENCES app(id) ON DELETE CASCADE, json TEXT NOT NULL);";
+
+_Static_assert(MODEL_PROOF_WANTED == 0 && MODEL_PROOF_NONE == 1, "schema 4 names these numbers");
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1, schema_2, schema_3};
+static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4};
 
 int db_schema_version(void)
 {

@@ -100,11 +100,24 @@ int store_formation_set(struct store *s, int64_t app, const char *type, uint32_t
 /* Fills at most cap rows, returns the count or negative errno; ordered by type. */
 int store_formation_get(struct store *s, int64_t app, struct model_formation *ret, unsigned cap, struct err *e);
 
-/* Domains besides <app>.<base domain>. */
-int store_domain_add(struct store *s, int64_t app, const char *host, struct err *e);
+/* Domains besides <app>.<base domain> (which needs no proof and is no row here).
+ * add: proof MODEL_PROOF_WANTED makes it pending; it is proved at once when the tenant has proved a wildcard above it.
+ *   -EEXIST when the app or another of its tenant has it, or, for one that is to be proved at once, anybody has proved
+ *   it.  ret may be NULL.
+ * set: writes proof, tries, times and error.  Who proves what another app had takes it: that one is pending again.
+ * list: those that are proved, key = host, value = "": routes and certificates go by this one.  all: pending ones too.
+ * holder: the app that has proved this very name ("*.x" as it is written); -ENOENT when none has.
+ * due: pending ones whose next check has come, longest waiting first. */
+typedef int store_domain_fn(void *arg, const struct model_domain *d);
+int store_domain_add(struct store *s, int64_t app, const char *host, enum model_proof proof, struct model_domain *ret,
+		     struct err *e);
 int store_domain_del(struct store *s, int64_t app, const char *host, struct err *e);
-int store_domain_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg,
-		      struct err *e); /* key = host, value = "" */
+int store_domain_get(struct store *s, int64_t app, const char *host, struct model_domain *ret, struct err *e);
+int store_domain_set(struct store *s, const struct model_domain *d, struct err *e);
+int store_domain_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg, struct err *e);
+int store_domain_all(struct store *s, int64_t app, store_domain_fn *fn, void *arg, struct err *e);
+int store_domain_holder(struct store *s, const char *host, int64_t *app, struct err *e);
+int store_domain_due(struct store *s, int64_t now_ms, unsigned limit, store_domain_fn *fn, void *arg, struct err *e);
 
 /* Certificates; app 0: the node's own.  An app has at most LIMIT_CERTS_APP.  Their text is not looked at here. */
 typedef int store_cert_fn(void *arg, const struct model_cert *c);

@@ -1,4 +1,4 @@
-/* What hangs on an app: config vars, formation, domains.  Layer store, control process. */
+/* What hangs on an app: config vars, formation.  Layer store, control process. */
 #include "store/store.h"
 
 #include "base/json.h"
@@ -182,43 +182,4 @@ int store_formation_get(struct store *s, int64_t app, struct model_formation *re
 		r = 0;
 	}
 	return r < 0 ? r : (int)n;
-}
-
-int store_domain_add(struct store *s, int64_t app, const char *host, struct err *e)
-{
-	int64_t count;
-	int r = parse_hostname(host, true, "host", e);
-
-	if (r == 0)
-		r = store_app_get(s, app, NULL, e);
-	if (r == 0)
-		r = db_number(s, 0, &count, "SELECT count(*) FROM domain WHERE app = ?", DB_ARGS(DB_I(app)), e);
-	if (r < 0)
-		return r;
-	if (count >= LIMIT_DOMAINS)
-		return err_field(e, EDQUOT, "host", "host: an app has at most %d domains", LIMIT_DOMAINS);
-	r = db_run(s, "INSERT INTO domain (host, app) VALUES (?, ?)", DB_ARGS(DB_S(host), DB_I(app)), e);
-	if (r == -EEXIST)
-		return err_field(e, EEXIST, "host", "host: \"%.200s\" is taken", host);
-	if (r < 0)
-		return r;
-	db_touch(s);
-	return 0;
-}
-
-int store_domain_del(struct store *s, int64_t app, const char *host, struct err *e)
-{
-	int r = db_run(s, "DELETE FROM domain WHERE host = ? AND app = ?", DB_ARGS(DB_S(host), DB_I(app)), e);
-
-	if (r == 0)
-		return err_field(e, ENOENT, "host", "host: \"%.200s\" is not a domain of this app", host);
-	if (r < 0)
-		return r;
-	db_touch(s);
-	return 0;
-}
-
-int store_domain_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg, struct err *e)
-{
-	return config_pairs(s, "SELECT host, '' FROM domain WHERE app = ? ORDER BY host", app, fn, arg, e);
 }

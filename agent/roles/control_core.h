@@ -411,6 +411,9 @@ void control_certs_load(struct control_app *ca); /* reads an app's certificates,
 void control_certs_sync(struct control_worker *w); /* the node's own, and tickets */
 void control_certs_sync_app(struct control_worker *w, struct control_app *ca);
 
+/* control_domains.c */
+void control_domains_init(struct control *c); /* its part of c->ops */
+
 /* control_jobs.c */
 void control_jobs_init(struct control *c); /* fills c->build_host */
 bool control_is_job(uint64_t id);

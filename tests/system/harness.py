@@ -66,7 +66,7 @@ def proc_status(pid):
 
 
 class Node:
-    def __init__(self, name="t", extra="", control="control.test", https=False, disk="disk: { pool: 512MiB }"):
+    def __init__(self, name="t", extra="", control="control.test", https=False, disk="disk: { pool: 512MiB }", proof="none"):
         tag = "%04x" % random.randrange(65536)
         self.name = f"{name}-{tag}"
         self.dir = tempfile.mkdtemp(prefix=f"tulou-test-{name}-", dir="/var/tmp")
@@ -83,7 +83,7 @@ class Node:
         with open(self.settings, "w") as f:
             f.write(f"""node: {{ name: {self.name}, data: {self.data}, runtime: {self.runtime}, cgroup: {self.cgroup} }}
 listen: {{ http: ["127.0.0.1:{self.port}"], https: [{f'"127.0.0.1:{self.https_port}"' if https else ""}] }}
-domains: {{ apps: apps.test, control: {self.control} }}
+domains: {{ apps: apps.test, control: {self.control}, proof: {proof} }}
 network: {{ pool: {self.pool}, link_prefix: {self.prefix} }}
 {disk}
 {extra}""")

@@ -404,6 +404,7 @@ struct fix *fix_start(bool tcp)
 	mkdir(f->log_dir, 0755);
 	mkdir(f->control_dir, 0755);
 	settings_default(&f->settings);
+	f->settings.domain_proof = false;
 	f->loop = loop_new();
 	cr_assert_eq(store_open(f->control_dir, &f->store, &e), 0, "%s", e.text);
 	seed(f);

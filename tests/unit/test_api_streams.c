@@ -508,6 +508,57 @@ Test(api, releases_rollback_and_restart)
 	fix_stop(f);
 }
 
+static void want_proof(struct fix *f, void *arg)
+{
+	(void)arg;
+	f->settings.domain_proof = true;
+}
+
+Test(api, domains_wait_for_proof)
+{
+	struct fix *f = fix_start(false);
+	struct reply r;
+
+	fix_call(f, want_proof, NULL);
+	r = fix_request(f, "POST", "/v1/apps/shop/domains", f->deployer, NULL, "{\"host\":\"shop.example\"}");
+	cr_assert_eq(r.status, 201);
+	cr_assert_not_null(strstr(r.body, "\"pending\""));
+	cr_assert_not_null(strstr(r.body, "\"_tulou.shop.example\""));
+	cr_assert_not_null(strstr(r.body, "http://shop.example/.well-known/tulou-proof"));
+	reply_done(&r);
+	/* Who only says so does not keep it from another. */
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/theirs/domains", f->other, "{\"host\":\"shop.example\"}"), 201);
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/domains/shop.example/verify", f->reader, "{}"), 403);
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/domains/shop.example/verify", f->deployer, "{}"), 202);
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/domains/shop.example/verify", f->deployer, NULL), 202);
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/domains/none.example/verify", f->deployer, "{}"), 404);
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/domains/shop.example/verify", f->deployer, "{\"yes\":true}"),
+		     400);
+	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/domains/shop.example/verify", f->admin, "{\"accept\":true}"),
+		     403);
+	cr_assert_eq(
+		fix_status(f, "POST", "/v1/apps/shop/domains/shop.example/verify", f->operator, "{\"accept\":true}"),
+		200);
+	r = fix_request(f, "GET", "/v1/apps/shop/domains", f->reader, NULL, NULL);
+	cr_assert_not_null(strstr(r.body, "\"verified\""));
+	cr_assert_not_null(strstr(r.body, "\"operator\""));
+	reply_done(&r);
+	r = fix_request(f, "GET", "/v1/apps/theirs/domains", f->other, NULL, NULL);
+	cr_assert_not_null(strstr(r.body, "\"pending\""));
+	reply_done(&r);
+	/* What the operator adds needs no more; a wildcard's file cannot be fetched. */
+	r = fix_request(f, "POST", "/v1/apps/shop/domains", f->operator, NULL, "{\"host\":\"*.shop.example\"}");
+	cr_assert_eq(r.status, 201);
+	cr_assert_not_null(strstr(r.body, "\"verified\""));
+	cr_assert_not_null(strstr(r.body, "\"_tulou.shop.example\""));
+	cr_assert_null(strstr(r.body, "well-known"));
+	reply_done(&r);
+	r = fix_request(f, "POST", "/v1/apps/shop/domains", f->deployer, NULL, "{\"host\":\"a.shop.example\"}");
+	cr_assert_not_null(strstr(r.body, "\"parent\""));
+	reply_done(&r);
+	fix_stop(f);
+}
+
 Test(api, lines_drop_what_their_reader_cannot_take)
 {
 	struct lines l;

@@ -118,6 +118,7 @@ Test(config, settings_refusals_name_the_key)
 		{"listen: { http: [a, b, c, d, e, f, g, h, i] }", "listen.http", ERANGE},
 		{"listen: { https: [{a: b}] }", "listen.https[0]", EINVAL},
 		{"domains: { apps: Example.com }", "domains.apps", EINVAL},
+		{"domains: { proof: maybe }", "domains.proof", EINVAL},
 		{"domains: { control: localhost }", "domains.control", EINVAL},
 		{"network: { pool: 10.94.0.1/16 }", "network.pool", EINVAL},
 		{"network: { pool: 10.0.0.0/29 }", "network.pool", ERANGE},
@@ -166,7 +167,7 @@ Test(config, settings_keys_are_documented)
 	unsigned n = 0;
 	for (const char *k; (k = settings_key(n)); n++)
 		cr_assert_not_null(strchr(k, '.'));
-	cr_assert_eq(n, 67);
+	cr_assert_eq(n, 68);
 	cr_assert_null(settings_key(n + 100));
 }
 

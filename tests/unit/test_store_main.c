@@ -451,23 +451,88 @@ Test(store, domains)
 
 	shop_open(&x);
 	cr_assert_eq(store_app_add(x.s, x.t.id, "b", &limits, true, &b, &x.e), 0);
-	cr_assert_eq(store_domain_add(x.s, x.a.id, "www.example.com", &x.e), 0);
-	cr_assert_eq(store_domain_add(x.s, x.a.id, "*.example.com", &x.e), 0);
-	cr_assert_eq(store_domain_add(x.s, b.id, "www.example.com", &x.e), -EEXIST);
-	cr_assert_eq(store_domain_add(x.s, b.id, "WWW.example.com", &x.e), -EINVAL);
-	cr_assert_eq(store_domain_add(x.s, b.id, "a..b", &x.e), -EINVAL);
-	cr_assert_eq(store_domain_add(x.s, 999, "a.b", &x.e), -ENOENT);
+	cr_assert_eq(store_domain_add(x.s, x.a.id, "www.example.com", MODEL_PROOF_NONE, NULL, &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, x.a.id, "*.example.com", MODEL_PROOF_NONE, NULL, &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, b.id, "www.example.com", MODEL_PROOF_NONE, NULL, &x.e), -EEXIST);
+	cr_assert_eq(store_domain_add(x.s, b.id, "WWW.example.com", MODEL_PROOF_NONE, NULL, &x.e), -EINVAL);
+	cr_assert_eq(store_domain_add(x.s, b.id, "a..b", MODEL_PROOF_NONE, NULL, &x.e), -EINVAL);
+	cr_assert_eq(store_domain_add(x.s, 999, "a.b", MODEL_PROOF_NONE, NULL, &x.e), -ENOENT);
 	cr_assert_eq(store_domain_del(x.s, b.id, "www.example.com", &x.e), -ENOENT);
 	cr_assert_eq(store_domain_list(x.s, x.a.id, pair_count, &n, &x.e), 0);
 	cr_assert_eq(n, 2);
 	cr_assert_eq(store_domain_del(x.s, x.a.id, "www.example.com", &x.e), 0);
-	cr_assert_eq(store_domain_add(x.s, b.id, "www.example.com", &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, b.id, "www.example.com", MODEL_PROOF_NONE, NULL, &x.e), 0);
 	for (int i = 1; i < LIMIT_DOMAINS; i++) {
 		char host[32];
 		snprintf(host, sizeof host, "h%d.example.com", i);
-		cr_assert_eq(store_domain_add(x.s, b.id, host, &x.e), 0);
+		cr_assert_eq(store_domain_add(x.s, b.id, host, MODEL_PROOF_NONE, NULL, &x.e), 0);
 	}
-	cr_assert_eq(store_domain_add(x.s, b.id, "more.example.com", &x.e), -EDQUOT);
+	cr_assert_eq(store_domain_add(x.s, b.id, "more.example.com", MODEL_PROOF_NONE, NULL, &x.e), -EDQUOT);
+	shop_close(&x);
+}
+
+static int proof_count(void *arg, const struct model_domain *d)
+{
+	cr_assert_eq(d->proof, MODEL_PROOF_WANTED);
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Two tenants want one name: it is whose who proves it, and it moves to who proves it later. */
+Test(store, domain_proof)
+{
+	struct shop x;
+	struct model_tenant other;
+	struct model_app b, c;
+	struct model_domain d, f;
+	unsigned n = 0, due = 0;
+	int64_t app = 0;
+
+	shop_open(&x);
+	cr_assert_eq(store_tenant_add(x.s, "other", NULL, &other, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, other.id, "b", &limits, true, &b, &x.e), 0);
+	cr_assert_eq(store_app_add(x.s, x.t.id, "c", &limits, true, &c, &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, x.a.id, "www.example.com", MODEL_PROOF_WANTED, &d, &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, b.id, "www.example.com", MODEL_PROOF_WANTED, &f, &x.e), 0);
+	cr_assert_eq(strlen(d.token), 38);
+	cr_assert_neq(strcmp(d.token, f.token), 0);
+	cr_assert_eq(store_domain_holder(x.s, "www.example.com", &app, &x.e), -ENOENT);
+	cr_assert_eq(store_domain_list(x.s, x.a.id, pair_count, &n, &x.e), 0);
+	cr_assert_eq(n, 0, "a pending domain serves nothing");
+	cr_assert_eq(store_domain_due(x.s, d.created_ms + 1000, 10, proof_count, &due, &x.e), 0);
+	cr_assert_eq(due, 2);
+	f.proof = MODEL_PROOF_DNS;
+	f.next_ms = 0;
+	cr_assert_eq(store_domain_set(x.s, &f, &x.e), 0, "%s", x.e.text);
+	cr_assert_eq(store_domain_holder(x.s, "www.example.com", &app, &x.e), 0);
+	cr_assert_eq(app, b.id);
+	cr_assert_eq(store_domain_add(x.s, c.id, "www.example.com", MODEL_PROOF_NONE, NULL, &x.e), -EEXIST);
+	d.proof = MODEL_PROOF_DNS;
+	d.next_ms = 0;
+	cr_assert_eq(store_domain_set(x.s, &d, &x.e), 0);
+	cr_assert_eq(store_domain_holder(x.s, "www.example.com", &app, &x.e), 0);
+	cr_assert_eq(app, x.a.id);
+	cr_assert_eq(store_domain_get(x.s, b.id, "www.example.com", &f, &x.e), 0);
+	cr_assert_eq(f.proof, MODEL_PROOF_WANTED);
+	cr_assert_neq(f.error[0], 0);
+	/* Below a wildcard of the tenant's own nothing more is asked; below another's, and where another has it, it is.
+	 */
+	cr_assert_eq(store_domain_add(x.s, x.a.id, "*.own.example", MODEL_PROOF_OPERATOR, NULL, &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, c.id, "a.b.own.example", MODEL_PROOF_WANTED, &d, &x.e), 0);
+	cr_assert_eq(d.proof, MODEL_PROOF_PARENT);
+	cr_assert_eq(store_domain_add(x.s, c.id, "*.b.own.example", MODEL_PROOF_WANTED, &d, &x.e), 0);
+	cr_assert_eq(d.proof, MODEL_PROOF_PARENT);
+	cr_assert_eq(store_domain_add(x.s, c.id, "own.example", MODEL_PROOF_WANTED, &d, &x.e), 0);
+	cr_assert_eq(d.proof, MODEL_PROOF_WANTED, "the parent itself is not below it");
+	cr_assert_eq(store_domain_add(x.s, b.id, "x.own.example", MODEL_PROOF_WANTED, &d, &x.e), 0);
+	cr_assert_eq(d.proof, MODEL_PROOF_WANTED);
+	d.proof = MODEL_PROOF_OPERATOR;
+	cr_assert_eq(store_domain_set(x.s, &d, &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, c.id, "x.own.example", MODEL_PROOF_WANTED, &d, &x.e), 0);
+	cr_assert_eq(d.proof, MODEL_PROOF_WANTED, "another tenant has proved that very name");
+	cr_assert_eq(store_domain_del(x.s, c.id, "x.own.example", &x.e), 0);
+	cr_assert_eq(store_domain_holder(x.s, "x.own.example", &app, &x.e), 0);
+	cr_assert_eq(app, b.id);
 	shop_close(&x);
 }
 
@@ -568,7 +633,7 @@ Test(store, unused_builds)
 
 Test(store, app_delete_takes_all_but_events)
 {
-	static const char *const tables[] = {"config", "formation", "domain", "release", "instance", "usage"};
+	static const char *const tables[] = {"config", "formation", "domain", "front", "release", "instance", "usage"};
 	struct shop x;
 	struct model_instance i;
 	struct model_event ev;
@@ -579,7 +644,7 @@ Test(store, app_delete_takes_all_but_events)
 	ev = (struct model_event){.app = x.a.id, .tenant = x.t.id, .kind = "app.created", .text = "hello"};
 	cr_assert_eq(store_config_set(x.s, x.a.id, "A", "1", &x.e), 0);
 	cr_assert_eq(store_formation_set(x.s, x.a.id, "web", 1, &x.e), 0);
-	cr_assert_eq(store_domain_add(x.s, x.a.id, "a.b", &x.e), 0);
+	cr_assert_eq(store_domain_add(x.s, x.a.id, "a.b", MODEL_PROOF_NONE, NULL, &x.e), 0);
 	release_of(&x, 1);
 	cr_assert_eq(store_instance_add(x.s, &i, &x.e), 0);
 	cr_assert_eq(store_event_add(x.s, &ev, &x.e), 0);

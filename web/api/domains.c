@@ -1,4 +1,5 @@
 /* Domains of an app besides its own name.  Layer web, control process. */
+#include "base/clock.h"
 #include "base/parse.h"
 #include "web/api/apps.h"
 #include "web/api/fields.h"
@@ -7,10 +8,25 @@
 #include <errno.h>
 #include <string.h>
 
-static int domains_row(void *arg, const char *host, const char *value)
+static json_t *domain_json(const struct model_domain *d)
 {
-	(void)value;
-	json_array_append_new(arg, json_pack("{s:s}", "host", host));
+	bool proved = d->proof != MODEL_PROOF_WANTED, wild = strncmp(d->host, "*.", 2) == 0;
+	const char *name = wild ? d->host + 2 : d->host;
+	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:s, s:s}}", "host", d->host, "state",
+			      proved ? "verified" : "pending", "proof",
+			      proved ? json_string(model_proof_name(d->proof)) : json_null(), "checked_at",
+			      fields_time(d->checked_ms), "verified_at", fields_time(d->proved_ms), "error",
+			      fields_text(d->error), "record", "name", json_sprintf("_tulou.%s", name), "type", "TXT",
+			      "value", d->token);
+
+	if (!wild && j)
+		json_object_set_new(j, "url", json_sprintf("http://%s/.well-known/tulou-proof", name));
+	return j;
+}
+
+static int domains_row(void *arg, const struct model_domain *d)
+{
+	json_array_append_new(arg, domain_json(d));
 	return 0;
 }
 
@@ -19,7 +35,7 @@ void api_domains_list(struct exchange *x)
 	json_t *items = json_array();
 	struct err e = {0};
 
-	if (store_domain_list(x->api->config.store, x->app.id, domains_row, items, &e) < 0) {
+	if (store_domain_all(x->api->config.store, x->app.id, domains_row, items, &e) < 0) {
 		json_decref(items);
 		api_answer_err(x, &e);
 		return;
@@ -54,12 +70,20 @@ static int domain_ok(const struct settings *s, const char *host, struct err *e)
 	return 0;
 }
 
-static int domains_count(void *arg, const char *host, const char *value)
+/* What a new domain needs: nothing more than the operator's word when it is the operator who adds it. */
+static enum model_proof domain_proof(const struct exchange *x)
 {
-	(void)host;
-	(void)value;
-	++*(unsigned *)arg;
-	return 0;
+	if (x->who.role == MODEL_ROLE_OPERATOR)
+		return MODEL_PROOF_OPERATOR;
+	return x->api->config.settings->domain_proof ? MODEL_PROOF_WANTED : MODEL_PROOF_NONE;
+}
+
+static void domain_check(struct exchange *x, const char *host)
+{
+	const struct ops *ops = x->api->config.ops;
+
+	if (ops->domain_check)
+		ops->domain_check(ops->ctx, x->app.id, host);
 }
 
 void api_domains_post(struct exchange *x)
@@ -67,28 +91,62 @@ void api_domains_post(struct exchange *x)
 	static const char *const keys[] = {"host", NULL};
 	struct store *s = x->api->config.store;
 	const char *host = NULL;
+	struct model_domain d;
 	struct err e = {0};
-	unsigned count = 0;
 
 	if (json_only(x->json, keys, &e) < 0 || json_get_str(x->json, "host", true, LIMIT_HOST, &host, &e) < 0 ||
 	    domain_ok(x->api->config.settings, host, &e) < 0) {
 		api_answer_err(x, &e);
 		return;
 	}
-	store_domain_list(s, x->app.id, domains_count, &count, NULL);
-	if (count >= LIMIT_DOMAINS) {
-		api_answer_problem(x, 403, "host", "host: this app has %d domains, the most there may be",
-				   LIMIT_DOMAINS);
-		return;
-	}
-	if (store_domain_add(s, x->app.id, host, &e) < 0) {
-		if (e.code == EEXIST)
-			err_field(&e, EEXIST, "host", "host: \"%.64s\" is taken on this node", host);
-		api_answer_err(x, &e);
+	if (store_domain_add(s, x->app.id, host, domain_proof(x), &d, &e) < 0) {
+		if (e.code == EDQUOT)
+			api_answer_problem(x, 403, "host", "host: this app has %d domains, the most there may be",
+					   LIMIT_DOMAINS);
+		else
+			api_answer_err(x, &e);
 		return;
 	}
 	apps_changed(x);
-	api_answer_json(x, 201, json_pack("{s:s}", "host", host));
+	if (d.proof == MODEL_PROOF_WANTED)
+		domain_check(x, host);
+	api_answer_json(x, 201, domain_json(&d));
+}
+
+/* Looks for the proof now; with accept the operator's word is the proof. */
+void api_domain_verify(struct exchange *x)
+{
+	static const char *const keys[] = {"accept", NULL};
+	struct store *s = x->api->config.store;
+	struct model_domain d;
+	struct err e = {0};
+	bool accept = false;
+
+	if ((x->json &&
+	     (json_only(x->json, keys, &e) < 0 || json_get_bool(x->json, "accept", false, &accept, &e) < 0)) ||
+	    store_domain_get(s, x->app.id, x->arg[0], &d, &e) < 0) {
+		api_answer_err(x, &e);
+		return;
+	}
+	if (accept && x->who.role != MODEL_ROLE_OPERATOR) {
+		api_answer_problem(x, 403, "accept", "accept: only the operator may give their word for a domain");
+		return;
+	}
+	if (accept) {
+		d.proof = MODEL_PROOF_OPERATOR;
+		d.proved_ms = clock_wall_ms();
+		d.next_ms = 0;
+		d.error[0] = 0;
+		if (store_domain_set(s, &d, &e) < 0) {
+			api_answer_err(x, &e);
+			return;
+		}
+		domain_check(x, d.host);
+		apps_changed(x);
+	} else if (d.proof == MODEL_PROOF_WANTED) {
+		domain_check(x, d.host);
+	}
+	api_answer_json(x, accept || d.proof != MODEL_PROOF_WANTED ? 200 : 202, domain_json(&d));
 }
 
 void api_domain_delete(struct exchange *x)

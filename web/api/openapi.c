@@ -110,7 +110,11 @@ static const struct {
 	{"Config", MAP(STR)},
 	{"ConfigChange", MAP("{\"type\":[\"string\",\"null\"]}")},
 	{"Instances", LIST(ANY)},
-	{"Domain", OBJ("\"host\"", P("host", STR))},
+	{"DomainNew", OBJ("\"host\"", P("host", STR))},
+	{"DomainVerify", OBJ("", P("accept", BOOL))},
+	{"Domain",
+	 OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) "," P("checked_at", TIME) "," P(
+			 "verified_at", TIME) "," P("error", NULLABLE) "," P("record", ANY) "," P("url", STR))},
 	{"Domains", LIST(REF("Domain"))},
 	{"CertificateNew", OBJ("\"certificate\",\"key\"", P("certificate", STR) "," P("key", STR))},
 	{"Certificate",

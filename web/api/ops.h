@@ -65,6 +65,10 @@ struct ops {
 	 * May be NULL. */
 	int (*limits_fit)(void *ctx, int64_t app, const struct quota_limits *limits, struct err *e);
 
+	/* Looks for the proof that a pending domain of the app is its tenant's, and keeps looking now and then; or, of
+	 * a proved one, tells apps that lost it.  The result is in the store a little later.  May be NULL. */
+	void (*domain_check)(void *ctx, int64_t app, const char *host);
+
 	/* A release with the app's present config and the tree of `from` (0: the live release) becomes the candidate:
 	 * config change (note "Set config A") and rollback.  *version is the new release's.  -EBUSY while another
 	 * roll-out or build runs. */

@@ -1,4 +1,4 @@
-/* tulou config, domains.  Layer web, program tulou. */
+/* tulou config.  Layer web, program tulou. */
 #include "base/json.h"
 #include "base/own.h"
 #include "web/cli/account.h"
@@ -97,62 +97,4 @@ int cli_cmd_config_unset(struct cli *c)
 	if (cli_fields_config(body, c->argv, c->argc, true, &e))
 		return cli_fail(CLI_USAGE, "%s", e.text);
 	return config_patch(c, body);
-}
-
-int cli_cmd_domains(struct cli *c)
-{
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[128];
-	json_t *d;
-	size_t i;
-	int code = cli_app_path(c, path, sizeof path, "/domains");
-
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	json_array_foreach(json_object_get(a.json, "items"), i, d)
-		cli_say("%s\n", json_is_string(d) ? json_string_value(d) : cli_str(d, "host"));
-	if (json_array_size(json_object_get(a.json, "items")) == 0)
-		printf("%s has no domains of its own. Add one with: tulou domains add HOST\n", c->app_name);
-	return CLI_OK;
-}
-
-int cli_cmd_domains_add(struct cli *c)
-{
-	OWN_JSON json_t *body = json_pack("{s:s}", "host", c->argv[0]);
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[128];
-	int code = cli_app_path(c, path, sizeof path, "/domains");
-
-	if (!body)
-		return cli_fail(CLI_USAGE, "host: it is not UTF-8 text");
-	if (!code)
-		code = cli_call(c, "POST", path, body, &a);
-	if (code)
-		return code;
-	if (c->json && a.json)
-		cli_json(a.json);
-	else
-		cli_say("%s is served as %s. Let its DNS name point to this node.\n", c->app_name, c->argv[0]);
-	return CLI_OK;
-}
-
-int cli_cmd_domains_remove(struct cli *c)
-{
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[512], rest[400];
-	int code;
-
-	cli_path(rest, sizeof rest, "/domains/%s", c->argv[0]);
-	code = cli_app_path(c, path, sizeof path, rest);
-	if (!code)
-		code = cli_call(c, "DELETE", path, NULL, &a);
-	if (!code && !c->json)
-		cli_say("%s is no longer served as %s.\n", c->app_name, c->argv[0]);
-	return code;
 }

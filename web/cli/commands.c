@@ -58,6 +58,7 @@ static const struct cli_option token[] = {
 	{"name", 0, "TEXT", "what the token is for"},
 	END,
 };
+static const struct cli_option accept[] = {{"accept", 0, NULL, "the operator's word is the proof"}, END};
 static const struct cli_option fsck[] = {{"repair", 0, NULL, "mend what can be mended"}, END};
 static const struct cli_option epoch[] = {
 	{"epoch", 0, "N", "not below the last that a fleet controller used (0)"},
@@ -113,6 +114,8 @@ const struct cli_command cli_commands[] = {
 	{"config", "unset", "KEY...", 1, ANY, cli_cmd_config_unset, "remove config vars and release that", NULL, false},
 	{"domains", NULL, "", 0, 0, cli_cmd_domains, "list the app's own domains", NULL, false},
 	{"domains", "add", "HOST", 1, 1, cli_cmd_domains_add, "serve the app under another name", NULL, false},
+	{"domains", "verify", "HOST", 1, 1, cli_cmd_domains_verify, "look for the proof that a domain is yours", accept,
+	 false},
 	{"domains", "remove", "HOST", 1, 1, cli_cmd_domains_remove, "stop serving it there", NULL, false},
 	{"certs", NULL, "", 0, 0, cli_cmd_certs, "list the app's own certificates", NULL, false},
 	{"certs", "add", "CHAIN KEY", 2, 2, cli_cmd_certs_add, "serve https with a certificate: two PEM files", NULL,

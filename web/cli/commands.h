@@ -39,6 +39,7 @@ int cli_cmd_config_set(struct cli *c);
 int cli_cmd_config_unset(struct cli *c);
 int cli_cmd_domains(struct cli *c);
 int cli_cmd_domains_add(struct cli *c);
+int cli_cmd_domains_verify(struct cli *c);
 int cli_cmd_domains_remove(struct cli *c);
 int cli_cmd_certs(struct cli *c);
 int cli_cmd_certs_add(struct cli *c);

@@ -409,12 +409,15 @@ export function Domains(p: { path: string; mayChange: boolean; url: string | und
 	const [problem, setProblem] = useState<unknown>(null);
 	useEffect(() => setProblem(null), [host]);
 	const hosts = (data?.items ?? []).map((d) => (typeof d === 'string' ? d : d.host));
+	const pending = new Map(
+		(data?.items ?? []).flatMap((d) => (typeof d !== 'string' && d.state === 'pending' ? [[d.host, d] as const] : [])),
+	);
 
 	async function add(e: SubmitEvent): Promise<void> {
 		e.preventDefault();
 		try {
-			await send('POST', url, { host: host.trim() });
-			say(`${host.trim()} now leads to this app.`);
+			const d = await send<Domain>('POST', url, { host: host.trim() });
+			say(d?.state === 'pending' ? `${host.trim()} waits for its proof.` : `${host.trim()} now leads to this app.`);
 			setHost('');
 			refresh();
 		} catch (err) {
@@ -436,6 +439,12 @@ export function Domains(p: { path: string; mayChange: boolean; url: string | und
 					<li key={h}>
 						<div class="line-main">
 							<Foreign text={h} max={253} />
+							{pending.has(h) && (
+								<span class="muted">
+									{' '}
+									pending: set {pending.get(h)?.record?.name} TXT {pending.get(h)?.record?.value}
+								</span>
+							)}
 						</div>
 						{p.mayChange && (
 							<button

@@ -150,6 +150,8 @@ export interface Event {
 
 export interface Domain {
 	host: string;
+	state?: 'pending' | 'verified';
+	record?: { name: string; type: string; value: string };
 }
 
 export interface Node {
