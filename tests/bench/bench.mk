@@ -12,8 +12,8 @@ $(O)/load: tests/bench/load.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -O2 -D_GNU_SOURCE -o $@ $<
 
-bench: all $(O)/small-server $(O)/floor $(O)/attacker $(O)/load ## measure against the kernel's floor, HAProxy and nginx (ONLY=starts,instances,state,push,proxy,starts1000,noisy,crashes)
+bench: all $(O)/small-server $(O)/floor $(O)/attacker $(O)/load ## measure against the kernel's floor, HAProxy and nginx (ONLY=starts,instances,state,push,proxy,starts1000,noisy,crashes; ROWS=keepalive,tls,…)
 	$(Q)deploy/bootstrap bench
 	$(Q)$(MAKE) --no-print-directory $(O)/worker
-	$(Q)python3 tests/bench/bench.py --build $(O) $(if $(ONLY),--only $(ONLY))
+	$(Q)python3 tests/bench/bench.py --build $(O) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))
 .PHONY: bench

@@ -1,6 +1,6 @@
 """make bench: what the node costs, measured in one run beside the kernel's floor and the peers.
 usage: bench.py --build DIR [--only starts,instances,state,push,proxy,starts1000,noisy,crashes] [--instances 500]
-       [--attacks spin,fork] [--runs 3] [--crashes 10000]
+       [--attacks spin,fork] [--runs 3] [--crashes 10000] [--rows keepalive,tls,…]   (of the proxy's table; tests/bench/proxy/run)
 Prints one table; exits 1 when a figure that the product promises is missed."""
 import argparse, json, os, re, statistics, subprocess, sys, threading, time
 
@@ -13,10 +13,11 @@ parser.add_argument("--instances", type=int, default=500)
 parser.add_argument("--attacks", default="")
 parser.add_argument("--runs", type=int, default=3)
 parser.add_argument("--crashes", type=int, default=10000)
+parser.add_argument("--rows", default="")
 args = parser.parse_args()
 os.environ["TULOU_BUILD"] = os.path.abspath(args.build)
 from harness import *
-import noisy
+import deploys, noisy
 
 rows, missed = [], []
 
@@ -170,18 +171,16 @@ def push(node, token):
 
 
 def proxy():
-    """Front door against HAProxy and nginx; its own script prints JSON lines."""
-    out = subprocess.run([os.path.join(HERE, "proxy", "run"), args.build], capture_output=True, text=True, timeout=900)
-    if out.returncode != 0:
-        print(out.stdout, out.stderr)
-        row("proxy bench", "failed", "", "", False)
-        return
-    for line in out.stdout.splitlines():
+    """Front door against HAProxy and nginx: its own script prints JSON lines, one by one."""
+    p = subprocess.Popen([os.path.join(HERE, "proxy", "run"), args.build, "--rows", ",".join(r for r in args.rows.split(",") if r != "deploys")], stdout=subprocess.PIPE, text=True)
+    for line in p.stdout:
         if line.startswith("{"):
             r = json.loads(line)
             row(r["what"], number(r["value"]), r.get("unit", ""), r.get("target", ""), r.get("ok"), r.get("note", ""))
         else:
-            print(line)
+            print(line, end="", flush=True)
+    if p.wait() != 0:
+        row("proxy bench", "failed", "", "", False)
 
 
 def wanted(name):
@@ -214,7 +213,9 @@ if wanted("noisy"):
     noisy.noisy(args.build, row, number, args.runs, attacks=args.attacks.split(",") if args.attacks else noisy.ATTACKS)
 if wanted("crashes"):
     noisy.crashes(args.build, row, number, args.crashes)
-if wanted("proxy"):
+if wanted("proxy") and args.rows != "deploys":
     proxy()
+if wanted("proxy") and (not args.rows or "deploys" in args.rows.split(",")):
+    deploys.without_loss(args.build, row)
 print(f"\n{len(rows)} figures, {len(missed)} missed" + (": " + ", ".join(m.strip() for m in missed) if missed else ""))
 sys.exit(1 if missed else 0)

@@ -4,7 +4,7 @@ local at, made = 0, {}
 
 init = function()
 	for i = 0, hosts - 1 do
-		made[i] = wrk.format("GET", "/api/items?page=1", {
+		made[i] = wrk.format("GET", os.getenv("TARGET") or "/api/items?page=1", {
 			["Host"] = "app" .. i .. ".example.test",
 			["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0",
 			["Accept"] = "*/*",
