@@ -338,6 +338,9 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 	case MSG_FSCK_LIST:
 		control_on_fsck_list(c, body, len);
 		break;
+	case MSG_OLD_WORKERS:
+		control_on_old_workers(c, ((const struct msg_old_workers *)body)->count);
+		break;
 	case MSG_CERT_FILE:
 		control_on_cert_file(c, body, fds[0]);
 		break;

@@ -192,7 +192,7 @@ struct control_instance {
 	bool healthy, routed, drained;
 	bool crashed; /* plan_exited() has been told already */
 	bool stop_sent;
-	uint32_t drain_pending; /* workers with requests in flight, bit per worker */
+	uint32_t drain_pending; /* workers with requests in flight, bit per worker, and control_old_workers() */
 	int64_t since_ms;	/* in its state, monotonic */
 	int64_t healthy_since_ms;
 	int64_t started_ms;	       /* wall */
@@ -272,6 +272,7 @@ struct control {
 	TAILQ_HEAD(control_unsaved_list, control_instance) unsaved;
 	struct control_worker workers[LIMIT_WORKERS];
 	uint32_t workers_up; /* bit per connected worker */
+	bool old_workers;    /* some of the supervisor's earlier run still finish their requests */
 	unsigned starts;     /* launches in flight */
 	unsigned sync_lost, sync_adopted;
 	struct plan_capacity used;
@@ -392,6 +393,11 @@ const char *control_health_why(const struct control_instance *ci); /* last failu
 /* control_routes.c */
 void control_worker_add(struct control *c, uint32_t worker, int32_t pid, int fd);
 void control_workers_sync(struct control *c); /* all connected ones, from the beginning */
+/* How many workers of the supervisor's earlier run finish requests of which we know nothing.  An instance that leaves
+ * the routes meanwhile counts as drained only when they are gone (or its time is over). */
+void control_on_old_workers(struct control *c, unsigned count);
+/* The bit for them in drain_pending, 0 when there are none. */
+uint32_t control_old_workers(const struct control *c);
 void control_workers_free(struct control *c);
 void control_routes_app(struct control_app *ca, bool force); /* state and hosts */
 void control_routes_host(struct control_app *ca, const char *host, bool gone);

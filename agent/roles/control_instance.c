@@ -313,7 +313,7 @@ void control_instance_unroute(struct control_instance *ci)
 	if (ci->rec.state == MODEL_INSTANCE_DRAINING || ci->rec.state == MODEL_INSTANCE_STOPPING)
 		return;
 	control_instance_move(ci, MODEL_INSTANCE_DRAINING);
-	ci->drain_pending = ci->app->control->workers_up;
+	ci->drain_pending = ci->app->control->workers_up | control_old_workers(ci->app->control);
 	ci->drained = ci->drain_pending == 0;
 	control_routes_instance(ci, PROXY_INSTANCE_DRAINING);
 	ci->routed = false;

@@ -17,6 +17,7 @@
 #define ROUTES_BACKLOG 8192
 #define ROUTES_APPS 500 /* apps sent to one worker in one turn */
 #define ROUTES_RETRY_US 5000
+#define ROUTES_OLD_WORKERS (1u << LIMIT_WORKERS) /* in drain_pending, beside a bit for each worker */
 #define ROUTES_WAIT_MS 30000 /* how long a request may wait for an instance: a cold start of a slow app */
 
 static void routes_worker_lost(struct control_worker *w);
@@ -140,7 +141,7 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 			continue;
 		routes_send(w, PROXY_INSTANCE, &m, sizeof m);
 		if (!ci->routed && !ci->drained)
-			ci->drain_pending |= 1u << (w - w->control->workers);
+			ci->drain_pending |= 1u << (w - w->control->workers) | control_old_workers(w->control);
 	}
 }
 
@@ -198,6 +199,28 @@ static void routes_drained(struct control_instance *ci, uint32_t worker_bit)
 	if (ci->drain_pending == 0 && ci->rec.state == MODEL_INSTANCE_DRAINING) {
 		ci->drained = true;
 		control_touch(ci->app);
+	}
+}
+
+uint32_t control_old_workers(const struct control *c)
+{
+	return c->old_workers ? ROUTES_OLD_WORKERS : 0;
+}
+
+void control_on_old_workers(struct control *c, unsigned count)
+{
+	struct control_instance *ci;
+	struct control_app *ca;
+
+	c->old_workers = count > 0;
+	if (c->old_workers)
+		return;
+	TAILQ_FOREACH(ca, &c->all, link)
+	{
+		TAILQ_FOREACH(ci, &ca->instances, link)
+		{
+			routes_drained(ci, ROUTES_OLD_WORKERS);
+		}
 	}
 }
 

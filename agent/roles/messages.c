@@ -49,6 +49,7 @@ const struct chan_rule msg_rules_control[] = {
 	{MSG_FSCK_LIST, "fsck-list", sizeof(struct msg_fsck_list) - (MSG_FSCK_IDS_MAX - 1) * sizeof(uint64_t),
 	 sizeof(struct msg_fsck_list), 0, 0},
 	{MSG_FSCK_DONE, "fsck-done", EXACT(struct msg_fsck_done), 0, 0},
+	{MSG_OLD_WORKERS, "old-workers", EXACT(struct msg_old_workers), 0, 0},
 	{MSG_CERT_FILE, "cert-file", EXACT(struct msg_cert_file), 1, 1},
 };
 const size_t msg_rules_control_count = ARRAY_LEN(msg_rules_control);

@@ -49,6 +49,7 @@ enum msg_type {
 	MSG_FSCK_FOUND,	   /* struct msg_fsck_found: one difference */
 	MSG_FSCK_LIST,	   /* struct msg_fsck_list */
 	MSG_FSCK_DONE,	   /* struct msg_fsck_done */
+	MSG_OLD_WORKERS,   /* struct msg_old_workers */
 	MSG_CERT_FILE,	   /* struct msg_cert_file; fds: sealed memfd: the operator's chain, then its key */
 
 	/* supervisor -> logger */
@@ -72,6 +73,12 @@ struct msg_init_proxy {
 	char node_name[LIMIT_HOST + 1];
 	char user[32];	    /* to become */
 	char root_dir[120]; /* <runtime>/gate: its root directory */
+};
+
+/* Proxy workers of an earlier run that still finish what they have.  Control has no channel to them: whatever leaves
+ * the routes may still serve their requests until there are none of them. */
+struct msg_old_workers {
+	uint32_t count;
 };
 
 /* A pair of files of tls.certificates, read by the supervisor and not looked into. */

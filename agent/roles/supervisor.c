@@ -66,6 +66,18 @@ static void supervisor_join_fetcher(struct supervisor *s)
 	close(pair[1]);
 }
 
+/* To control: how many workers of an earlier run are still there. */
+static void supervisor_tell_old(struct supervisor *s)
+{
+	struct msg_old_workers m = {0};
+
+	for (unsigned i = 0; i < s->old_count; i++)
+		if (s->old[i].pidfd >= 0 && s->old_is_worker[i])
+			m.count++;
+	if (s->control.chan)
+		chan_send(s->control.chan, MSG_OLD_WORKERS, &m, sizeof m, NULL, 0);
+}
+
 static void supervisor_init_control(struct supervisor *s, struct child *c)
 {
 	struct msg_init_control *init = calloc(1, sizeof *init);
@@ -76,6 +88,7 @@ static void supervisor_init_control(struct supervisor *s, struct child *c)
 	init->settings = s->settings;
 	init->boot = s->boot;
 	chan_send(c->chan, MSG_INIT_CONTROL, init, sizeof *init, fds, 2);
+	supervisor_tell_old(s);
 	/* Before it meets a proxy, so that no table is told without them. */
 	if (s->settings.https_count)
 		certfiles_send(c->chan, s->settings.tls_certificates);
@@ -345,6 +358,7 @@ static void supervisor_on_old_exit(void *arg, short what)
 		loop_io_stop(&s->old_io[i]);
 		own_close(&p->pidfd);
 	}
+	supervisor_tell_old(s);
 }
 
 /* The name server's sockets of an earlier resolver, which answers on until ours does.  One that never said that it was
@@ -384,6 +398,7 @@ static int supervisor_take_over(struct supervisor *s, struct err *e)
 			sys_pidfd_kill(p->pidfd, SIGTERM);
 			continue;
 		}
+		s->old_is_worker[i] = true;
 		upper = upper || p->record.index < LIMIT_WORKERS / 2;
 		if (s->stats < 0)
 			s->stats = takeover_fd(p, 0);

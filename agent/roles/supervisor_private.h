@@ -35,6 +35,7 @@ struct supervisor {
 	unsigned worker_base; /* rows of the stats segment that this run's workers write */
 	struct takeover_process old[TAKEOVER_MAX];
 	struct loop_io old_io[TAKEOVER_MAX];
+	bool old_is_worker[TAKEOVER_MAX]; /* a proxy, told to drain or not */
 	unsigned old_count;
 	struct loop_signal signals[6];
 	struct loop_timer deadline;
