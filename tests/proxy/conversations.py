@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Conversations with one worker, byte for byte; speaks TAP.  usage: conversations.py WORKER [PATTERN]"""
+import glob
+import importlib
 import os
 import shutil
 import sys
@@ -9,17 +11,10 @@ import traceback
 
 import talk
 from talk import Worker
-import test_apps
-import test_challenges
-import test_h2
-import test_load
-import test_requests
-import test_responses
-import test_routes
-import test_tls
 
 program, pattern = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
-tests = [(m.__name__[5:], n[5:], getattr(m, n)) for m in (test_requests, test_responses, test_routes, test_apps, test_load, test_tls, test_challenges, test_h2)
+modules = [importlib.import_module(os.path.basename(f)[:-3]) for f in sorted(glob.glob(os.path.join(os.path.dirname(__file__), "test_*.py")))]
+tests = [(m.__name__[5:], n[5:], getattr(m, n)) for m in modules
          for n in dir(m) if n.startswith("test_")]
 tests = [t for t in tests if pattern in f"{t[0]} {t[1]}".replace("_", " ")]
 results = {}

@@ -285,19 +285,27 @@ static int http_target(struct http_request *r, struct http_str *authority)
 {
 	struct http_str t = r->target;
 	const char *slash;
+	size_t scheme;
 
 	authority->n = 0;
+	r->target_https = false;
 	if (t.p[0] == '/')
 		return 0;
 	if (t.n == 1 && t.p[0] == '*' && r->method == HTTP_METHOD_OPTIONS)
 		return 0;
-	if (t.n < 8 || strncasecmp(t.p, "http://", 7) != 0)
+	/* Absolute (RFC 9112, 3.2.2). */
+	r->target_https = t.n > 8 && strncasecmp(t.p, "https://", 8) == 0;
+	scheme = r->target_https ? 8 : 7;
+	if (t.n <= scheme || (!r->target_https && strncasecmp(t.p, "http://", 7) != 0))
 		return http_bad(&r->head, 400, "the request target is not a path");
-	slash = memchr(t.p + 7, '/', t.n - 7);
-	*authority = (struct http_str){t.p + 7, slash ? (size_t)(slash - t.p - 7) : t.n - 7};
+	slash = memchr(t.p + scheme, '/', t.n - scheme);
+	*authority = (struct http_str){t.p + scheme, slash ? (size_t)(slash - t.p) - scheme : t.n - scheme};
 	if (authority->n == 0 || memchr(authority->p, '?', authority->n))
 		return http_bad(&r->head, 400, "the request target is not a path");
-	r->target = slash ? (struct http_str){slash, t.n - (size_t)(slash - t.p)} : (struct http_str){"/", 1};
+	if (slash)
+		r->target = (struct http_str){slash, t.n - (size_t)(slash - t.p)};
+	else /* RFC 9112, 3.2.4 */
+		r->target = (struct http_str){r->method == HTTP_METHOD_OPTIONS ? "*" : "/", 1};
 	return 0;
 }
 

@@ -84,6 +84,7 @@ struct http_request {
 	enum http_method method;
 	struct http_str method_name;
 	struct http_str target; /* origin form ("/..."), or "*" of OPTIONS; an absolute target is reduced to these */
+	bool target_https;	/* it was absolute, with the scheme https */
 	struct http_str host;	/* as sent, checked: a name or address of [A-Za-z0-9._-] or [v6], maybe ":port" */
 	bool expect_continue;	/* 1.1 only */
 };

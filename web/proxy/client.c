@@ -411,6 +411,8 @@ static bool client_scheme_ok(struct client *c)
 			f = FAULT_MISDIRECTED;
 		else if (a->https == PROXY_HTTPS_OFF)
 			f = FAULT_HTTPS_OFF;
+	} else if (p->req.target_https) {
+		f = FAULT_MISDIRECTED; /* RFC 9110, 7.4: it is to be had over TLS alone */
 	} else if (a->https == PROXY_HTTPS_REDIRECT && p->https_port) {
 		f = FAULT_TO_HTTPS;
 	}

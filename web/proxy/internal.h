@@ -491,6 +491,9 @@ void relay_start(struct client *c, struct instance *inst, bool fresh);
 /* Moves bytes both ways; true when the client should be run again at once. */
 bool relay_run(struct client *c);
 void relay_on_deadline(struct client *c);
+/* There were bytes on the kept connection before this request went out on it, in this very turn: they are no answer to
+ * it.  Another connection is taken where that does no harm; elsewhere relay_start() has looked before it sent. */
+void relay_early(struct client *c);
 /* Lets go of the upstream connection, closing it. */
 void relay_drop(struct client *c);
 bool tunnel_run(struct client *c);

@@ -253,6 +253,12 @@ static void relay_ended(struct client *c, ssize_t r)
 	}
 }
 
+void relay_early(struct client *c)
+{
+	if (c->state == CLIENT_RELAY && !c->responding && relay_may_repeat(c))
+		relay_ended(c, 0);
+}
+
 static void relay_bad_answer(struct client *c, const char *why)
 {
 	if (c->row)

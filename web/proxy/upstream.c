@@ -9,13 +9,16 @@
 static void upstream_on_io(void *arg, short what)
 {
 	struct upstream *u = arg;
+	struct client *c = u->client;
 	char byte;
 
 	if (u->closed)
 		return;
 	conn_event(&u->conn, what);
-	if (u->client) {
-		client_run(u->client);
+	if (c) {
+		if ((what & EV_READ) && u->reused && c->sent_us == u->proxy->now_us && !upstream_quiet(u))
+			relay_early(c);
+		client_run(c);
 		return;
 	}
 	/* An idle connection has nothing to say: its end, or bytes that nobody asked for, close it. */
@@ -104,6 +107,12 @@ void upstream_keep(struct upstream *u)
 	struct instance *i = u->inst;
 
 	u->client = NULL;
+	/* The answer filled the buffer of its last read: more may hide behind it, of which no new edge will tell. */
+	if (u->conn.can_read && !upstream_quiet(u)) {
+		upstream_close(u);
+		return;
+	}
+	u->conn.can_read = false;
 	if (i->dead || i->state != PROXY_INSTANCE_UP || i->idle_count >= LIMIT_PROXY_IDLE_PER_INSTANCE ||
 	    u->conn.closing || u->conn.out || u->in) {
 		upstream_close(u);
