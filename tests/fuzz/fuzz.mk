@@ -14,8 +14,16 @@ $(O)/fuzz/dns: tests/fuzz/fuzz_dns.c agent/resolve/dns.c agent/resolve/dns.h
 	$(Q)mkdir -p $(@D)/corpus/dns
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_dns.c agent/resolve/dns.c
 
-fuzz: $(O)/fuzz/http $(O)/fuzz/config $(O)/fuzz/dns ## fuzz the parsers (FUZZ_SECONDS=60 each)
-	$(Q)$(O)/fuzz/http -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(O)/fuzz/corpus/http tests/fuzz/corpus/http
-	$(Q)$(O)/fuzz/config -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(O)/fuzz/corpus/config tests/fuzz/corpus/config
-	$(Q)$(O)/fuzz/dns -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(O)/fuzz/corpus/dns tests/fuzz/corpus/dns
-.PHONY: fuzz
+WORKER_SRC := $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.c))
+$(O)/fuzz/worker: tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
+	$(Q)mkdir -p $(@D)/corpus/worker
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(WORKER_LIBS)
+
+FUZZERS := http config dns worker
+fuzz: $(FUZZERS:%=$(O)/fuzz/%) ## fuzz the parsers (FUZZ_SECONDS=60 each)
+	$(Q)for f in $(FUZZERS); do $(O)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(FUZZ_ARGS) $(O)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+# For `make test`: the corpus and a bounded time of new inputs, all at once; TAP.
+fuzz-tap: $(FUZZERS:%=$(O)/fuzz/%)
+	$(Q)tests/fuzz/run $(O) $(FUZZ_SECONDS) $(FUZZERS)
+.PHONY: fuzz fuzz-tap
