@@ -73,6 +73,7 @@
 #define LIMIT_RESOLVE_CONNECTIONS 256u	 /* of instances, by TCP */
 #define LIMIT_RESOLVE_CONNECTIONS_ONE 8u /* of one */
 #define LIMIT_RESOLVE_IDLE_MS 5000u	 /* on such a connection; longer than three tries */
+#define LIMIT_RESOLVE_PROOFS 32u	 /* proofs of ownership looked for at a time; control asks for 16 */
 #define LIMIT_RESOLVE_PARKED 64u	 /* questions of instances that control has not told yet */
 #define LIMIT_RESOLVE_PARK_MS 1000u	 /* it tells within milliseconds, or is just being started again */
 
@@ -221,6 +222,21 @@
 #define LIMIT_H2_GOAWAY_MS 1000 /* draining: from "no more" to "this was the last": a round trip */
 #define LIMIT_H2_SESSIONS 8u	/* connections to one instance of an h2c app, per worker */
 #define LIMIT_H2_APP_WINDOW_ALL (8 << 20) /* 100 windows: no slow client of an app keeps its others waiting */
+
+/* An app's settings of its front door: they must fit one message of 16 KiB together. */
+#define LIMIT_FRONT_NETS 64	   /* of each list: a longer one belongs into a firewall */
+#define LIMIT_FRONT_USERS 64	   /* of basic auth: all digests are compared with each request */
+#define LIMIT_FRONT_USER 64	   /* bytes of a name */
+#define LIMIT_FRONT_PASSWORD 128   /* bytes; with the name in base64 below 512 */
+#define LIMIT_FRONT_PASSWORD_MIN 8 /* ten guesses, then one in 6 s, do not find it */
+#define LIMIT_FRONT_PATHS 64	   /* prefixes of one app: they are compared one after the other */
+#define LIMIT_FRONT_PATH 128	   /* bytes of a prefix */
+#define LIMIT_FRONT_REALM 64
+#define LIMIT_FRONT_TEXT 500	  /* bytes of a page's own text */
+#define LIMIT_FRONT_RATE 1000000u /* requests a second, and at a time: more than a node serves */
+#define LIMIT_FRONT_BODY (1ull << 40)
+#define LIMIT_FRONT_SECONDS 86400u /* of one request */
+#define LIMIT_FRONT_RETRY 86400u   /* Retry-After of maintenance, seconds */
 
 /* TLS and certificates. */
 #define LIMIT_HSTS_S 63072000u	       /* 2 years: what browsers' own lists ask for */

@@ -34,6 +34,8 @@ static const struct quota_key keys[] = {
 	{"log_rate", "log_rate", "log lines", QUOTA_PERCOUNT, false, {L(log_rate), Q(log_rate)}, 0, {LIMIT_LOG_RATE_MAX, LIMIT_LOG_RATE_MAX}},
 	{"apps", "apps", "apps", QUOTA_COUNT, false, {NO, Q(apps)}, 0, {0, LIMIT_APPS}},
 	{"instances", "instances", "instances", QUOTA_COUNT, false, {NO, Q(instances)}, 0, {0, LIMIT_INSTANCES}},
+	{"requests", "requests_rate", "requests", QUOTA_PERCOUNT, false, {NO, Q(requests)}, 0, {0, LIMIT_FRONT_RATE}},
+	{"concurrent", "concurrent", "requests at a time", QUOTA_CAP, false, {NO, Q(concurrent)}, 0, {0, LIMIT_FRONT_RATE}},
 };
 /* clang-format on */
 
@@ -126,7 +128,7 @@ void quota_set(const struct quota_key *k, enum quota_of of, void *p, uint64_t va
 
 bool quota_unlimited(const struct quota_key *k, uint64_t value)
 {
-	return value == 0 && (k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT);
+	return value == 0 && (k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP);
 }
 
 void quota_text(const struct quota_key *k, uint64_t value, char out[QUOTA_TEXT])
@@ -150,6 +152,7 @@ void quota_text(const struct quota_key *k, uint64_t value, char out[QUOTA_TEXT])
 		snprintf(out, QUOTA_TEXT, "%" PRIu64 "/s", value);
 		return;
 	case QUOTA_COUNT:
+	case QUOTA_CAP:
 	case QUOTA_WEIGHT:
 	case QUOTA_UNIT_COUNT:
 		break;

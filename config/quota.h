@@ -40,6 +40,8 @@ struct quota {
 	uint32_t inodes; /* of the writable layers */
 	uint32_t cpu, cpu_burst, cpu_weight, io_weight, pids, log_rate;
 	uint32_t apps, instances;
+	uint32_t requests;   /* a second at the front door, all apps together; twice as many at once */
+	uint32_t concurrent; /* requests at a time, all apps together; 0: as many as come */
 };
 
 enum quota_unit {
@@ -48,6 +50,7 @@ enum quota_unit {
 	QUOTA_CPU,	/* thousandths of a CPU; shown as cores, 0.5 */
 	QUOTA_COUNT,	/* 0 means none, where the range allows it */
 	QUOTA_PERCOUNT, /* a count per second; 0 = not limited */
+	QUOTA_CAP,	/* so many at a time; 0 = not limited */
 	QUOTA_WEIGHT,
 	QUOTA_UNIT_COUNT
 };

@@ -81,15 +81,15 @@ void db_touch(struct store *s);
 #define DB_QUOTA(p)                                                                                                    \
 	p "memory, " p "swap, " p "cpu, " p "cpu_burst, " p "cpu_weight, " p "pids, " p "disk, " p "inodes, " p        \
 	  "io_weight, " p "io_read, " p "io_write, " p "net_in, " p "net_out, " p "log_rate, " p "apps, " p            \
-	  "instances"
-#define DB_QUOTA_COUNT 16
+	  "instances, " p "requests, " p "concurrent"
+#define DB_QUOTA_COUNT 18
 #define DB_QUOTA_SET(p)                                                                                                \
 	p "memory = ?, " p "swap = ?, " p "cpu = ?, " p "cpu_burst = ?, " p "cpu_weight = ?, " p "pids = ?, " p        \
 	  "disk = ?, " p "inodes = ?, " p "io_weight = ?, " p "io_read = ?, " p "io_write = ?, " p "net_in = ?, " p    \
-	  "net_out = ?, " p "log_rate = ?, " p "apps = ?, " p "instances = ?"
+	  "net_out = ?, " p "log_rate = ?, " p "apps = ?, " p "instances = ?, " p "requests = ?, " p "concurrent = ?"
 /* "?, ?, …" for either. */
 #define DB_MARKS_15 "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
-#define DB_MARKS_16 DB_MARKS_15 ", ?"
+#define DB_MARKS_18 DB_MARKS_15 ", ?, ?, ?"
 /* Reads them from a row's columns from `column` on; fills args and returns how many. */
 void db_numbers_read(struct db_query *q, int column, enum quota_of of, void *ret);
 size_t db_numbers_args(enum quota_of of, const void *p, struct db_arg *args);

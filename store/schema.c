@@ -152,10 +152,16 @@ static const char schema_4[] =
 	"CREATE INDEX domain_next ON domain (next_ms) WHERE proof = 0 AND next_ms > 0;"
 	"CREATE TABLE front (app INTEGER PRIMARY KEY REFERENCES app(id) ON DELETE CASCADE, json TEXT NOT NULL);";
 
+/* Totals of the front door: nothing is limited that was not before. */
+static const char schema_5[] = "ALTER TABLE tenant ADD COLUMN requests INTEGER NOT NULL DEFAULT 0;"
+			       "ALTER TABLE tenant ADD COLUMN concurrent INTEGER NOT NULL DEFAULT 0;"
+			       "ALTER TABLE plan ADD COLUMN q_requests INTEGER NOT NULL DEFAULT 0;"
+			       "ALTER TABLE plan ADD COLUMN q_concurrent INTEGER NOT NULL DEFAULT 0;";
+
 _Static_assert(MODEL_PROOF_WANTED == 0 && MODEL_PROOF_NONE == 1, "schema 4 names these numbers");
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4};
+static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4, schema_5};
 
 int db_schema_version(void)
 {

@@ -119,6 +119,10 @@ int store_domain_all(struct store *s, int64_t app, store_domain_fn *fn, void *ar
 int store_domain_holder(struct store *s, const char *host, int64_t *app, struct err *e);
 int store_domain_due(struct store *s, int64_t now_ms, unsigned limit, store_domain_fn *fn, void *arg, struct err *e);
 
+/* Settings of an app's front door, JSON that is not looked at here: *ret is the caller's; -ENOENT when it has none. */
+int store_front_get(struct store *s, int64_t app, char **ret, struct err *e);
+int store_front_set(struct store *s, int64_t app, const char *json, struct err *e);
+
 /* Certificates; app 0: the node's own.  An app has at most LIMIT_CERTS_APP.  Their text is not looked at here. */
 typedef int store_cert_fn(void *arg, const struct model_cert *c);
 int store_cert_add(struct store *s, struct model_cert *c, const char *chain, const char *key,

@@ -78,7 +78,7 @@ int store_plan_add(struct store *s, const struct model_plan *p, struct model_pla
 	args[n++] = DB_I(made.created_ms);
 	r = db_run(s,
 		   "INSERT INTO plan (" DB_QUOTA("q_") ", " DB_LIMITS(
-			   "l_") ", name, profile, private_layers, egress, created_ms) VALUES (" DB_MARKS_16
+			   "l_") ", name, profile, private_layers, egress, created_ms) VALUES (" DB_MARKS_18
 				 ", " DB_MARKS_15 ", ?, ?, ?, ?, ?)",
 		   args, n, e);
 	if (r == -EEXIST)

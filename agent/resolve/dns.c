@@ -169,3 +169,99 @@ size_t dns_truncate(uint8_t *reply, size_t question)
 	memset(reply + 6, 0, 6);
 	return question;
 }
+
+size_t dns_ask(const char *name, uint16_t type, uint8_t out[DNS_QUERY], size_t *question)
+{
+	size_t at = DNS_HEADER, start = at;
+
+	memset(out, 0, DNS_HEADER);
+	put16(out + 2, FLAG_RD);
+	put16(out + 4, 1);
+	put16(out + 10, 1);
+	for (const char *p = name;; p++) {
+		size_t n = strcspn(p, ".");
+		if (n == 0 || n > 63 || at + n + 2 - start > DNS_NAME)
+			return 0;
+		out[at++] = (uint8_t)n;
+		memcpy(out + at, p, n);
+		at += n;
+		p += n;
+		if (!*p)
+			break;
+	}
+	out[at++] = 0;
+	put16(out + at, type);
+	put16(out + at + 2, DNS_IN);
+	at += 4;
+	*question = at;
+	memset(out + at, 0, 11);
+	put16(out + at + 1, DNS_OPT);
+	put16(out + at + 3, DNS_QUERY);
+	return at + 11;
+}
+
+/* Offset behind the name at `at`, which may end in a pointer; 0 when it runs out of the message. */
+static size_t skip_name(const uint8_t *p, size_t n, size_t at)
+{
+	while (at < n) {
+		if (p[at] == 0)
+			return at + 1;
+		if (p[at] >= 0xc0)
+			return at + 2 <= n ? at + 2 : 0;
+		if (p[at] > 63)
+			return 0;
+		at += 1u + p[at];
+	}
+	return 0;
+}
+
+/* Do the strings of a TXT record, one after the other, say `want`? */
+static bool txt_is(const uint8_t *p, size_t n, const char *want)
+{
+	size_t left = strlen(want);
+
+	while (n > 0) {
+		size_t k = p[0];
+		if (k > n - 1 || k > left || memcmp(p + 1, want, k) != 0)
+			return false;
+		want += k;
+		left -= k;
+		p += k + 1;
+		n -= k + 1;
+	}
+	return left == 0;
+}
+
+enum dns_txt_result dns_txt(const uint8_t *p, size_t n, size_t question, const char *want, bool *cut)
+{
+	enum dns_txt_result r = DNS_TXT_NONE;
+	unsigned rcode, count;
+	size_t at = question;
+
+	*cut = false;
+	if (n < question || question < DNS_HEADER)
+		return DNS_TXT_FAILED;
+	rcode = get16(p + 2) & 15;
+	if (rcode == DNS_NXDOMAIN)
+		return DNS_TXT_NONE;
+	if (rcode != DNS_OK)
+		return DNS_TXT_FAILED;
+	*cut = get16(p + 2) & FLAG_TC;
+	count = get16(p + 6);
+	for (unsigned i = 0; i < count; i++) {
+		size_t len;
+		at = skip_name(p, n, at);
+		if (at == 0 || n - at < 10)
+			return *cut ? r : DNS_TXT_FAILED;
+		len = get16(p + at + 8);
+		if (len > n - at - 10)
+			return *cut ? r : DNS_TXT_FAILED;
+		if (get16(p + at) == DNS_TXT && get16(p + at + 2) == DNS_IN) {
+			if (txt_is(p + at + 10, len, want))
+				return DNS_TXT_FOUND;
+			r = DNS_TXT_OTHER;
+		}
+		at += 10 + len;
+	}
+	return r;
+}

@@ -27,7 +27,7 @@ enum dns_rcode {
 	DNS_RCODE_COUNT
 };
 
-enum dns_type { DNS_A = 1, DNS_OPT = 41, DNS_IXFR = 251, DNS_AXFR = 252, DNS_ANY = 255 };
+enum dns_type { DNS_A = 1, DNS_TXT = 16, DNS_OPT = 41, DNS_IXFR = 251, DNS_AXFR = 252, DNS_ANY = 255 };
 #define DNS_IN 1
 
 struct dns_query {
@@ -55,6 +55,20 @@ size_t dns_answer(const uint8_t *p, const struct dns_query *q, enum dns_rcode rc
 bool dns_match(const uint8_t *reply, size_t n, const uint8_t *query, size_t question);
 /* Cuts a reply that is too long for the asker to header and question, marked as truncated.  Its new length. */
 size_t dns_truncate(uint8_t *reply, size_t question);
+
+/* Writes a question of our own for `name` (no dot at its end), recursion wanted, with EDNS.  Bytes, and the offset
+ * behind the question; 0 for a name that is none. */
+size_t dns_ask(const char *name, uint16_t type, uint8_t out[DNS_QUERY], size_t *question);
+
+enum dns_txt_result {
+	DNS_TXT_NONE,  /* the name, or a TXT record of it, does not exist */
+	DNS_TXT_OTHER, /* there are some, none says it */
+	DNS_TXT_FOUND, /* one says exactly `want` */
+	DNS_TXT_FAILED /* the server failed, or its reply is malformed */
+};
+/* Looks for `want` among the TXT records of a reply (one that dns_match() let pass).  Names in it are skipped, not
+ * followed. cut: the reply says that it is not whole. */
+enum dns_txt_result dns_txt(const uint8_t *reply, size_t n, size_t question, const char *want, bool *cut);
 
 static inline void dns_set_id(uint8_t *p, uint16_t id)
 {

@@ -17,8 +17,13 @@ const struct chan_rule resolve_rules[] = {
 	{RESOLVE_END, "end", 0, 0, 0, 0},
 	{RESOLVE_PUT, "put", sizeof(struct resolve_entry), sizeof(struct resolve_entry), 0, 0},
 	{RESOLVE_DEL, "del", sizeof(struct resolve_entry), sizeof(struct resolve_entry), 0, 0},
+	{RESOLVE_PROVE, "prove", sizeof(struct resolve_prove), sizeof(struct resolve_prove), 0, 0},
 };
 const size_t resolve_rules_count = ARRAY_LEN(resolve_rules);
+const struct chan_rule resolve_rules_back[] = {
+	{RESOLVE_PROVED, "proved", sizeof(struct resolve_proved), sizeof(struct resolve_proved), 0, 0},
+};
+const size_t resolve_rules_back_count = ARRAY_LEN(resolve_rules_back);
 
 /* A tenant's app is looked up by both together: no other tenant's can be found. */
 struct names_key {

@@ -144,6 +144,7 @@ static int control_app_refresh(struct control_app *ca)
 	control_types_load(c, ca->rec.candidate, &ca->candidate);
 	control_domains_load(ca);
 	control_certs_load(ca);
+	control_front_load(ca);
 	if (ca->rec.https != ca->https_shown || ca->rec.hsts_s != ca->hsts_shown) {
 		ca->https_shown = ca->rec.https;
 		ca->hsts_shown = ca->rec.hsts_s;
@@ -231,6 +232,7 @@ void control_app_free(struct control_app *ca)
 	TAILQ_REMOVE(&ca->tenant->peers, ca, peer);
 	control_disk_sub(ca, ca->disk);
 	free(ca->domains);
+	free(ca->front);
 	free(ca->certs);
 	free(ca->backoffs);
 	free(ca->history);

@@ -48,6 +48,7 @@
 #define CONTROL_SPARE 20      /* one part in so many of the host's memory stays free for what runs already */
 #define CONTROL_LATE_MS 200   /* before a failed roll-out is told: the app's last lines are on their way to its log */
 #define CONTROL_TAIL 24	      /* of which so many are shown: a stack trace begins with the error itself */
+#define CONTROL_PROOFS 16     /* proofs of ownership looked for at a time */
 #define CONTROL_REMOVALS 4096 /* trees waiting to be deleted */
 
 struct control;
@@ -137,6 +138,8 @@ struct control_app {
 	int64_t *certs; /* owned: ids of its certificates, as the proxies know them */
 	unsigned cert_count;
 	uint32_t https_shown, hsts_shown;
+	char *front; /* owned: the message that tells its front door; NULL = none */
+	size_t front_len;
 	char *domains; /* owned: NUL-terminated names one after the other, an empty one at the end; NULL = none */
 	struct control_types live, candidate;
 	int64_t candidate_since_ms;
@@ -236,6 +239,13 @@ struct control_message {
 	char *body; /* owned */
 };
 
+/* A proof of ownership that the resolver was asked to look for. */
+struct control_proof {
+	uint64_t id; /* 0 = free */
+	int64_t app, since_ms;
+	char host[LIMIT_HOST + 1];
+};
+
 struct control_host { /* figures of the host, from /proc */
 	uint64_t memory, memory_available, disk, disk_used;
 	double load[3], pressure[3]; /* cpu, memory, io: avg10 in percent */
@@ -285,6 +295,8 @@ struct control {
 	unsigned removal_count;
 	bool removals_changed;
 
+	struct control_proof proofs[CONTROL_PROOFS];
+	uint64_t proof_next;
 	struct control_fsck *fsck; /* owned; NULL while none runs */
 	/* TLS; nothing of it without a listener */
 	struct proxy_msg_tickets tickets;
@@ -417,8 +429,17 @@ void control_certs_load(struct control_app *ca); /* reads an app's certificates,
 void control_certs_sync(struct control_worker *w); /* the node's own, and tickets */
 void control_certs_sync_app(struct control_worker *w, struct control_app *ca);
 
+void control_routes_all(struct control *c, uint16_t type, const void *body, size_t len);
+
+/* control_front.c */
+void control_front_load(struct control_app *ca); /* reads it again, and tells the proxies what changed */
+void control_front_sync_app(struct control_worker *w, struct control_app *ca);
+
 /* control_domains.c */
+struct resolve_proved;
 void control_domains_init(struct control *c); /* its part of c->ops */
+void control_domains_tick(struct control *c); /* every CONTROL_TICK_S: looks again for what is pending */
+void control_domains_on_proved(struct control *c, const struct resolve_proved *m);
 
 /* control_jobs.c */
 void control_jobs_init(struct control *c); /* fills c->build_host */

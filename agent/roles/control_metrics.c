@@ -274,7 +274,7 @@ static void metrics_tenants(struct control *c, struct buf *out)
 	while (next_tenant(c, &pos, &row))
 		for (unsigned i = 0; (k = quota_key(i)); i++)
 			if (quota_has(k, QUOTA_OF_TENANT) && k->unit != QUOTA_WEIGHT && k->unit != QUOTA_RATE &&
-			    k->unit != QUOTA_PERCOUNT && strcmp(k->name, "cpu_burst") != 0)
+			    k->unit != QUOTA_PERCOUNT && k->unit != QUOTA_CAP && strcmp(k->name, "cpu_burst") != 0)
 				tenant_value(out, "tulou_tenant_committed", row.t, k, &row.used);
 #define TENANT_METRIC(metric_name, kind, help, fmt, value)                                                             \
 	metric(out, metric_name, kind, help);                                                                          \

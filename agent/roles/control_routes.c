@@ -49,7 +49,7 @@ static void routes_send(struct control_worker *w, uint16_t type, const void *bod
 	control_routes_send(w, type, body, len, NULL, 0);
 }
 
-static void routes_all(struct control *c, uint16_t type, const void *body, size_t len)
+void control_routes_all(struct control *c, uint16_t type, const void *body, size_t len)
 {
 	for (unsigned i = 0; i < LIMIT_WORKERS; i++)
 		if (c->workers[i].chan && c->synced)
@@ -133,6 +133,7 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 		routes_send(w, PROXY_HOST, &host, sizeof host);
 	}
 	control_certs_sync_app(w, ca);
+	control_front_sync_app(w, ca);
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
 		struct proxy_msg_instance m =
@@ -347,12 +348,12 @@ void control_routes_app(struct control_app *ca, bool force)
 		return;
 	ca->shown = state;
 	m = routes_app(ca);
-	routes_all(ca->control, PROXY_APP, &m, sizeof m);
+	control_routes_all(ca->control, PROXY_APP, &m, sizeof m);
 	if (ca->host_shown && !force)
 		return;
 	ca->host_shown = true;
 	host = routes_host(ca, NULL);
-	routes_all(ca->control, PROXY_HOST, &host, sizeof host);
+	control_routes_all(ca->control, PROXY_HOST, &host, sizeof host);
 }
 
 void control_routes_host(struct control_app *ca, const char *host, bool gone)
@@ -361,14 +362,14 @@ void control_routes_host(struct control_app *ca, const char *host, bool gone)
 
 	if (!gone)
 		control_routes_app(ca, false); /* the app first */
-	routes_all(ca->control, gone ? PROXY_HOST_DEL : PROXY_HOST, &m, sizeof m);
+	control_routes_all(ca->control, gone ? PROXY_HOST_DEL : PROXY_HOST, &m, sizeof m);
 }
 
 void control_routes_app_gone(struct control_app *ca)
 {
 	struct proxy_msg_id m = {(uint64_t)ca->rec.id};
 
-	routes_all(ca->control, PROXY_APP_DEL, &m, sizeof m);
+	control_routes_all(ca->control, PROXY_APP_DEL, &m, sizeof m);
 }
 
 void control_routes_instance(struct control_instance *ci, enum proxy_instance_state state)
@@ -378,7 +379,7 @@ void control_routes_instance(struct control_instance *ci, enum proxy_instance_st
 	if (!ci->address || ci->app->deleted)
 		return;
 	control_routes_app(ci->app, false);
-	routes_all(ci->app->control, PROXY_INSTANCE, &m, sizeof m);
+	control_routes_all(ci->app->control, PROXY_INSTANCE, &m, sizeof m);
 }
 
 void control_routes_instance_gone(struct control_instance *ci)
@@ -386,7 +387,7 @@ void control_routes_instance_gone(struct control_instance *ci)
 	struct proxy_msg_id m = {(uint64_t)ci->rec.id};
 
 	if (strcmp(ci->rec.type, "web") == 0 && ci->address)
-		routes_all(ci->app->control, PROXY_INSTANCE_DEL, &m, sizeof m);
+		control_routes_all(ci->app->control, PROXY_INSTANCE_DEL, &m, sizeof m);
 }
 
 void control_routes_barrier(struct control_app *ca)
@@ -396,7 +397,7 @@ void control_routes_barrier(struct control_app *ca)
 
 	ca->waiter.barrier = m.id;
 	ca->waiter.pending = c->workers_up;
-	routes_all(c, PROXY_BARRIER, &m, sizeof m);
+	control_routes_all(c, PROXY_BARRIER, &m, sizeof m);
 	ca->waiter.pending &= c->workers_up; /* one may have been given up just now */
 	if (!ca->waiter.pending)
 		control_rolled(ca, NULL);

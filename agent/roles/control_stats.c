@@ -181,6 +181,7 @@ void control_tick(void *arg)
 		control_collect(c);
 	control_disk_tick(c->control_dir);
 	c->ticks++;
+	control_domains_tick(c);
 	loop_timer_start(c->loop, &c->tick, CONTROL_TICK_S * 1000000, control_tick, c);
 }
 

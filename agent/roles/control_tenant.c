@@ -87,7 +87,8 @@ static void tenant_refresh(struct control *c, struct control_tenant *t, const st
 		ca->rec.limits = now.limits;
 		ca->rec.limits_own = now.limits_own;
 		control_app_relimit(ca, &old);
-		control_touch(ca); /* the quota may allow more now */
+		control_front_load(ca); /* its totals are told with its apps */
+		control_touch(ca);	/* the quota may allow more now */
 	}
 }
 

@@ -2,6 +2,7 @@
  *
  * It owns no file: sockets and the host's resolvers come with the first message, the instances over the channel to
  * control.  When the supervisor goes away it answers on with what it knows, until the next one ends it. */
+#include "agent/resolve/prove.h"
 #include "agent/resolve/resolve.h"
 
 #include "agent/roles/messages.h"
@@ -23,6 +24,7 @@ struct resolver {
 	struct chan *chan;    /* to the supervisor; NULL after it went away */
 	struct chan *control; /* NULL while there is none */
 	struct resolve *resolve;
+	struct prover *prover;
 	int udp, tcp; /* numbers that a later supervisor may take back */
 	bool listening;
 	struct loop_signal term;
@@ -63,6 +65,10 @@ static void resolver_on_control_msg(void *arg, uint16_t type, const void *body, 
 	(void)len;
 	(void)fds;
 	(void)nfds;
+	if (type == RESOLVE_PROVE) {
+		prover_start(rr->prover, body);
+		return;
+	}
 	resolve_message(rr->resolve, type, body);
 	if (type == RESOLVE_END)
 		resolver_listen(rr);
@@ -108,6 +114,14 @@ static void resolver_on_signal(void *arg, int signo)
 	loop_stop(((struct resolver *)arg)->loop);
 }
 
+static void resolver_proved(void *arg, const struct resolve_proved *p)
+{
+	struct resolver *rr = arg;
+
+	if (rr->control)
+		chan_send(rr->control, RESOLVE_PROVED, p, sizeof *p, NULL, 0);
+}
+
 static int resolver_start(struct resolver *rr, const struct msg_init_resolver *init, const int *fds, struct err *e)
 {
 	static const struct chan_ops ops = {resolver_on_msg, resolver_on_gone};
@@ -123,7 +137,10 @@ static int resolver_start(struct resolver *rr, const struct msg_init_resolver *i
 		return r;
 	rr->resolve = resolve_new(rr->loop, init->servers,
 				  init->server_count < MSG_RESOLVERS_MAX ? init->server_count : MSG_RESOLVERS_MAX);
-	if (!rr->resolve)
+	rr->prover = prover_new(rr->loop, init->servers,
+				init->server_count < MSG_RESOLVERS_MAX ? init->server_count : MSG_RESOLVERS_MAX,
+				resolver_proved, rr);
+	if (!rr->resolve || !rr->prover)
 		return err_set(e, ENOMEM, "out of memory");
 	rr->chan = chan_new(rr->loop, ROLE_CHANNEL_FD, msg_rules_resolver, msg_rules_resolver_count, &ops, rr);
 	if (!rr->chan || loop_signal_start(rr->loop, &rr->term, SIGTERM, resolver_on_signal, rr) < 0)

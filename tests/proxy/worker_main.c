@@ -4,10 +4,10 @@
  * PORT 0 is chosen by the kernel; "port N", "tlsport N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT":
  * each becomes an app with one instance.  On standard input it takes what control would say, a line each, through a
  * real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] | cert ID APP app|node|default|challenge FILE |
- * certdel ID | challenge HOST TOKEN ANSWER | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80
- * bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT up|draining | instdel ID |
- * barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints what the proxy says: "done ID",
- * "drained ID", "wake ID", "failing ID", "drain over". */
+ * certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER | challengedel HOST TOKEN | staple CERT
+ * UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT
+ * up|draining | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints what the
+ * proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -164,6 +164,20 @@ static void staple(uint64_t id, int64_t until_ms, const char *path)
 	close(fd);
 }
 
+/* HEX: a message of PROXY_FRONT without its app. */
+static void front(uint64_t id, const char *hex)
+{
+	static char body[FRONT_MSG_MAX];
+	size_t n = strlen(hex) / 2;
+
+	if (n < sizeof id || n > sizeof body || parse_unhex(hex, body, n) < 0) {
+		printf("error front\n");
+		return;
+	}
+	memcpy(body, &id, sizeof id);
+	say(PROXY_FRONT, body, n);
+}
+
 static void tickets(const char *hex)
 {
 	struct proxy_msg_tickets m = {.count = (uint32_t)(strlen(hex) / (2 * sizeof m.key[0]))};
@@ -255,6 +269,10 @@ static void command(char *line)
 		challenge(PROXY_CHALLENGE_DEL, w[1], w[2], "");
 	else if (!strcmp(w[0], "staple") && n == 4)
 		staple(id.id, strtoll(w[2], NULL, 10), w[3]);
+	else if (!strcmp(w[0], "front") && n == 3)
+		front(id.id, w[2]);
+	else if (!strcmp(w[0], "frontdel"))
+		say(PROXY_FRONT_DEL, &id, sizeof id);
 	else if (!strcmp(w[0], "newchan"))
 		new_channel();
 	else

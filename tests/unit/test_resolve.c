@@ -222,3 +222,55 @@ Test(resolve, names_are_the_tenants_own)
 	cr_assert_eq(names_count(n), 0);
 	names_free(n);
 }
+
+/* A reply to the question for name: rcode and flags, then records as (type, strings). */
+static size_t txt_reply(uint8_t *out, size_t *question, unsigned flags, unsigned count, const char *tail, size_t n)
+{
+	size_t len = dns_ask("_tulou.shop.example", DNS_TXT, out, question);
+
+	cr_assert_gt(len, *question);
+	out[2] = (uint8_t)(0x80 | flags >> 8);
+	out[3] = (uint8_t)flags;
+	out[7] = (uint8_t)count;
+	memcpy(out + *question, tail, n);
+	return *question + n;
+}
+
+Test(resolve, txt_records_are_compared)
+{
+#define RR(type, len) "\xc0\x0c\0" type "\0\1\0\0\0\1\0" len
+	static const char one[] = RR("\x10", "\5") "\4good", split[] = RR("\x10", "\7") "\2go\0\2od\0",
+			  cname[] = "\3abc\0\0\5\0\1\0\0\0\1\0\2\xc0\x0c" RR("\x10", "\5") "\4good",
+			  other[] = RR("\x10", "\6") "\5goods" RR("\x10", "\4") "\3goo", a[] = RR("\1", "\4") "good",
+			  cut[] = RR("\x10", "\x50") "\4good";
+	uint8_t m[DNS_QUERY], q[DNS_QUERY];
+	size_t n, question;
+	bool tc;
+
+	n = txt_reply(m, &question, 0x80, 1, one, sizeof one - 1);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_FOUND);
+	for (size_t k = question; k < n; k++)
+		cr_assert_eq(dns_txt(m, k, question, "good", &tc), DNS_TXT_FAILED, "%zu", k);
+	n = txt_reply(m, &question, 0x80, 1, split, sizeof split - 1);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_FOUND, "strings are put together");
+	n = txt_reply(m, &question, 0x80, 2, cname, sizeof cname - 1);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_FOUND, "behind an alias");
+	n = txt_reply(m, &question, 0x80, 2, other, sizeof other - 1);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_OTHER);
+	n = txt_reply(m, &question, 0x80, 1, a, sizeof a - 1);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_NONE);
+	n = txt_reply(m, &question, 0x80, 0, "", 0);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_NONE);
+	n = txt_reply(m, &question, 0x83, 0, "", 0);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_NONE, "no such name");
+	n = txt_reply(m, &question, 0x82, 0, "", 0);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_FAILED);
+	n = txt_reply(m, &question, 0x80, 1, cut, sizeof cut - 1);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_FAILED);
+	n = txt_reply(m, &question, 0x280, 1, cut, sizeof cut - 1);
+	cr_assert_eq(dns_txt(m, n, question, "good", &tc), DNS_TXT_NONE);
+	cr_assert(tc);
+	cr_assert_eq(dns_ask("a..b", DNS_TXT, q, &question), 0);
+	cr_assert_eq(dns_ask("", DNS_TXT, q, &question), 0);
+#undef RR
+}

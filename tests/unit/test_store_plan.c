@@ -89,6 +89,7 @@ Test(store_plan, every_number_has_its_column)
 	struct quota q;
 	struct fix x;
 
+	memset(&q, 0, sizeof q);
 	fix_open(&x);
 	fill(QUOTA_OF_LIMITS, &x.p.limits, 1);
 	fill(QUOTA_OF_TENANT, &x.p.quota, 2);

@@ -10,18 +10,15 @@
 
 static json_t *domain_json(const struct model_domain *d)
 {
-	bool proved = d->proof != MODEL_PROOF_WANTED, wild = strncmp(d->host, "*.", 2) == 0;
-	const char *name = wild ? d->host + 2 : d->host;
-	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:s, s:s}}", "host", d->host, "state",
-			      proved ? "verified" : "pending", "proof",
-			      proved ? json_string(model_proof_name(d->proof)) : json_null(), "checked_at",
-			      fields_time(d->checked_ms), "verified_at", fields_time(d->proved_ms), "error",
-			      fields_text(d->error), "record", "name", json_sprintf("_tulou.%s", name), "type", "TXT",
-			      "value", d->token);
+	const char *name = strncmp(d->host, "*.", 2) == 0 ? d->host + 2 : d->host;
+	bool proved = d->proof != MODEL_PROOF_WANTED;
 
-	if (!wild && j)
-		json_object_set_new(j, "url", json_sprintf("http://%s/.well-known/tulou-proof", name));
-	return j;
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:s, s:s}}", "host", d->host, "state",
+			 proved ? "verified" : "pending", "proof",
+			 proved ? json_string(model_proof_name(d->proof)) : json_null(), "checked_at",
+			 fields_time(d->checked_ms), "verified_at", fields_time(d->proved_ms), "error",
+			 fields_text(d->error), "record", "name", json_sprintf("_tulou.%s", name), "type", "TXT",
+			 "value", d->token);
 }
 
 static int domains_row(void *arg, const struct model_domain *d)

@@ -24,6 +24,7 @@
 	"\"items\":" item "},\"next\":{\"type\":[\"string\",\"null\"]}}}"
 #define ARRAY(item) "{\"type\":\"array\",\"items\":" item "}"
 #define ANY "{\"type\":\"object\"}"
+#define ORNULL "{\"type\":[\"integer\",\"string\",\"null\"]}"
 #define NULLABLE "{\"type\":[\"string\",\"null\"]}"
 /* What plans and tenants have in common. */
 #define POLICY                                                                                                         \
@@ -112,10 +113,27 @@ static const struct {
 	{"Instances", LIST(ANY)},
 	{"DomainNew", OBJ("\"host\"", P("host", STR))},
 	{"DomainVerify", OBJ("", P("accept", BOOL))},
-	{"Domain",
-	 OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) "," P("checked_at", TIME) "," P(
-			 "verified_at", TIME) "," P("error", NULLABLE) "," P("record", ANY) "," P("url", STR))},
+	{"Domain", OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) "," P("checked_at", TIME) "," P(
+				   "verified_at", TIME) "," P("error", NULLABLE) "," P("record", ANY))},
 	{"Domains", LIST(REF("Domain"))},
+	{"FrontLimits",
+	 OBJ("",
+	     P("requests_per_second", ORNULL) "," P("burst", ORNULL) "," P("client_requests_per_second", ORNULL) "," P(
+		     "client_burst", ORNULL) "," P("concurrent", ORNULL) "," P("body_bytes", ORNULL) "," P("seconds",
+													   ORNULL))},
+	{"Maintenance", OBJ("", P("on", BOOL) "," P("text", STR) "," P("retry_after", INT) "," P("allow", ARRAY(STR)))},
+	{"Front",
+	 OBJ("",
+	     P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
+		     "auth", "{\"type\":[\"object\",\"null\"]}") "," P("allow", ARRAY(STR)) "," P("limits",
+												  REF("FrontLimits")))},
+	{"FrontChange",
+	 OBJ("",
+	     P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
+		     "auth", "{\"type\":[\"object\",\"null\"]}") "," P("allow", ARRAY(STR)) "," P("limits",
+												  REF("FrontLimits")))},
+	{"PathRoute", OBJ("\"path\",\"app\"", P("path", STR) "," P("app", NULLABLE) "," P("strip", BOOL))},
+	{"PathRoutes", LIST(REF("PathRoute"))},
 	{"CertificateNew", OBJ("\"certificate\",\"key\"", P("certificate", STR) "," P("key", STR))},
 	{"Certificate",
 	 OBJ("",

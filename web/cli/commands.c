@@ -58,6 +58,14 @@ static const struct cli_option token[] = {
 	{"name", 0, "TEXT", "what the token is for"},
 	END,
 };
+static const struct cli_option maintenance[] = {
+	{"text", 0, "TEXT", "what the page says"},
+	{"retry-after", 0, "TIME", "when to come again, as 10m (5m)"},
+	{"allow", 0, "NETWORKS", "who sees the app all the same: addresses and networks, separated by commas"},
+	END,
+};
+static const struct cli_option realm[] = {{"realm", 0, "TEXT", "what browsers show with the question"}, END};
+static const struct cli_option strip[] = {{"strip", 0, NULL, "the app does not see the path's beginning"}, END};
 static const struct cli_option accept[] = {{"accept", 0, NULL, "the operator's word is the proof"}, END};
 static const struct cli_option fsck[] = {{"repair", 0, NULL, "mend what can be mended"}, END};
 static const struct cli_option epoch[] = {
@@ -117,6 +125,21 @@ const struct cli_command cli_commands[] = {
 	{"domains", "verify", "HOST", 1, 1, cli_cmd_domains_verify, "look for the proof that a domain is yours", accept,
 	 false},
 	{"domains", "remove", "HOST", 1, 1, cli_cmd_domains_remove, "stop serving it there", NULL, false},
+	{"front", NULL, "", 0, 0, cli_cmd_front, "show the settings of the app's front door", NULL, false},
+	{"front", "set", "KEY=VALUE...", 1, 20, cli_cmd_front_set,
+	 "set sticky=, allow=, rate=, burst=, client-rate=, client-burst=, concurrent=, body= or time=", NULL, false},
+	{"maintenance", NULL, "[on|off]", 0, 1, cli_cmd_maintenance,
+	 "show or set whether visitors see a page instead of the app", maintenance, false},
+	{"auth", NULL, "", 0, 0, cli_cmd_front, "show whom the app asks for, with the rest of its front door", NULL,
+	 false},
+	{"auth", "add", "NAME", 1, 1, cli_cmd_auth_add, "ask visitors for a name and the password on standard input",
+	 realm, false},
+	{"auth", "remove", "NAME", 1, 1, cli_cmd_auth_remove, "remove a name", NULL, false},
+	{"auth", "off", "", 0, 0, cli_cmd_auth_off, "ask for no name any more", NULL, false},
+	{"routes", NULL, "", 0, 0, cli_cmd_routes, "list the paths that other apps serve", NULL, false},
+	{"routes", "add", "PATH APP", 2, 2, cli_cmd_routes_add, "let another app serve a path and all below it", strip,
+	 false},
+	{"routes", "remove", "PATH", 1, 1, cli_cmd_routes_remove, "serve it by the app itself again", NULL, false},
 	{"certs", NULL, "", 0, 0, cli_cmd_certs, "list the app's own certificates", NULL, false},
 	{"certs", "add", "CHAIN KEY", 2, 2, cli_cmd_certs_add, "serve https with a certificate: two PEM files", NULL,
 	 false},

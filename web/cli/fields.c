@@ -58,7 +58,7 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 		return err_field(e, EINVAL, name, "there is no limit '%.40s'%s%s%s; names: %s", name,
 				 meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "", names);
 	}
-	rate = k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT;
+	rate = k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP;
 	if (k->unit == QUOTA_CPU) {
 		double cores = strtod(value, &end);
 

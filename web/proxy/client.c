@@ -1,6 +1,8 @@
 /* A client's connection: heads in, routing, parking, the way to the next request.  Layer web, proxy process. */
 #include "web/proxy/internal.h"
 
+#include "web/proxy/policy.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -210,6 +212,7 @@ void client_account(struct client *c)
 		stat_add32(&row->in_flight, -1);
 	}
 	access_line(c, now);
+	policy_done(c);
 	c->row = NULL;
 	if (c->app)
 		routes_drop_app(p, c->app);
@@ -240,6 +243,7 @@ static void client_begin(struct client *c, int len)
 	c->host = r->host;
 	memset(&c->req, 0, sizeof c->req);
 	memset(&c->res, 0, sizeof c->res);
+	memset(&c->policy, 0, sizeof c->policy);
 	c->req.mode = r->head.chunked ? BODY_CHUNKED : r->head.content_length > 0 ? BODY_LENGTH : BODY_NONE;
 	c->req.left = r->head.content_length;
 	c->req.done = c->req.mode == BODY_NONE;
@@ -286,6 +290,7 @@ static void client_blank(struct client *c)
 	c->method_name = c->target = c->host = (struct http_str){"", 0};
 	memset(&c->req, 0, sizeof c->req);
 	memset(&c->res, 0, sizeof c->res);
+	memset(&c->policy, 0, sizeof c->policy);
 	head_request_id(c, NULL);
 }
 
@@ -395,10 +400,9 @@ void client_unpark(struct client *c)
 }
 
 /* Is the host the one that the connection was opened for, and served over what the client speaks? */
-static bool client_scheme_ok(struct client *c)
+static bool client_scheme_ok(struct client *c, struct app *a)
 {
 	struct proxy *p = c->proxy;
-	struct app *a = c->app;
 	enum fault f = FAULT_NONE;
 
 	if (c->conn.tls) {
@@ -425,10 +429,14 @@ static bool client_scheme_ok(struct client *c)
 static bool client_find_app(struct client *c)
 {
 	struct proxy *p = c->proxy;
+	struct app *host = routes_find(p, c->host, c);
+	enum fault f = FAULT_NONE;
 
 	if (p->http_challenge_count && challenge_answer(c))
 		return false;
-	c->app = routes_find(p, c->host, c);
+	c->app = host;
+	if (host && host->front)
+		f = policy_path(c, host, &c->app);
 	if (!c->app) {
 		stat_add(&p->worker->unknown_hosts, 1);
 		client_fault(c, FAULT_UNKNOWN_HOST, 404, "");
@@ -441,7 +449,13 @@ static bool client_find_app(struct client *c)
 		stat_add32(&c->row->in_flight, 1);
 		atomic_store_explicit(&c->row->last_ms, (uint64_t)(c->start_us / 1000), memory_order_relaxed);
 	}
-	return client_scheme_ok(c);
+	if (!client_scheme_ok(c, host))
+		return false;
+	if (f != FAULT_NONE) {
+		client_fault(c, f, 404, "");
+		return false;
+	}
+	return !c->app->front || policy_check(c);
 }
 
 void client_route(struct client *c)
@@ -464,7 +478,9 @@ void client_route(struct client *c)
 		client_fault(c, faults[c->app->state], 503, "");
 		return;
 	}
-	i = c->app->state == PROXY_APP_HOLD ? NULL : routes_pick(p, c->app, c->tried, c->attempts);
+	i = c->app->front && c->app->state != PROXY_APP_HOLD ? policy_pick(c) : NULL;
+	if (!i && c->app->state != PROXY_APP_HOLD)
+		i = routes_pick(p, c->app, c->tried, c->attempts);
 	if (i)
 		relay_start(c, i, false);
 	else if (c->state == CLIENT_CONNECT || c->attempts > 0)

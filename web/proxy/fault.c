@@ -1,6 +1,9 @@
 /* The answers we give ourselves: which of us failed, and what to do.  Layer web, proxy process.
- * Nothing that a client or an app sent appears in them but the request id, which is a token. */
+ * Nothing that a client or an app sent appears in them but the request id, which is a token; an owner's text for
+ * maintenance does, escaped. */
 #include "web/proxy/internal.h"
+
+#include "web/proxy/policy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +56,33 @@ static const struct {
 			     "Write http:// for it. If the app is yours: its setting https is off."},
 	[FAULT_TO_HTTPS] = {308, 0, "to-https", "Nobody", "This app is served over https",
 			    "Follow the Location of this answer."},
+	[FAULT_PATH] = {400, 0, "ambiguous-path", "The request", "The path can be read in more than one way",
+			"Write it without \".\" and \"..\" and without backslashes."},
+	[FAULT_ADDRESS] = {403, 0, "address-refused", "The app's owner", "The app does not serve your address",
+			   "Its owner can add your address to those that it serves."},
+	[FAULT_MAINTENANCE] = {503, 300, "maintenance", "The app's owner", "The app is being worked on",
+			       "Try again later."},
+	[FAULT_AUTH] = {401, 0, "auth-required", "The request", "The app wants a name and a password",
+			"Send them, or correct them. Its owner gives them out."},
+	[FAULT_GUESSES] = {429, 6, "too-many-guesses", "The client", "Too many wrong passwords came from your address",
+			   "Wait a moment, then try again."},
+	[FAULT_CLIENT_RATE] = {429, 1, "client-rate", "The client", "Too many requests came from your address",
+			       "Wait a moment, then try again."},
+	[FAULT_RATE] = {429, 1, "app-rate", "The app's owner", "The app gets more requests than it is set to serve",
+			"Try again in a moment. If the app is yours: its rate is a setting of its front door."},
+	[FAULT_TOTAL_RATE] = {429, 1, "tenant-rate", "The app's owner",
+			      "The apps of this owner get more requests than their quota",
+			      "Try again in a moment. If the app is yours: the operator sets the quota."},
+	[FAULT_CROWD] = {429, 1, "app-concurrent", "The app's owner",
+			 "The app serves as many requests as it is set to at a time",
+			 "Try again in a moment. If the app is yours: the number is a setting of its front door."},
+	[FAULT_TOTAL_CROWD] = {429, 1, "tenant-concurrent", "The app's owner",
+			       "The apps of this owner serve as many requests as their quota at a time",
+			       "Try again in a moment. If the app is yours: the operator sets the quota."},
+	[FAULT_BODY] = {413, 0, "body-too-large", "The request", "The body is larger than the app takes",
+			"Send less. If the app is yours: the size is a setting of its front door."},
+	[FAULT_TIME] = {504, 0, "time-over", "The app", "The request took longer than the app allows",
+			"Try again later. If the app is yours: the time is a setting of its front door."},
 	[FAULT_BUSY] = {503, 2, "busy", "Tulou", "This host is out of connections or memory", "Try again in a moment."},
 };
 
@@ -115,14 +145,27 @@ static int fault_body(struct client *c, enum fault f, unsigned status, const cha
 			sep, why, todo, who, id, c->id);
 }
 
-/* `why` inside JSON and HTML: our own constant text, with quotes at most. */
-static void fault_clean(char *out, size_t cap, const char *why)
+/* `why` inside JSON and HTML: constant text of ours, or an owner's, which is UTF-8 without controls. */
+static void fault_clean(char *out, size_t cap, const char *why, enum fault_form form)
 {
 	size_t n = 0;
 
-	for (; *why && n + 1 < cap; why++)
-		if (*why != '"' && *why != '<' && *why != '&' && *why != '\\')
+	for (; *why && n + 7 < cap; why++) {
+		const char *as = form == FORM_HTML   ? (*why == '<'   ? "&lt;"
+							: *why == '>' ? "&gt;"
+							: *why == '&' ? "&amp;"
+							: *why == '"' ? "&quot;"
+								      : NULL)
+				 : form == FORM_JSON ? (*why == '"'    ? "\\\""
+							: *why == '\\' ? "\\\\"
+								       : NULL)
+						     : NULL;
+		if (as)
+			while (*as)
+				out[n++] = *as++;
+		else
 			out[n++] = *why;
+	}
 	out[n] = '\0';
 }
 
@@ -134,16 +177,18 @@ size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *
 		[FORM_HTML] = "text/html; charset=utf-8",
 	};
 	enum fault_form form = fault_form(c);
-	char body[2048], clean[160], retry[40] = "", port[8] = "";
+	char body[6144], clean[LIMIT_FRONT_TEXT * 6 + 8], retry[40] = "", port[8] = "", more[160];
+	unsigned retry_s = c->policy.retry_s ? c->policy.retry_s : fault_rows[f].retry_s;
 	size_t host = 0;
 	int n, len;
 
 	if (fault_rows[f].status)
 		*status = fault_rows[f].status;
-	fault_clean(clean, sizeof clean, why);
+	fault_clean(clean, sizeof clean, why, form);
+	policy_fault_fields(c, f, more, sizeof more);
 	len = fault_body(c, f, *status, clean, form, body, sizeof body);
-	if (fault_rows[f].retry_s)
-		snprintf(retry, sizeof retry, "Retry-After: %u\r\n", fault_rows[f].retry_s);
+	if (retry_s)
+		snprintf(retry, sizeof retry, "Retry-After: %u\r\n", retry_s);
 	if (f == FAULT_TO_HTTPS) {
 		/* Checked: a host holds no control byte, a target none either. */
 		for (bool in = false; host < c->host.n && (in || c->host.p[host] != ':'); host++)
@@ -151,18 +196,18 @@ size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *
 		if (c->proxy->https_port != 443)
 			snprintf(port, sizeof port, ":%u", c->proxy->https_port);
 	}
-	n = snprintf(
-		out, PBUF_SIZE,
-		"HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
-		"X-Content-Type-Options: nosniff\r\nX-Request-Id: %.*s\r\nTulou-Fault: %s\r\n%s%s%s%s%.*s%s%.*s%s\r\n",
-		*status, http_reason(*status), types[form], len, c->id_len, c->id, fault_rows[f].name, retry,
-		*status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "",
-		close	    ? "Connection: close\r\n"
-		: c->minor0 ? "Connection: keep-alive\r\n"
-			    : "",
-		f == FAULT_TO_HTTPS ? "Location: https://" : "", (int)host, c->host.p, port,
-		f == FAULT_TO_HTTPS && c->target.p[0] == '/' ? (int)c->target.n : 0, c->target.p,
-		f == FAULT_TO_HTTPS ? "\r\n" : "");
+	n = snprintf(out, PBUF_SIZE,
+		     "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+		     "X-Content-Type-Options: nosniff\r\nX-Request-Id: %.*s\r\nTulou-Fault: "
+		     "%s\r\n%s%s%s%s%s%.*s%s%.*s%s\r\n",
+		     *status, http_reason(*status), types[form], len, c->id_len, c->id, fault_rows[f].name, retry, more,
+		     *status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "",
+		     close	 ? "Connection: close\r\n"
+		     : c->minor0 ? "Connection: keep-alive\r\n"
+				 : "",
+		     f == FAULT_TO_HTTPS ? "Location: https://" : "", (int)host, c->host.p, port,
+		     f == FAULT_TO_HTTPS && c->target.p[0] == '/' ? (int)c->target.n : 0, c->target.p,
+		     f == FAULT_TO_HTTPS ? "\r\n" : "");
 	if (c->method != HTTP_METHOD_HEAD) {
 		memcpy(out + n, body, (size_t)len);
 		c->res.bytes = (uint64_t)len;

@@ -2,6 +2,8 @@
  * Layer web, proxy process. */
 #include "web/proxy/internal.h"
 
+#include "web/proxy/policy.h"
+
 #include <string.h>
 
 static const char head_hex[] = "0123456789abcdef";
@@ -79,7 +81,9 @@ size_t head_request(struct client *c, const struct http_request *r, char *out)
 
 	o = put(o, r->method_name.p, r->method_name.n);
 	*o++ = ' ';
-	o = put(o, r->target.p, r->target.n);
+	if (c->policy.strip && (c->policy.strip == r->target.n || r->target.p[c->policy.strip] != '/'))
+		*o++ = '/';
+	o = put(o, r->target.p + c->policy.strip, r->target.n - c->policy.strip);
 	o = PUT(o, " HTTP/1.1\r\nHost: ");
 	o = put(o, r->host.p, r->host.n);
 	o = PUT(o, "\r\n");
@@ -91,6 +95,10 @@ size_t head_request(struct client *c, const struct http_request *r, char *out)
 	o = put(o, r->host.p, r->host.n);
 	o = PUT(o, "\r\nX-Forwarded-Port: ");
 	o = put_number(o, c->local_port);
+	if (c->policy.strip) {
+		o = PUT(o, "\r\nX-Forwarded-Prefix: ");
+		o = put(o, r->target.p, c->policy.strip);
+	}
 	o = PUT(o, "\r\nX-Request-Id: ");
 	o = put(o, c->id, c->id_len);
 	o = PUT(o, "\r\n");
@@ -135,6 +143,8 @@ size_t head_response(struct client *c, const struct http_response *r, bool info,
 	o = PUT(o, "X-Request-Id: ");
 	o = put(o, c->id, c->id_len);
 	o = PUT(o, "\r\n");
+	if (c->app && c->app->front)
+		o = policy_response(c, o);
 	if (c->conn.tls && c->app && c->app->hsts_s && !head_says_hsts(&r->head)) {
 		o = PUT(o, "Strict-Transport-Security: max-age=");
 		o = put_number(o, c->app->hsts_s);

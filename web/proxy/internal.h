@@ -182,7 +182,9 @@ struct upstream;
 TAILQ_HEAD(client_list, client);
 TAILQ_HEAD(upstream_list, upstream);
 
+struct front;
 struct app {
+	struct front *front; /* owned; NULL: a front door without settings of its own (policy.c) */
 	uint64_t id, tenant;
 	uint32_t slot, state, wait_ms;
 	char name[LIMIT_APP_NAME + 1];
@@ -313,11 +315,33 @@ enum fault {
 	FAULT_MISDIRECTED,
 	FAULT_HTTPS_OFF,
 	FAULT_TO_HTTPS,
+	FAULT_PATH,
+	FAULT_ADDRESS,
+	FAULT_MAINTENANCE,
+	FAULT_AUTH,
+	FAULT_GUESSES,
+	FAULT_CLIENT_RATE,
+	FAULT_RATE,
+	FAULT_TOTAL_RATE,
+	FAULT_CROWD,
+	FAULT_TOTAL_CROWD,
+	FAULT_BODY,
+	FAULT_TIME,
 	FAULT_COUNT,
 };
 
 #define REQUEST_ID_MAX 64
 #define REQUEST_ID_OURS 24
+
+/* What the front door of the request's app says about it; all zero where it says nothing. */
+struct client_policy {
+	uint64_t body_max;	/* bytes of the request's body; 0 = no limit */
+	uint64_t sticky;	/* the instance that the client's cookie names; 0 = none */
+	int64_t end_us;		/* all of it must be over then; 0 = no limit */
+	_Atomic int32_t *total; /* where it counts among the tenant's; NULL = nowhere */
+	uint32_t retry_s;	/* Retry-After of a refusal; 0 = the page's own */
+	uint8_t strip;		/* bytes of the path's beginning that the app does not see */
+};
 
 struct client {
 	struct conn conn;
@@ -346,6 +370,7 @@ struct client {
 	struct stats_row *row;			   /* borrowed; counted in its in_flight */
 	struct http_str method_name, target, host; /* in in->data */
 	struct body req, res;
+	struct client_policy policy;
 	uint64_t tried[LIMIT_PROXY_ATTEMPTS];
 	uint64_t window_mark;		     /* bytes at the window's start */
 	int64_t window_us;		     /* end of the window, 0 = none runs */

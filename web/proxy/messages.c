@@ -24,6 +24,8 @@ const struct chan_rule proxy_rules_from_control[] = {
 	RULE(PROXY_CHALLENGE, sizeof(struct proxy_msg_challenge)),
 	RULE(PROXY_CHALLENGE_DEL, sizeof(struct proxy_msg_challenge)),
 	{PROXY_STAPLE, "PROXY_STAPLE", sizeof(struct proxy_msg_staple), sizeof(struct proxy_msg_staple), 1, 1},
+	{PROXY_FRONT, "PROXY_FRONT", sizeof(struct proxy_msg_front), FRONT_MSG_MAX, 0, 0},
+	RULE(PROXY_FRONT_DEL, sizeof(struct proxy_msg_id)),
 };
 const size_t proxy_rules_from_control_count = ARRAY_LEN(proxy_rules_from_control);
 

@@ -8,6 +8,7 @@
 
 #include "base/chan.h"
 #include "config/limits.h"
+#include "web/proxy/front.h"
 
 #include <stdint.h>
 
@@ -29,6 +30,8 @@ enum proxy_msg_type {
 	PROXY_CHALLENGE,     /* struct proxy_msg_challenge: answer it over plain HTTP */
 	PROXY_CHALLENGE_DEL, /* the same; only host and token are looked at */
 	PROXY_STAPLE,	     /* struct proxy_msg_staple; fds: sealed memfd of an OCSP response in DER */
+	PROXY_FRONT,	     /* struct proxy_msg_front (front.h) with its lists: all settings of an app's front door */
+	PROXY_FRONT_DEL,     /* struct proxy_msg_id: the app has none any more */
 
 	/* proxy -> control */
 	PROXY_BARRIER_DONE = 160, /* struct proxy_msg_id */

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/own.h"
 #include "web/proxy/internal.h"
+#include "web/proxy/policy.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -388,10 +389,11 @@ static void proxy_on_message(void *arg, uint16_t type, const void *body, size_t 
 {
 	struct proxy *p = arg;
 
-	(void)len;
 	(void)nfds;
 	if (type == PROXY_STAPLE)
 		certs_staple(p, body, fds[0]);
+	else if (type == PROXY_FRONT)
+		policy_front(p, body, len);
 	else if (type != PROXY_CERT)
 		routes_message(p, type, body);
 	else if (p->tls)

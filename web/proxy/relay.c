@@ -2,6 +2,8 @@
  * Bytes are read from one side only while the other side has taken everything before them. */
 #include "web/proxy/internal.h"
 
+#include "web/proxy/policy.h"
+
 #include <errno.h>
 #include <linux/sockios.h>
 #include <string.h>
@@ -22,6 +24,14 @@ static int64_t relay_patience_us(const struct client *c)
 	if (c->app && c->app->control)
 		return LIMIT_PROXY_CONTROL_MS * 1000ll;
 	return LIMIT_PROXY_RESPONSE_MS * 1000ll;
+}
+
+/* Sets the client's deadline, but not beyond the end of its whole time. */
+static void relay_timer(struct client *c, int64_t at_us)
+{
+	if (c->policy.end_us && c->policy.end_us < at_us && c->state != CLIENT_TUNNEL)
+		at_us = c->policy.end_us;
+	wheel_set(&c->proxy->wheel, &c->timer, at_us);
 }
 
 /* The connection has done its work, or is good for nothing any more; so has the instance. */
@@ -88,11 +98,16 @@ static int relay_take_body(struct client *c, size_t max, char **data, size_t *le
 	in->r += used;
 	c->req.bytes += *len;
 	c->req.done = *end;
-	return 0;
+	return c->policy.body_max && c->req.bytes > c->policy.body_max ? -EFBIG : 0;
 }
 
-static void relay_bad_body(struct client *c)
+static void relay_bad_body(struct client *c, int error)
 {
+	if (error == -EFBIG) {
+		c->req.done = false; /* what is left of it is not read */
+		client_fault(c, FAULT_BODY, 413, "");
+		return;
+	}
 	stat_add(&c->proxy->worker->bad_requests, 1);
 	client_fault(c, FAULT_REQUEST, 400, "the chunked body of the request is malformed");
 }
@@ -106,10 +121,10 @@ static bool relay_send_piece(struct client *c)
 	struct iovec iov[3];
 	size_t len;
 	bool end;
-	int n = 0;
+	int n = 0, r = relay_take_body(c, RELAY_PIECE, &data, &len, &end);
 
-	if (relay_take_body(c, RELAY_PIECE, &data, &len, &end) < 0) {
-		relay_bad_body(c);
+	if (r < 0) {
+		relay_bad_body(c, r);
 		return false;
 	}
 	if (c->req.mode == BODY_LENGTH || c->up->conn.stream) {
@@ -144,6 +159,8 @@ static bool relay_send_head(struct client *c)
 	bool end;
 
 	client_reparse(c);
+	if (c->app->front)
+		policy_request(c);
 	iov.iov_len = head_request(c, &p->req, p->wbuf);
 	if (!c->req.done && c->in->w > c->in->r && c->req.mode == BODY_LENGTH) {
 		if (relay_take_body(c, PBUF_SIZE - iov.iov_len, &data, &len, &end) < 0)
@@ -153,7 +170,7 @@ static bool relay_send_head(struct client *c)
 	}
 	client_move(c, CLIENT_RELAY);
 	c->sent_us = c->progress_us = proxy_now(p);
-	wheel_set(&p->wheel, &c->timer, c->progress_us + relay_patience_us(c));
+	relay_timer(c, c->progress_us + relay_patience_us(c));
 	if (conn_send(p, &c->up->conn, &iov, 1) < 0) {
 		c->req_broken = true;
 		c->up->conn.can_read = true;
@@ -201,7 +218,7 @@ void relay_start(struct client *c, struct instance *inst, bool fresh)
 		return;
 	}
 	client_move(c, CLIENT_CONNECT);
-	wheel_set(&p->wheel, &c->timer, proxy_now(p) + LIMIT_PROXY_CONNECT_MS * 1000ll);
+	relay_timer(c, proxy_now(p) + LIMIT_PROXY_CONNECT_MS * 1000ll);
 }
 
 /* The connection ended before a byte of an answer came. */
@@ -536,7 +553,7 @@ static void relay_window(struct client *c)
 		c->window_mark -= (uint64_t)queued + (c->conn.out->w - c->conn.out->r);
 	}
 	if (c->timer.deadline_us == 0 || c->timer.deadline_us > c->window_us)
-		wheel_set(&p->wheel, &c->timer, c->window_us);
+		relay_timer(c, c->window_us);
 }
 
 /* The CONNECT state: true when the connection stands. */
@@ -615,6 +632,13 @@ void relay_on_deadline(struct client *c)
 	struct proxy *p = c->proxy;
 	int64_t now = proxy_now(p), patience = c->progress_us + relay_patience_us(c);
 
+	if (c->policy.end_us && now >= c->policy.end_us && c->state != CLIENT_TUNNEL) {
+		if (c->responding)
+			client_close(c);
+		else
+			client_fault(c, FAULT_TIME, 504, "");
+		return;
+	}
 	if (c->state == CLIENT_CONNECT) {
 		relay_refused(c, true);
 		return;
@@ -634,11 +658,11 @@ void relay_on_deadline(struct client *c)
 		relay_window(c);
 	}
 	if (c->window_us) {
-		wheel_set(&p->wheel, &c->timer, c->window_us);
+		relay_timer(c, c->window_us);
 		return;
 	}
 	if (now < patience) {
-		wheel_set(&p->wheel, &c->timer, patience);
+		relay_timer(c, patience);
 		return;
 	}
 	if (c->state == CLIENT_TUNNEL || c->responding) {

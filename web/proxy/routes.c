@@ -3,6 +3,7 @@
 #include "web/proxy/internal.h"
 
 #include "base/parse.h"
+#include "web/proxy/policy.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -34,6 +35,7 @@ static void routes_app_unref(struct app *a)
 	if (--a->refs > 0 || !a->dead)
 		return;
 	free(a->instances);
+	free(a->front);
 	free(a);
 }
 
@@ -214,6 +216,9 @@ static void routes_app(struct proxy *p, const struct proxy_msg_app *m)
 		}
 	}
 	a->tenant = m->tenant;
+	/* A worker that was killed may have left what it had in flight. */
+	if (!a->row)
+		atomic_store_explicit(&p->stats->row[p->index][m->slot].in_flight, 0, memory_order_relaxed);
 	a->slot = m->slot;
 	a->row = &p->stats->row[p->index][m->slot];
 	a->state = m->state;
@@ -351,6 +356,8 @@ static void routes_sweep(struct proxy *p)
 			routes_del_app(p, a);
 	certs_sweep(p);
 	challenge_sweep(p, false);
+	for (pos = 0; (a = map_next(p->apps, &pos));)
+		policy_sweep(p, a);
 	for (pos = 0; (i = map_next(p->instances, &pos));)
 		if (i->mark != p->mark)
 			routes_del_instance(p, i);
@@ -411,6 +418,9 @@ void routes_message(struct proxy *p, uint16_t type, const void *body)
 			routes_del_instance(p, i);
 		break;
 	}
+	case PROXY_FRONT_DEL:
+		policy_front_del(p, id->id);
+		break;
 	case PROXY_CERT_DEL:
 		certs_del(p, id->id);
 		break;

@@ -29,9 +29,21 @@ struct stats_worker {
 	_Atomic uint32_t connections, upstreams, parked, pad;
 };
 
+/* A bucket of one address with one app (policy.c): sets of STATS_WAYS. */
+#define STATS_ADDRESSES 65536
+#define STATS_WAYS 4
+struct stats_address {
+	_Atomic uint64_t tag, full_ns;
+};
+
 struct stats_segment {
 	struct stats_worker worker[LIMIT_WORKERS];
 	struct stats_row row[LIMIT_WORKERS][LIMIT_APPS]; /* sparse: untouched pages cost nothing */
+	/* Written by all workers: when the buckets of rates are full again (front_take), by app and by tenant's slot.
+	 */
+	_Atomic uint64_t rate[LIMIT_APPS], total[LIMIT_TENANTS];
+	_Atomic int32_t total_in_flight[LIMIT_WORKERS][LIMIT_TENANTS]; /* of tenants with such a limit; by worker */
+	struct stats_address address[STATS_ADDRESSES];
 };
 
 /* A memfd of the right size; a descriptor or negative errno.  Supervisor. */

@@ -1,0 +1,59 @@
+/* Front doors: what the workers are told of an app's own settings and of its tenant's totals.  Layer agent, control
+ * process. */
+#include "agent/roles/control_core.h"
+
+#include "base/log.h"
+#include "base/own.h"
+#include "web/api/front_doc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The message as it is to be now; empty when the app's front door is as any other. */
+static void front_make(const struct control_app *ca, struct buf *out)
+{
+	struct proxy_msg_front base = {.app = (uint64_t)ca->rec.id, .tenant_slot = ca->tenant->rec.slot};
+	OWN_FREE char *text = NULL;
+	OWN_JSON json_t *doc = NULL;
+
+	base.total.per_s = ca->tenant->rec.quota.requests;
+	base.total.burst = base.total.per_s <= LIMIT_FRONT_RATE / 2 ? base.total.per_s * 2 : LIMIT_FRONT_RATE;
+	base.total_in_flight = ca->tenant->rec.quota.concurrent;
+	if (store_front_get(ca->control->store, ca->rec.id, &text, NULL) < 0 && !base.total.per_s &&
+	    !base.total_in_flight)
+		return;
+	doc = front_doc_read(text);
+	if (!doc || (front_doc_empty(doc) && !base.total.per_s && !base.total_in_flight))
+		return;
+	if (front_doc_message(doc, &base, out) < 0) {
+		LOG_WARN("front door cannot be told", "app=%s bytes=%zu", ca->rec.name, out->len);
+		buf_clear(out);
+	}
+}
+
+void control_front_load(struct control_app *ca)
+{
+	OWN_BUF struct buf now;
+	struct proxy_msg_id gone = {(uint64_t)ca->rec.id};
+
+	buf_init(&now, FRONT_MSG_MAX);
+	front_make(ca, &now);
+	if (now.len == ca->front_len && (now.len == 0 || memcmp(now.data, ca->front, now.len) == 0))
+		return;
+	control_routes_app(ca, false); /* the app first */
+	if (now.len)
+		control_routes_all(ca->control, PROXY_FRONT, now.data, now.len);
+	else
+		control_routes_all(ca->control, PROXY_FRONT_DEL, &gone, sizeof gone);
+	free(ca->front);
+	ca->front_len = now.len;
+	ca->front = now.len ? buf_take(&now) : NULL;
+	if (!ca->front)
+		ca->front_len = 0;
+}
+
+void control_front_sync_app(struct control_worker *w, struct control_app *ca)
+{
+	if (ca->front)
+		control_routes_send(w, PROXY_FRONT, ca->front, ca->front_len, NULL, 0);
+}

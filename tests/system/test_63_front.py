@@ -1,0 +1,185 @@
+"""The front door of a whole node through the command line: domains that are proved, paths to other apps, maintenance, basic auth, limits."""
+import base64, ctypes, signal, threading
+from harness import *
+
+NEWNS = 0x00020000
+NAMESERVER = "127.0.0.163"
+RECORDS = {}  # name -> list of texts, or a code
+
+
+def dns_answer(q):
+    n, labels = 12, []
+    while q[n]:
+        labels.append(q[n + 1:n + 1 + q[n]].decode())
+        n += 1 + q[n]
+    question, name = q[12:n + 5], ".".join(labels)
+    texts = RECORDS.get(name)
+    if texts is None or isinstance(texts, int):
+        return q[:2] + b"\x81" + bytes([0x80 | (texts if texts is not None else 3)]) + b"\0\1\0\0\0\0\0\0" + question
+    out = q[:2] + b"\x81\x80\0\1" + len(texts).to_bytes(2, "big") + b"\0\0\0\0" + question
+    for t in texts:
+        data = b"".join(bytes([len(t[i:i + 20])]) + t[i:i + 20].encode() for i in range(0, len(t), 20))  # strings are put together
+        out += b"\xc0\x0c\0\x10\0\1\0\0\0\1" + len(data).to_bytes(2, "big") + data
+    return out
+
+
+def serve_dns(s):
+    while True:
+        q, peer = s.recvfrom(2000)
+        s.sendto(dns_answer(q), peer)
+
+
+def setup():
+    libc, home, cwd = ctypes.CDLL(None, use_errno=True), os.open("/proc/self/ns/mnt", os.O_RDONLY), os.getcwd()
+    check(libc.unshare(NEWNS) == 0, "unshare: " + os.strerror(ctypes.get_errno()))
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((NAMESERVER, 53))
+    threading.Thread(target=serve_dns, args=(s,), daemon=True).start()
+    node = Node("front", proof="required")
+    node.undo = lambda: (s.close(), libc.setns(home, NEWNS), os.close(home), os.chdir(cwd))
+    conf = node.dir + "/resolv.conf"
+    with open(conf, "w") as f:
+        f.write(f"nameserver {NAMESERVER}\n")
+    for line in ("mount --make-rprivate /", f"mount --bind {conf} /etc/resolv.conf"):
+        r = run(*line.split())
+        check(r.returncode == 0, line + ": " + r.stderr)
+    node.start()
+    node.acme, node.evil = node.tenant("acme"), node.tenant("evil")
+    for name, token in (("shop", node.acme), ("api", node.acme), ("theirs", node.evil)):
+        node.app(name, token)
+        node.deploy_ok(name, token, {"server.py": SERVER % {"version": name}, "Procfile": "web: python3 server.py\n"})
+    return node
+
+
+def teardown(node):
+    if node:
+        try:
+            node.cleanup()
+        finally:
+            run("umount", "/etc/resolv.conf")
+            node.undo()
+
+
+def tulou(node, *words, token=None, stdin="", app="shop", want=0):
+    env = dict(os.environ, TULOU_URL=f"http://127.0.0.1:{node.port}", TULOU_TOKEN=token or node.acme, HOME=node.dir)
+    r = run(os.path.join(BUILD, "tulou"), *words, *(("-a", app) if app else ()), env=env, input=stdin, timeout=60)
+    check(want is None or r.returncode == want, f"tulou {' '.join(words)}: {r.returncode}: {r.stdout} {r.stderr}")
+    return r.stdout + r.stderr
+
+
+def status(node, host, path="/", **headers):
+    return node.request("GET", path, host=host, headers=headers)[0]
+
+
+def test_a_domain_is_proved_by_its_record(node):
+    """a tenant's domain serves nothing until its TXT record is there; the operator's does at once"""
+    said = tulou(node, "domains", "add", "www.shop.example")
+    check("pending" in said and "_tulou.www.shop.example" in said, said)
+    equal(status(node, "www.shop.example"), 404, "a pending domain")
+    d = json.loads(tulou(node, "domains", "--json"))["items"][0]
+    equal(d["state"], "pending", "state")
+    check("no such TXT record" in tulou(node, "domains", "verify", "www.shop.example", want=1), "NXDOMAIN is told")
+    RECORDS["_tulou.www.shop.example"] = ["tulou-0000", "v=spf1 -all"]
+    check("another value" in tulou(node, "domains", "verify", "www.shop.example", want=1), "another value is told")
+    RECORDS["_tulou.www.shop.example"] = 2
+    check("did not answer" in tulou(node, "domains", "verify", "www.shop.example", want=1), "SERVFAIL is told")
+    RECORDS["_tulou.www.shop.example"] = ["v=spf1 -all", d["record"]["value"]]
+    check("is served" in tulou(node, "domains", "verify", "www.shop.example"), "proved")
+    wait_for("it is served", lambda: status(node, "www.shop.example") == 200)
+    tulou(node, "domains", "add", "op.example", token=node.token)
+    wait_for("the operator's is served", lambda: status(node, "op.example") == 200)
+    tulou(node, "domains", "verify", "www.shop.example", "--accept", want=3)
+    check(any(e["kind"] == "domain.proved" for e in node.events("shop")), "an event says so")
+
+
+def test_two_tenants_want_one_name(node):
+    """who proves it has it, whoever came first; who has lost it serves it no more"""
+    tulou(node, "domains", "add", "www.shop.example", token=node.evil, app="theirs")
+    equal(status(node, "www.shop.example"), 200, "to claim is not to have")
+    d = json.loads(tulou(node, "domains", "--json", token=node.evil, app="theirs"))["items"][0]
+    RECORDS["_tulou.www.shop.example"] = [d["record"]["value"]]
+    tulou(node, "domains", "verify", "www.shop.example", token=node.evil, app="theirs")
+    wait_for("it has moved", lambda: node.request("GET", "/", host="www.shop.example")[2].get("X-Version") == "theirs")
+    d = [d for d in json.loads(tulou(node, "domains", "--json"))["items"] if d["host"] == "www.shop.example"][0]
+    check(d["state"] == "pending" and "another app" in d["error"], str(d))
+    check(any(e["kind"] == "domain.lost" for e in node.events("shop")), "an event says so")
+    for host in ("theirs.apps.test", "x.apps.test", "control.test", "*.test"):
+        tulou(node, "domains", "add", host, want=None)
+        check(host not in tulou(node, "domains", "--json"), f"{host} was claimed")
+
+
+def test_it_is_looked_for_by_itself(node):
+    """the node looks again without being asked, also after control and the resolver were killed"""
+    tulou(node, "domains", "add", "*.auto.example")
+    d = [d for d in json.loads(tulou(node, "domains", "--json"))["items"] if d["host"] == "*.auto.example"][0]
+    for role in ("resolver", "control"):
+        os.kill(node.role_pids(role)[0], signal.SIGKILL)
+    RECORDS["_tulou.auto.example"] = [d["record"]["value"]]
+    wait_for("it is served", lambda: status(node, "x.auto.example") == 200, 120)
+    tulou(node, "domains", "add", "y.auto.example", app="api")
+    wait_for("below it nothing more is asked", lambda: node.request("GET", "/", host="y.auto.example")[2].get("X-Version") == "api")
+
+
+def test_paths_of_another_app(node):
+    """a prefix leads to another app of the tenant, never to another tenant's"""
+    tulou(node, "routes", "add", "/api", "api", "--strip")
+    get = lambda path: node.request("GET", path, host="shop.apps.test")[1].decode()
+    wait_for("it is there", lambda: get("/api/x").startswith("hello from api"))
+    check(get("/api/x").endswith("path /x"), get("/api/x"))
+    check(get("/apix").startswith("hello from shop"), "a border is a border")
+    equal(status(node, "shop.apps.test", "/x/../api"), 400, "dot segments")
+    check("no app" in tulou(node, "routes", "add", "/evil", "theirs", want=None), "another tenant's app")
+    check("/api" in tulou(node, "routes"), "it is listed")
+    tulou(node, "routes", "add", "/api", "api", want=None)
+    for bad in ("api", "/", "/a/", "/a//b", "/a/../b", "/ä", "/a?b"):
+        check("path" in tulou(node, "routes", "add", bad, "api", want=None), bad)
+    os.kill(node.role_pids("control")[0], signal.SIGKILL)
+    wait_for("control is back", lambda: node.request("GET", "/readyz", host=node.control)[0] == 200)
+    check(get("/api/x").startswith("hello from api"), "it outlives control")
+    tulou(node, "routes", "remove", "/api")
+    wait_for("it is gone", lambda: get("/api/x").startswith("hello from shop"))
+
+
+def test_maintenance_auth_and_limits(node):
+    """settings reach the workers at once and outlive a restart of any process"""
+    tulou(node, "maintenance", "on", "--text", "New <shelves> & more", "--retry-after", "10m")
+    wait_for("the page is shown", lambda: status(node, "shop.apps.test") == 503)
+    code, page, headers = node.request("GET", "/", host="shop.apps.test", headers={"Accept": "text/html"})
+    check("New &lt;shelves&gt; &amp; more" in page.decode() and headers["Retry-After"] == "600", page.decode())
+    equal(status(node, "api.apps.test"), 200, "another app")
+    tulou(node, "maintenance", "--allow", "127.0.0.0/8,10.0.0.0/8")
+    wait_for("we pass", lambda: status(node, "shop.apps.test") == 200)
+    tulou(node, "maintenance", "off")
+    said = tulou(node, "auth", "add", "alice", stdin="open sesame\n")
+    check("alice" in said and "sesame" not in said, said)
+    basic = lambda s: "Basic " + base64.b64encode(s.encode()).decode()
+    wait_for("a name is wanted", lambda: status(node, "shop.apps.test") == 401)
+    for pid in node.role_pids("proxy") + node.role_pids("control"):
+        os.kill(pid, signal.SIGKILL)
+    wait_for("all is back", lambda: node.request("GET", "/readyz", host=node.control)[0] == 200)
+    wait_for("with its settings", lambda: status(node, "shop.apps.test") == 401)
+    equal(status(node, "shop.apps.test", Authorization=basic("alice:open sesame")), 200, "the right one")
+    equal(status(node, "shop.apps.test", Authorization=basic("alice:wrong")), 401, "a wrong one")
+    check(open(node.data + "/control/tulou.db", "rb").read().find(b"open sesame") < 0 if os.path.exists(node.data + "/control/tulou.db") else True, "the password is stored")
+    tulou(node, "auth", "off")
+    tulou(node, "front", "set", "rate=1", "burst=3", "body=1KiB", "allow=127.0.0.1")
+    wait_for("the rate holds", lambda: status(node, "shop.apps.test") == 429)
+    time.sleep(1.2)
+    equal(node.request("POST", "/", body=b"x" * 2000, host="shop.apps.test")[0], 413, "a large body")
+    tulou(node, "front", "set", "rate=none", "burst=none", "allow=192.0.2.0/24")
+    wait_for("others are refused", lambda: status(node, "shop.apps.test") == 403)
+    tulou(node, "front", "set", "allow=any", "sticky=yes")
+    wait_for("a cookie is set", lambda: "tulou-instance" in node.request("GET", "/", host="shop.apps.test")[2].get("Set-Cookie", ""))
+    check("yes" in tulou(node, "front"), "it is shown")
+    check("rate" in tulou(node, "front", "set", "rate=-1", want=2), "the field is named")
+    tulou(node, "front", "set", "sticky=no")
+
+
+def test_totals_of_a_tenant(node):
+    """the operator bounds all apps of a tenant together"""
+    tulou(node, "tenants", "quota", "acme", "requests=2", token=node.token, app=None)
+    wait_for("the total holds", lambda: 429 in (status(node, "shop.apps.test"), status(node, "api.apps.test")))
+    equal(status(node, "theirs.apps.test"), 200, "another tenant")
+    tulou(node, "tenants", "quota", "acme", "requests=unlimited", token=node.token, app=None)
+    time.sleep(0.5)
+    check(all(status(node, "shop.apps.test") == 200 for _ in range(30)), "unlimited again")
