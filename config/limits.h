@@ -232,6 +232,8 @@
 #define LIMIT_FRONT_PATHS 64	   /* prefixes of one app: they are compared one after the other */
 #define LIMIT_FRONT_PATH 128	   /* bytes of a prefix */
 #define LIMIT_FRONT_REALM 64
+#define LIMIT_FRONT_HEADER 64	  /* bytes of a canary's header field, and of its value */
+#define LIMIT_CANARY_INSTANCES 10 /* of a canary: it is a sample */
 #define LIMIT_FRONT_TEXT 500	  /* bytes of a page's own text */
 #define LIMIT_FRONT_RATE 1000000u /* requests a second, and at a time: more than a node serves */
 #define LIMIT_FRONT_BODY (1ull << 40)

@@ -114,6 +114,18 @@ static unsigned plan_wanted(const struct plan_input *in, const char *const *type
 	return 0;
 }
 
+/* Is the release the canary, and nothing else? */
+static bool plan_is_canary(const struct plan_input *in, int64_t release)
+{
+	return release > 0 && release == in->app->canary && release != in->app->release &&
+	       release != in->app->candidate;
+}
+
+static unsigned plan_wanted_canary(const struct plan_input *in, const char *type)
+{
+	return !in->app->paused && plan_is_web(type) && plan_has_type(in->canary_types, type) ? in->canary_count : 0;
+}
+
 /* How the instances of (release, type) stand. */
 struct plan_tally {
 	unsigned pending, ready, sick;
@@ -297,12 +309,13 @@ static unsigned plan_rank(const struct plan_input *in, const struct plan_instanc
 	return rank;
 }
 
-/* An instance of the live release or of the candidate. */
+/* An instance of the live release, of the candidate or of the canary. */
 static void plan_member(const struct plan_input *in, struct plan_output *out, const struct plan_instance *p)
 {
 	bool live = p->release == in->app->release;
 	const char *const *types = live ? in->live_types : in->candidate_types;
-	unsigned wanted = plan_wanted(in, types, p->type);
+	bool canary = plan_is_canary(in, p->release);
+	unsigned wanted = canary ? plan_wanted_canary(in, p->type) : plan_wanted(in, types, p->type);
 	struct plan_tally n = plan_count(in, p->release, p->type);
 	unsigned have = n.pending + n.ready;
 	char reason[160];
@@ -318,7 +331,7 @@ static void plan_member(const struct plan_input *in, struct plan_output *out, co
 			plan_retire(in, out, p, in->app->paused ? "the app is paused" : "scaled down");
 		else if (plan_kind(in, p) == PLAN_PENDING)
 			plan_again(out, p->since_ms + (int64_t)in->health_ms);
-		else if (live && !p->routed && plan_is_web(p->type))
+		else if ((live || canary) && !p->routed && plan_is_web(p->type))
 			plan_of_instance(in, out, PLAN_ROUTE, p, "");
 		break;
 	case PLAN_SICK:
@@ -371,6 +384,8 @@ void plan_app(const struct plan_input *in, struct plan_output *out)
 			plan_member(in, out, p);
 		} else if (app->candidate && p->release == app->candidate) {
 			plan_member(in, out, p);
+		} else if (plan_is_canary(in, p->release)) {
+			plan_member(in, out, p);
 		} else {
 			plan_leftover(in, out, p, live_serves);
 		}
@@ -381,5 +396,12 @@ void plan_app(const struct plan_input *in, struct plan_output *out)
 		unsigned have = n.pending + n.ready;
 		if (have < wanted)
 			plan_start(in, out, app->release, *t, wanted - have, n.pending, &budget);
+	}
+	if (plan_is_canary(in, app->canary) && app->release) {
+		unsigned wanted = plan_wanted_canary(in, "web");
+		struct plan_tally n = plan_count(in, app->canary, "web");
+		unsigned have = n.pending + n.ready;
+		if (have < wanted)
+			plan_start(in, out, app->canary, "web", wanted - have, n.pending, &budget);
 	}
 }

@@ -44,7 +44,7 @@ struct plan_backoff {
 #define PLAN_RETRY_MAX_MS 60000
 #define PLAN_LOOP_CRASHES 5 /* crashes in a row that make a crash loop */
 #define PLAN_LOOP_MS 300000
-#define PLAN_BACKOFFS (LIMIT_TYPES * 2)
+#define PLAN_BACKOFFS (LIMIT_TYPES * 2 + 1)
 
 struct plan_input {
 	const struct model_app *app;
@@ -53,6 +53,10 @@ struct plan_input {
 	/* types that exist in the live and in the candidate release, NULL-terminated name lists; NULL when no such
 	 * release */
 	const char *const *live_types, *const *candidate_types;
+	/* types of the release app->canary, NULL when there is none; how many web instances of it run.  It has no other
+	 * types, and is left alone while it is rolled out itself (candidate). */
+	const char *const *canary_types;
+	unsigned canary_count;
 	const struct plan_instance *instances;
 	unsigned instance_count;
 	struct plan_backoff *backoffs; /* PLAN_BACKOFFS rows, release 0 = free */

@@ -58,12 +58,17 @@ struct model_token {
 	int64_t created_ms, used_ms;
 };
 
+/* The next release that is deployed becomes the canary instead of being rolled out. */
+#define MODEL_CANARY_NEXT (-1)
+
 struct model_app {
 	int64_t id, tenant;
 	char name[LIMIT_APP_NAME + 1];
 	char tenant_name[LIMIT_TENANT_NAME + 1]; /* filled by the store for convenience */
 	int64_t release;			 /* live release, 0 before the first deploy */
 	int64_t candidate;			 /* release being rolled out, 0 when none */
+	int64_t canary; /* release that serves a part of the requests beside the live one; 0 = none, or
+			   MODEL_CANARY_NEXT */
 	struct quota_limits limits;
 	bool limits_own;	    /* set for this app; else they follow the tenant's plan */
 	uint32_t profile;	    /* enum quota_profile: the stricter of this and the tenant's holds */

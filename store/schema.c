@@ -158,10 +158,12 @@ static const char schema_5[] = "ALTER TABLE tenant ADD COLUMN requests INTEGER N
 			       "ALTER TABLE plan ADD COLUMN q_requests INTEGER NOT NULL DEFAULT 0;"
 			       "ALTER TABLE plan ADD COLUMN q_concurrent INTEGER NOT NULL DEFAULT 0;";
 
+static const char schema_6[] = "ALTER TABLE app ADD COLUMN canary INTEGER NOT NULL DEFAULT 0;";
+
 _Static_assert(MODEL_PROOF_WANTED == 0 && MODEL_PROOF_NONE == 1, "schema 4 names these numbers");
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4, schema_5};
+static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4, schema_5, schema_6};
 
 int db_schema_version(void)
 {

@@ -14,9 +14,9 @@
 
 #define APP_SELECT                                                                                                     \
 	"SELECT a.id, a.tenant, a.name, t.name, a.release, a.candidate, a.health_path, a.paused, a.created_ms,"        \
-	" a.limits_own, a.profile, a.egress, a.https, a.hsts, " DB_LIMITS(                                             \
+	" a.limits_own, a.profile, a.egress, a.https, a.hsts, a.canary, " DB_LIMITS(                                   \
 		"a.") " FROM app a JOIN tenant t ON t.id = a.tenant"
-#define APP_NUMBERS 14 /* column of the first number */
+#define APP_NUMBERS 15 /* column of the first number */
 
 static void app_row(struct db_query *q, struct model_app *a)
 {
@@ -31,6 +31,7 @@ static void app_row(struct db_query *q, struct model_app *a)
 		.profile = (uint32_t)db_int(q, 10),
 		.https = (uint32_t)db_int(q, 12),
 		.hsts_s = (uint32_t)db_int(q, 13),
+		.canary = db_int(q, 14),
 	};
 	db_text(q, 2, a->name, sizeof a->name);
 	db_text(q, 3, a->tenant_name, sizeof a->tenant_name);
@@ -159,7 +160,7 @@ int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limi
 
 int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 {
-	struct db_arg args[DB_LIMITS_COUNT + 10];
+	struct db_arg args[DB_LIMITS_COUNT + 11];
 	char egress[QUOTA_EGRESS_MAX];
 	size_t n;
 	int r = quota_check(QUOTA_OF_LIMITS, &a->limits, "limits", e);
@@ -183,11 +184,13 @@ int store_app_update(struct store *s, const struct model_app *a, struct err *e)
 	args[n++] = DB_S(egress);
 	args[n++] = DB_I(a->https);
 	args[n++] = DB_I(a->hsts_s);
+	args[n++] = DB_I(a->canary);
 	args[n++] = DB_I(a->id);
 	r = db_run(s,
-		   "UPDATE app SET " DB_LIMITS_SET("") ", release = ?, candidate = ?, health_path = ?, paused = ?, "
-						       "limits_own = ?, profile = ?, egress = ?, https = ?, hsts = ?"
-						       " WHERE id = ?",
+		   "UPDATE app SET " DB_LIMITS_SET(
+			   "") ", release = ?, candidate = ?, health_path = ?, paused = ?, "
+			       "limits_own = ?, profile = ?, egress = ?, https = ?, hsts = ?, canary = ?"
+			       " WHERE id = ?",
 		   args, n, e);
 	if (r == 0)
 		return err_set(e, ENOENT, "no such app");

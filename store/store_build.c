@@ -126,7 +126,7 @@ int store_build_unused(struct store *s, unsigned keep, store_build_fn *fn, void 
 		" b.id < coalesce((SELECT n.id FROM build n WHERE n.app = a.id ORDER BY n.id DESC LIMIT 1 OFFSET "
 		"max(?1 - 1, 0)), 0)"
 		" AND NOT EXISTS (SELECT 1 FROM release r WHERE r.build = b.id AND (r.id = a.release OR r.id = "
-		"a.candidate"
+		"a.candidate OR r.id = a.canary"
 		"  OR r.version > (SELECT max(m.version) FROM release m WHERE m.app = a.id) - ?1))))"
 		" ORDER BY b.id";
 	DB_QUERY q = {0};

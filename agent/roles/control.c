@@ -472,6 +472,7 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	control_tenant_init(c);
 	control_fsck_init(c);
 	control_domains_init(c);
+	control_canary_init(c);
 	c->super = chan_new(l, chan_fd, msg_rules_control, msg_rules_control_count, &ops, c);
 	if (!c->super)
 		close(chan_fd);

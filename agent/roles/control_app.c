@@ -142,9 +142,12 @@ static int control_app_refresh(struct control_app *ca)
 	ca->is_loaded = true;
 	control_types_load(c, ca->rec.release, &ca->live);
 	control_types_load(c, ca->rec.candidate, &ca->candidate);
+	control_types_load(c, ca->rec.canary > 0 ? ca->rec.canary : 0, &ca->canary);
 	control_domains_load(ca);
 	control_certs_load(ca);
 	control_front_load(ca);
+	if (ca->rec.canary != was.canary)
+		control_canary_changed(ca);
 	if (ca->rec.https != ca->https_shown || ca->rec.hsts_s != ca->hsts_shown) {
 		ca->https_shown = ca->rec.https;
 		ca->hsts_shown = ca->rec.hsts_s;
@@ -323,6 +326,7 @@ static void control_promote(struct control_app *ca)
 		LOG_WARN("promotion record", "app=%s error=\"%s\"", ca->rec.name, e.text);
 	ca->live = ca->candidate;
 	ca->candidate = (struct control_types){0};
+	control_canary_promoted(ca, fresh);
 	c->deploys_ok++;
 	control_event(c, ca, 0, "deploy.succeeded", "v%" PRIu32 " is live", version);
 	LOG_INFO("deploy succeeded", "tenant=%s app=%s release=v%" PRIu32, ca->rec.tenant_name, ca->rec.name, version);
@@ -389,7 +393,7 @@ static void control_do_start(struct control_app *ca, const struct plan_action *a
 	struct err e = {0};
 	int64_t now = control_now_ms();
 
-	if (a->release != ca->rec.release && a->release != ca->rec.candidate)
+	if (a->release != ca->rec.release && a->release != ca->rec.candidate && a->release != ca->rec.canary)
 		return; /* given up a moment ago */
 	if (c->starts >= CONTROL_STARTS) {
 		control_starve(ca);
@@ -511,7 +515,7 @@ static void control_plan_app(struct control_app *ca)
 	static struct plan_instance observed[LIMIT_TYPES * LIMIT_INSTANCES_PER_TYPE]; /* one loop, one thread */
 	static struct plan_backoff none[PLAN_BACKOFFS];
 	struct control *c = ca->control;
-	const char *live[LIMIT_TYPES + 1], *candidate[LIMIT_TYPES + 1];
+	const char *live[LIMIT_TYPES + 1], *candidate[LIMIT_TYPES + 1], *canary[LIMIT_TYPES + 1];
 	struct plan_action actions[CONTROL_PLAN_ACTIONS];
 	struct plan_output out = {.actions = actions, .cap = CONTROL_PLAN_ACTIONS};
 	struct model_app app = ca->rec;
@@ -522,6 +526,8 @@ static void control_plan_app(struct control_app *ca)
 		.formation_count = ca->formation_count,
 		.live_types = control_type_list(&ca->live, app.release, live),
 		.candidate_types = control_type_list(&ca->candidate, app.candidate, candidate),
+		.canary_types = control_type_list(&ca->canary, app.canary, canary),
+		.canary_count = ca->canary_count,
 		.instances = observed,
 		.instance_count = control_observed(ca, observed, sizeof observed / sizeof *observed),
 		.backoffs = ca->backoffs ? ca->backoffs : none,
@@ -535,8 +541,8 @@ static void control_plan_app(struct control_app *ca)
 	};
 
 	if (ca->deleted) {
-		app.release = app.candidate = 0;
-		in.live_types = in.candidate_types = NULL;
+		app.release = app.candidate = app.canary = 0;
+		in.live_types = in.candidate_types = in.canary_types = NULL;
 	}
 	/* A draining node stops everything; a roll-out is given up first, not promoted unseen. */
 	if (c->draining && !app.candidate)

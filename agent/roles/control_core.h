@@ -141,7 +141,8 @@ struct control_app {
 	char *front; /* owned: the message that tells its front door; NULL = none */
 	size_t front_len;
 	char *domains; /* owned: NUL-terminated names one after the other, an empty one at the end; NULL = none */
-	struct control_types live, candidate;
+	struct control_types live, candidate, canary;
+	unsigned canary_count; /* web instances of the canary */
 	int64_t candidate_since_ms;
 	int64_t next_release;		  /* of a build that ended while another roll-out was under way; 0 = none */
 	int64_t nofit_since_ms;		  /* 0 = all fits */
@@ -430,6 +431,13 @@ void control_certs_sync(struct control_worker *w); /* the node's own, and ticket
 void control_certs_sync_app(struct control_worker *w, struct control_app *ca);
 
 void control_routes_all(struct control *c, uint16_t type, const void *body, size_t len);
+
+/* control_canary.c */
+bool control_canary_serves(const struct control_app *ca, int64_t release); /* it is the canary, not the live release */
+void control_canary_changed(struct control_app *ca); /* after rec.canary: types, groups, front door */
+int control_canary_take(struct control_app *ca, int64_t release, struct err *e); /* a release that was just made */
+void control_canary_promoted(struct control_app *ca, int64_t release);		 /* it is the live release now */
+void control_canary_init(struct control *c);					 /* its part of c->ops */
 
 /* control_front.c */
 void control_front_load(struct control_app *ca); /* reads it again, and tells the proxies what changed */

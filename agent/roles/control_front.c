@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* The message as it is to be now; empty when the app's front door is as any other. */
-static void front_make(const struct control_app *ca, struct buf *out)
+static void front_make(struct control_app *ca, struct buf *out)
 {
 	struct proxy_msg_front base = {.app = (uint64_t)ca->rec.id, .tenant_slot = ca->tenant->rec.slot};
 	OWN_FREE char *text = NULL;
@@ -19,11 +19,16 @@ static void front_make(const struct control_app *ca, struct buf *out)
 	base.total.per_s = ca->tenant->rec.quota.requests;
 	base.total.burst = base.total.per_s <= LIMIT_FRONT_RATE / 2 ? base.total.per_s * 2 : LIMIT_FRONT_RATE;
 	base.total_in_flight = ca->tenant->rec.quota.concurrent;
-	if (store_front_get(ca->control->store, ca->rec.id, &text, NULL) < 0 && !base.total.per_s &&
+	if (ca->rec.canary > 0)
+		base.flags = FRONT_CANARY;
+	if (store_front_get(ca->control->store, ca->rec.id, &text, NULL) < 0 && !base.flags && !base.total.per_s &&
 	    !base.total_in_flight)
 		return;
 	doc = front_doc_read(text);
-	if (!doc || (front_doc_empty(doc) && !base.total.per_s && !base.total_in_flight))
+	ca->canary_count = (unsigned)json_integer_value(json_object_get(front_doc_canary(doc), "instances"));
+	if (ca->canary_count == 0)
+		ca->canary_count = 1;
+	if (!doc || (front_doc_empty(doc) && !base.flags && !base.total.per_s && !base.total_in_flight))
 		return;
 	if (front_doc_message(doc, &base, out) < 0) {
 		LOG_WARN("front door cannot be told", "app=%s bytes=%zu", ca->rec.name, out->len);

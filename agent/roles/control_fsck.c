@@ -280,7 +280,7 @@ static void fsck_trees(struct control *c, struct control_fsck *f)
 	}
 	TAILQ_FOREACH(ca, &c->all, link)
 	{
-		const struct control_types *needed[] = {&ca->live, &ca->candidate};
+		const struct control_types *needed[] = {&ca->live, &ca->candidate, &ca->canary};
 		for (size_t i = 0; i < ARRAY_LEN(needed); i++)
 			if (needed[i]->release && !fsck_has(f, MSG_FSCK_RELEASES, (uint64_t)needed[i]->build))
 				fsck_tell(f, "release", (uint64_t)needed[i]->build, ca->rec.name, false,

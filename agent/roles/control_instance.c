@@ -230,7 +230,9 @@ int control_instance_start(struct control_app *ca, int64_t release, const char *
 	struct control_instance *ci;
 	const char *command = NULL;
 	bool profile = false;
-	int result = control_fits(c, ca->tenant, &ca->rec.limits, ca, release, e);
+	int result = control_fits(c, ca->tenant, &ca->rec.limits,
+				  control_canary_serves(ca, release) && release != ca->rec.candidate ? NULL : ca,
+				  release, e);
 
 	if (result == 0)
 		result = store_release_get(c->store, release, &r, e);

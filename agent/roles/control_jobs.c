@@ -175,6 +175,8 @@ char *control_config(struct control *c, int64_t app, const char *defaults_json, 
 
 int control_release(struct control_app *ca, const struct model_release *r, struct err *e)
 {
+	if (ca->rec.canary == MODEL_CANARY_NEXT)
+		return control_canary_take(ca, r->id, e);
 	if (!ca->rec.candidate)
 		return control_candidate(ca, r->id, e);
 	ca->next_release = r->id;

@@ -109,7 +109,8 @@ static struct proxy_msg_instance routes_instance(const struct control_instance *
 					   .instance = (uint64_t)ci->rec.id,
 					   .address = ci->address,
 					   .port = ci->app->control->app_port,
-					   .state = (uint16_t)state};
+					   .state = (uint16_t)state,
+					   .group = control_canary_serves(ci->app, ci->rec.release)};
 }
 
 static bool routes_draining(const struct control_instance *ci)

@@ -298,7 +298,8 @@ static bool control_build_needed(struct control *c, const struct model_build *b)
 		return false;
 	if (b->state == MODEL_BUILD_FAILED)
 		return clock_wall_ms() - b->finished_ms < CONTROL_KEEP_FAILED_MS;
-	if (b->id == ca->live.build || b->id == ca->candidate.build || ca->next_release || ca->rec.candidate)
+	if (b->id == ca->live.build || b->id == ca->candidate.build || b->id == ca->canary.build || ca->next_release ||
+	    ca->rec.candidate)
 		return true;
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{

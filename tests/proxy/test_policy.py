@@ -10,7 +10,7 @@ import time
 from talk import App, answer, client, get, serve, until
 
 KEY = bytes(range(32))
-MAINTENANCE, STICKY, AUTH, ALLOW = 1, 2, 4, 8
+MAINTENANCE, STICKY, AUTH, ALLOW, CANARY = 1, 2, 4, 8, 16
 
 
 def net(text):
@@ -21,14 +21,16 @@ def net(text):
 
 
 def front(flags=0, body=0, retry=300, rate=(0, 0), per_client=(0, 0), total=(0, 0), in_flight=0, total_in_flight=0, slot=7,
-          time_ms=0, allow=(), passes=(), users=(), paths=(), realm=b"", text=b""):
-    head = struct.pack("<QQII6IIIII32s6HI", 0, body, flags, retry, *rate, *per_client, *total, in_flight, total_in_flight, slot,
-                       time_ms, KEY, len(allow), len(passes), len(users), len(paths), len(realm), len(text), 0)
+          time_ms=0, allow=(), passes=(), users=(), paths=(), realm=b"", text=b"",
+          weight=0, header=b"", value=b""):
+    head = struct.pack("<QQII6IIIII32s8HII", 0, body, flags, retry, *rate, *per_client, *total, in_flight, total_in_flight, slot,
+                       time_ms, KEY, len(allow), len(passes), len(users), len(paths), len(realm), len(text), len(header), len(value),
+                       weight, 0)
     tail = b"".join(map(net, allow)) + b"".join(map(net, passes))
     tail += b"".join(hmac.new(KEY, u.encode(), hashlib.sha256).digest() for u in users)
     for app, path, strip in paths:
         tail += struct.pack("<QBB6x", app, strip, len(path)) + path.encode()
-    return (head + tail + realm + text).hex()
+    return (head + tail + realm + text + header + value).hex()
 
 
 def basic(userpass):
@@ -299,6 +301,37 @@ def test_a_client_stays_with_its_instance(worker):
     moved = fields["set-cookie"].partition("=")[2].split(";")[0]
     apps[int(body.split()[0])].close()
     until("another one answers", lambda: get(worker, "a.test", more=f"Cookie: tulou-instance={moved}\r\n")[0] == 200)
+
+
+def test_a_canary_gets_its_part(worker):
+    live, fresh = [echo(b"live ") for _ in range(3)], echo(b"fresh ")
+    n = worker.app("a", *live)
+    canary = f"inst {n} {fresh.id} 127.0.0.1:{fresh.port}"
+    worker.tell(f"front {n} {front(flags=CANARY, weight=20, header=b'x-canary', value=b'1')}", canary + " up canary")
+    who = lambda more="": get(worker, "a.test", more=more)[2].split()[0]
+    assert [who() for _ in range(100)].count(b"fresh") == 20
+    assert {who("X-Canary: 1\r\n") for _ in range(10)} == {b"fresh"}
+    assert [who("X-Canary: 2\r\n") for _ in range(50)].count(b"fresh") == 10
+    worker.tell(f"front {n} {front(flags=CANARY, weight=0, header=b'x-canary')}")
+    assert {who() for _ in range(20)} == {b"live"} and who("x-CANARY: yes\r\n") == b"fresh"
+    worker.tell(f"front {n} {front(flags=CANARY, weight=100)}")
+    assert {who() for _ in range(10)} == {b"fresh"}
+    # A sticky client stays where it is.
+    worker.tell(f"front {n} {front(flags=CANARY | STICKY, weight=50)}")
+    fields = get(worker, "a.test")[1]
+    cookie = "Cookie: " + fields["set-cookie"].split(";")[0] + "\r\n"
+    assert len({who(cookie) for _ in range(10)}) == 1
+    # Its end, or the others' end, leaves the rest to serve all.
+    worker.tell(f"front {n} {front(flags=CANARY, weight=50)}", canary + " draining canary")
+    assert {who() for _ in range(10)} == {b"live"}
+    worker.tell(canary + " up canary", *[f"inst {n} {a.id} 127.0.0.1:{a.port} draining" for a in live])
+    assert {who() for _ in range(10)} == {b"fresh"}
+    # One that refuses connections loses no request.
+    worker.tell(*[f"inst {n} {a.id} 127.0.0.1:{a.port} up" for a in live], f"front {n} {front(flags=CANARY, weight=100)}")
+    fresh.close()
+    for c in fresh.connections:
+        c.close()
+    until("the live ones serve", lambda: who() == b"live")
 
 
 def test_a_broken_message_changes_nothing(worker):

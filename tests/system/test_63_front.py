@@ -175,6 +175,46 @@ def test_maintenance_auth_and_limits(node):
     tulou(node, "front", "set", "sticky=no")
 
 
+def test_a_canary(node):
+    """the next release serves a part of the requests, is promoted, or is gone without a trace; no request fails"""
+    source = lambda v: {"server.py": SERVER % {"version": v}, "Procfile": "web: python3 server.py\n"}
+    seen = lambda n=40, **h: [node.request("GET", "/", host="shop.apps.test", headers=h)[2].get("X-Version") for _ in range(n)]
+    check("next" in tulou(node, "canary", "start", "next", "--weight", "25", "--header", "X-Canary=yes"), "it is armed")
+    node.deploy_ok("shop", node.acme, source("second"))
+    wait_for("it serves", lambda: seen(1, **{"X-Canary": "yes"}) == ["second"])
+    got = seen(80)
+    check(18 <= got.count("second") <= 22 and got.count("second") + got.count("shop") == 80, str(got))
+    check("25" in tulou(node, "canary"), "it is shown")
+    os.kill(node.role_pids("control")[0], signal.SIGKILL)
+    wait_for("control is back", lambda: node.request("GET", "/readyz", host=node.control)[0] == 200)
+    wait_for("it still gets its part", lambda: 5 <= seen(40).count("second") <= 15)
+    tulou(node, "canary", "start", "--weight", "50")
+    wait_for("more of it", lambda: 18 <= seen(40).count("second") <= 22)
+    stop, bad = threading.Event(), []
+
+    def load():
+        while not stop.is_set():
+            code = status(node, "shop.apps.test")
+            if code != 200:
+                bad.append(code)
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for t in threads:
+        t.start()
+    tulou(node, "canary", "promote")
+    wait_for("it is live", lambda: set(seen(20)) == {"second"}, 60)
+    wait_for("it is no canary any more", lambda: json.loads(tulou(node, "canary", "--json"))["version"] is None)
+    tulou(node, "canary", "start", "1", "--weight", "50")
+    wait_for("an old one serves", lambda: 15 <= seen(40).count("shop") <= 25, 60)
+    tulou(node, "canary", "abort")
+    wait_for("it is gone", lambda: set(seen(20)) == {"second"})
+    wait_for("its instance ends", lambda: len(node.instances("shop", node.acme)) == 1, 60)
+    stop.set()
+    for t in threads:
+        t.join()
+    check(not bad, f"requests failed: {bad[:10]}")
+    check("live already" in tulou(node, "canary", "start", "2", want=None), "the live release is no canary")
+
+
 def test_totals_of_a_tenant(node):
     """the operator bounds all apps of a tenant together"""
     tulou(node, "tenants", "quota", "acme", "requests=2", token=node.token, app=None)

@@ -428,3 +428,81 @@ Test(scheduler, names)
 		cr_assert_str_neq(plan_verb_name((enum plan_verb)v), "unknown");
 	cr_assert_str_eq(plan_verb_name(PLAN_VERB_COUNT), "unknown");
 }
+
+/* A canary's web instances run and are routed beside the live release's; other types, roll-outs and its end. */
+Test(scheduler, a_canary_runs_beside_the_live_release)
+{
+	static const char *const web_and_more[] = {"web", "worker", NULL};
+	struct bench b;
+	const struct plan_action *a;
+
+	bench_init(&b);
+	b.app.canary = 20;
+	b.in.canary_types = web_and_more;
+	b.in.canary_count = 2;
+	b.formation[1] = (struct model_formation){"worker", 3};
+	b.in.formation_count = 2;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 2);
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert(a[i].verb == PLAN_START && a[i].release == 20 && strcmp(a[i].type, "web") == 0);
+	bench_add(&b, 20, MODEL_INSTANCE_RUNNING, true, false);
+	bench_add(&b, 20, MODEL_INSTANCE_STARTING, false, false);
+	a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 1);
+	cr_assert(a[0].verb == PLAN_ROUTE && a[0].instance == 2);
+	b.instances[1].routed = b.instances[2].routed = true;
+	b.instances[2].state = MODEL_INSTANCE_RUNNING;
+	b.instances[2].healthy = true;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+	/* Fewer of it. */
+	b.in.canary_count = 1;
+	a = bench_plan(&b);
+	cr_assert(b.out.count == 1 && a[0].verb == PLAN_UNROUTE && a[0].instance == 3);
+	b.in.canary_count = 2;
+	/* Another release is rolled out meanwhile: the canary stays. */
+	b.app.candidate = 30;
+	b.in.candidate_types = web_only;
+	a = bench_plan(&b);
+	cr_assert(b.out.count == 1 && a[0].verb == PLAN_START && a[0].release == 30);
+	/* It is rolled out itself: what runs of it counts. */
+	b.app.candidate = 20;
+	a = bench_plan(&b);
+	cr_assert(b.out.count == 1 && a[0].verb == PLAN_PROMOTE && a[0].release == 20);
+	b.app.candidate = 0;
+	/* Paused, or given up: it leaves like any other. */
+	b.app.paused = true;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 3);
+	b.app.paused = false;
+	b.app.canary = 0;
+	a = bench_plan(&b);
+	cr_assert_eq(b.out.count, 2);
+	cr_assert(a[0].verb == PLAN_UNROUTE && a[1].verb == PLAN_UNROUTE);
+	/* "The next one" is no release. */
+	b.app.canary = MODEL_CANARY_NEXT;
+	b.in.instance_count = 1;
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+}
+
+Test(scheduler, a_canary_that_crashes_is_started_again_later)
+{
+	struct bench b;
+	const struct plan_action *a;
+
+	bench_init(&b);
+	b.app.canary = 20;
+	b.in.canary_types = web_only;
+	b.in.canary_count = 1;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	plan_exited(b.backoffs, 20, "web", 0, b.in.now_ms);
+	bench_plan(&b);
+	cr_assert_eq(b.out.count, 0);
+	cr_assert_eq(b.out.again_ms, b.in.now_ms + PLAN_RETRY_MS);
+	b.in.now_ms += PLAN_RETRY_MS;
+	a = bench_plan(&b);
+	cr_assert(b.out.count == 1 && a[0].verb == PLAN_START && a[0].release == 20);
+}

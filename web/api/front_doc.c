@@ -315,6 +315,37 @@ int front_doc_patch(json_t *doc, json_t *patch, struct err *e)
 	return json_object_set_new(doc, "sticky", json_boolean(sticky)) < 0 ? err_set(e, ENOMEM, "out of memory") : 0;
 }
 
+json_t *front_doc_canary(json_t *doc)
+{
+	return json_object_get(doc, "canary");
+}
+
+int front_doc_canary_set(json_t *doc, uint64_t weight, const char *header, uint64_t instances, struct err *e)
+{
+	size_t name = strcspn(header, "="), value = header[name] ? strlen(header + name + 1) : 0;
+	uint8_t key[32];
+	int r = doc_key(doc, key, e);
+	bool good = name <= LIMIT_FRONT_HEADER && value <= LIMIT_FRONT_HEADER && (name > 0 || header[0] == '\0');
+
+	for (size_t i = 0; i < name; i++)
+		good = good && (strchr("!#$%&'*+-.^_`|~", header[i]) || (header[i] >= '0' && header[i] <= '9') ||
+				((header[i] | 0x20) >= 'a' && (header[i] | 0x20) <= 'z'));
+	for (const char *p = header + name; *p; p++)
+		good = good && *p > ' ' && *p < 0x7f;
+	if (r == 0 && !good)
+		r = err_field(
+			e, EINVAL, "header",
+			"header: must be a field's name, or NAME=VALUE with up to %d visible ASCII characters each",
+			LIMIT_FRONT_HEADER);
+	if (r < 0)
+		return r;
+	return json_object_set_new(doc, "canary",
+				   json_pack("{s:I, s:s, s:I}", "weight", (json_int_t)weight, "header", header,
+					     "instances", (json_int_t)instances)) < 0
+		       ? err_set(e, ENOMEM, "out of memory")
+		       : 0;
+}
+
 json_t *front_doc_routes(json_t *doc)
 {
 	return json_object_get(doc, "routes");
@@ -425,14 +456,16 @@ int front_doc_message(json_t *doc, const struct proxy_msg_front *base, struct bu
 	json_t *m = json_object_get(doc, "maintenance"), *auth = json_object_get(doc, "auth"),
 	       *l = json_object_get(doc, "limits"), *users = json_object_get(auth, "users"), *digest,
 	       *allow = json_object_get(doc, "allow"), *pass = json_object_get(m, "allow");
+	json_t *canary = front_doc_canary(doc);
+	const char *header = json_string_value(json_object_get(canary, "header"));
 	const char *realm = json_string_value(json_object_get(auth, "realm")),
 		   *text = json_string_value(json_object_get(m, "text")),
 		   *key = json_string_value(json_object_get(doc, "key")), *name;
 	struct proxy_msg_front msg = *base;
 
-	msg.flags = (json_is_true(json_object_get(m, "on")) ? FRONT_MAINTENANCE : 0u) |
-		    (json_is_true(json_object_get(doc, "sticky")) ? FRONT_STICKY : 0u) |
-		    (json_is_object(auth) ? FRONT_AUTH : 0u) | (json_array_size(allow) ? FRONT_ALLOW : 0u);
+	msg.flags |= (json_is_true(json_object_get(m, "on")) ? FRONT_MAINTENANCE : 0u) |
+		     (json_is_true(json_object_get(doc, "sticky")) ? FRONT_STICKY : 0u) |
+		     (json_is_object(auth) ? FRONT_AUTH : 0u) | (json_array_size(allow) ? FRONT_ALLOW : 0u);
 	msg.retry_s = (uint32_t)doc_number(m, "retry_after");
 	if (!msg.retry_s)
 		msg.retry_s = RETRY_DEFAULT;
@@ -449,6 +482,9 @@ int front_doc_message(json_t *doc, const struct proxy_msg_front *base, struct bu
 	msg.paths = (uint16_t)json_array_size(front_doc_routes(doc));
 	msg.realm = (uint16_t)(realm ? strlen(realm) : 0);
 	msg.text = (uint16_t)(text ? strlen(text) : 0);
+	msg.weight = (uint32_t)doc_number(canary, "weight");
+	msg.header = (uint16_t)(header ? strcspn(header, "=") : 0);
+	msg.value = (uint16_t)(header && header[msg.header] ? strlen(header + msg.header + 1) : 0);
 	buf_add(out, &msg, sizeof msg);
 	doc_put_nets(allow, out);
 	doc_put_nets(pass, out);
@@ -462,5 +498,8 @@ int front_doc_message(json_t *doc, const struct proxy_msg_front *base, struct bu
 	doc_put_paths(front_doc_routes(doc), out);
 	buf_add(out, realm ? realm : "", msg.realm);
 	buf_add(out, text ? text : "", msg.text);
+	buf_add(out, header ? header : "", msg.header);
+	if (msg.value)
+		buf_add(out, header + msg.header + 1, msg.value);
 	return out->failed;
 }

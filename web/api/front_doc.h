@@ -25,6 +25,10 @@ json_t *front_doc_show(json_t *doc);
  */
 int front_doc_patch(json_t *doc, json_t *patch, struct err *e);
 
+/* The canary's part: percents, "Name=value" or "Name" ("" = none), instances; and what is set. */
+int front_doc_canary_set(json_t *doc, uint64_t weight, const char *header, uint64_t instances, struct err *e);
+json_t *front_doc_canary(json_t *doc); /* borrowed: {"weight","header","instances"}; NULL = none */
+
 /* Routes: adds (-EEXIST, -EDQUOT) and removes (-ENOENT) a prefix. */
 int front_doc_route_add(json_t *doc, const char *path, int64_t app, bool strip, struct err *e);
 int front_doc_route_del(json_t *doc, const char *path, struct err *e);

@@ -132,6 +132,8 @@ static const struct {
 	     P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
 		     "auth", "{\"type\":[\"object\",\"null\"]}") "," P("allow", ARRAY(STR)) "," P("limits",
 												  REF("FrontLimits")))},
+	{"Canary", OBJ("", P("version", "{\"type\":[\"integer\",\"string\",\"null\"]}") "," P("weight", INT) "," P(
+				   "header", STR) "," P("instances", INT))},
 	{"PathRoute", OBJ("\"path\",\"app\"", P("path", STR) "," P("app", NULLABLE) "," P("strip", BOOL))},
 	{"PathRoutes", LIST(REF("PathRoute"))},
 	{"CertificateNew", OBJ("\"certificate\",\"key\"", P("certificate", STR) "," P("key", STR))},

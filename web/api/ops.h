@@ -69,6 +69,9 @@ struct ops {
 	 * a proved one, tells apps that lost it.  The result is in the store a little later.  May be NULL. */
 	void (*domain_check)(void *ctx, int64_t app, const char *host);
 
+	/* Rolls the app's canary out as its release.  -EBUSY without one, or while another roll-out is under way. */
+	int (*canary_promote)(void *ctx, int64_t app, struct err *e);
+
 	/* A release with the app's present config and the tree of `from` (0: the live release) becomes the candidate:
 	 * config change (note "Set config A") and rollback.  *version is the new release's.  -EBUSY while another
 	 * roll-out or build runs. */

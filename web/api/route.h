@@ -55,7 +55,8 @@ json_t *api_openapi(const struct api *a);
 	H(api_builds_post) H(api_build_get) H(api_build_log) H(api_releases_list) H(api_release_get) \
 	H(api_rollback) H(api_restart) H(api_config_get) H(api_config_patch) H(api_formation_get) \
 	H(api_formation_put) H(api_instances_list) H(api_instance_delete) H(api_domains_list) \
-	H(api_domains_post) H(api_domain_delete) H(api_domain_verify) H(api_front_get) H(api_front_patch) \
+	H(api_domains_post) H(api_domain_delete) H(api_domain_verify) H(api_canary_get) H(api_canary_put) H(api_canary_promote) \
+	H(api_canary_delete) H(api_front_get) H(api_front_patch) \
 	H(api_routes_list) H(api_routes_post) H(api_routes_delete) H(api_certificates_list) H(api_certificates_put) \
 	H(api_certificate_delete) H(api_logs_get) H(api_events_get) H(api_app_history) \
 	H(api_runs_post) H(api_node_get) H(api_node_history) H(api_node_state) H(api_node_eligibility) \

@@ -58,6 +58,12 @@ static const struct cli_option token[] = {
 	{"name", 0, "TEXT", "what the token is for"},
 	END,
 };
+static const struct cli_option canary[] = {
+	{"weight", 0, "PERCENT", "of the requests that it gets (0)"},
+	{"header", 0, "NAME=VALUE", "requests with this header field are its own ('' for none)"},
+	{"instances", 0, "N", "how many of it run (1)"},
+	END,
+};
 static const struct cli_option maintenance[] = {
 	{"text", 0, "TEXT", "what the page says"},
 	{"retry-after", 0, "TIME", "when to come again, as 10m (5m)"},
@@ -109,6 +115,12 @@ const struct cli_command cli_commands[] = {
 	{"releases", "info", "VERSION", 1, 1, cli_cmd_releases_info, "show one release", NULL, false},
 	{"rollback", NULL, "[VERSION]", 0, 1, cli_cmd_rollback,
 	 "go back to an earlier release (default: the one before)", NULL, false},
+
+	{"canary", NULL, "", 0, 0, cli_cmd_canary, "show the release that serves a part of the requests", NULL, false},
+	{"canary", "start", "[next|VERSION]", 0, 1, cli_cmd_canary_start,
+	 "let a release, or the next one deployed, serve a part of the requests", canary, false},
+	{"canary", "promote", "", 0, 0, cli_cmd_canary_promote, "roll it out", NULL, false},
+	{"canary", "abort", "", 0, 0, cli_cmd_canary_abort, "let the live release serve alone", NULL, false},
 
 	{"ps", NULL, "", 0, 0, cli_cmd_ps, "list instances", NULL, false},
 	{"ps", "stop", "ID", 1, 1, cli_cmd_ps_stop, "stop one instance; another takes its place", NULL, false},

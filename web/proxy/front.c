@@ -23,6 +23,7 @@ static bool front_counts_ok(const struct proxy_msg_front *m)
 {
 	return m->allow <= LIMIT_FRONT_NETS && m->pass <= LIMIT_FRONT_NETS && m->users <= LIMIT_FRONT_USERS &&
 	       m->paths <= LIMIT_FRONT_PATHS && m->realm <= LIMIT_FRONT_REALM && m->text <= LIMIT_FRONT_TEXT &&
+	       m->header <= LIMIT_FRONT_HEADER && m->value <= LIMIT_FRONT_HEADER && m->weight <= 100 &&
 	       m->tenant_slot < LIMIT_TENANTS && front_rate_ok(&m->rate) && front_rate_ok(&m->client) &&
 	       front_rate_ok(&m->total);
 }
@@ -72,10 +73,12 @@ struct front *front_read(const void *msg, size_t n)
 	f->pass = f->allow + m.allow;
 	f->users = (const uint8_t *)(const void *)(f->pass + m.pass);
 	paths = front_paths_read(f, p + fixed, n - fixed);
-	if ((paths == 0 && m.paths > 0) || n - fixed - paths != (size_t)m.realm + m.text)
+	if ((paths == 0 && m.paths > 0) || n - fixed - paths != (size_t)m.realm + m.text + m.header + m.value)
 		return NULL;
 	f->realm = p + fixed + paths;
 	f->text = f->realm + m.realm;
+	f->header = f->text + m.text;
+	f->value = f->header + m.header;
 	for (unsigned i = 0; i < m.allow + (unsigned)m.pass; i++)
 		if (f->allow[i].bits > 128)
 			return NULL;

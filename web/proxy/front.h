@@ -23,6 +23,7 @@ enum front_flag {
 	FRONT_STICKY = 2,      /* a client stays with its instance */
 	FRONT_AUTH = 4,	       /* basic auth: one of `users`; none of them = nobody */
 	FRONT_ALLOW = 8,       /* only addresses in `allow` */
+	FRONT_CANARY = 16,     /* some requests go to instances of the canary */
 };
 
 /* A token bucket: 0 a second = no limit. */
@@ -31,7 +32,8 @@ struct front_rate {
 };
 
 /* Followed by the lists, in this order, without gaps: allow and pass (struct front_net), users (32 bytes each), paths
- * (struct front_path_head and its bytes), realm, text. */
+ * (struct front_path_head and its bytes), realm, text, header and value (of the canary; in lower case; no value = any).
+ */
 struct proxy_msg_front {
 	uint64_t app;
 	uint64_t body_max;		       /* bytes of a request's body; 0 = no limit */
@@ -42,7 +44,8 @@ struct proxy_msg_front {
 	uint32_t tenant_slot;		       /* < LIMIT_TENANTS: whose total */
 	uint32_t time_ms;		       /* head complete to the last byte of the answer; 0 = no limit */
 	uint8_t key[32];		       /* of the app: keys its digests, cookies and addresses */
-	uint16_t allow, pass, users, paths, realm, text; /* counts; bytes of the last two */
+	uint16_t allow, pass, users, paths, realm, text, header, value; /* counts; bytes of the last four */
+	uint32_t weight; /* percent of the requests that the canary gets, besides those with its header */
 	uint32_t pad;
 };
 
@@ -65,7 +68,8 @@ struct front {
 	const struct front_net *allow, *pass;
 	const uint8_t *users;			    /* 32 bytes each */
 	struct front_path paths[LIMIT_FRONT_PATHS]; /* longest first */
-	const char *realm, *text;
+	const char *realm, *text, *header, *value;
+	unsigned turn; /* of the canary: percents that it has not had yet */
 	unsigned mark; /* of the last sync that named it */
 	char data[];
 };

@@ -207,6 +207,7 @@ struct instance {
 	struct app *app;
 	uint32_t state;
 	bool dead, drain_told;
+	bool canary; /* serves only what the front door gives it, or what nobody else can */
 	unsigned mark;
 	unsigned in_flight, upstreams; /* clients and connections that point here */
 	union {
@@ -340,6 +341,7 @@ struct client_policy {
 	int64_t end_us;		/* all of it must be over then; 0 = no limit */
 	_Atomic int32_t *total; /* where it counts among the tenant's; NULL = nowhere */
 	uint32_t retry_s;	/* Retry-After of a refusal; 0 = the page's own */
+	uint8_t group;		/* enum policy_group: decided once for a request */
 	uint8_t strip;		/* bytes of the path's beginning that the app does not see */
 };
 

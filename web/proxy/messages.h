@@ -82,6 +82,8 @@ struct proxy_msg_instance {
 	uint32_t address;	/* IPv4, host byte order */
 	uint16_t port;
 	uint16_t state; /* enum proxy_instance_state */
+	uint32_t group; /* 0, or 1: of the app's canary */
+	uint32_t pad;
 };
 
 enum proxy_cert_kind {

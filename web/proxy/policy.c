@@ -364,17 +364,78 @@ static void policy_sticky(struct client *c)
 	}
 }
 
+enum policy_group { POLICY_GROUP_NONE, POLICY_GROUP_LIVE, POLICY_GROUP_CANARY };
+
+/* Does the request name the canary itself? */
+static bool policy_named(struct client *c, const struct front *f)
+{
+	struct proxy *p = c->proxy;
+
+	if (f->m.header == 0)
+		return false;
+	client_reparse(c);
+	for (unsigned i = 0; i < p->req.head.count; i++) {
+		const struct http_field *field = &p->req.head.fields[i];
+		if (field->name.n == f->m.header && strncasecmp(field->name.p, f->header, f->m.header) == 0 &&
+		    (f->m.value == 0 ||
+		     (field->value.n == f->m.value && memcmp(field->value.p, f->value, f->m.value) == 0)))
+			return true;
+	}
+	return false;
+}
+
+/* Exactly its percents of a worker's requests go to the canary, evenly spread. */
+static enum policy_group policy_group(struct client *c, struct front *f)
+{
+	if (policy_named(c, f))
+		return POLICY_GROUP_CANARY;
+	f->turn += f->m.weight;
+	if (f->turn < 100)
+		return POLICY_GROUP_LIVE;
+	f->turn -= 100;
+	return POLICY_GROUP_CANARY;
+}
+
+/* The instance of the group with the fewest requests in flight; NULL when none of it can serve: then any other may. */
+static struct instance *policy_of_group(struct client *c, bool canary)
+{
+	const struct app *a = c->app;
+	struct instance *best = NULL;
+
+	for (unsigned k = 0; k < a->instance_count; k++) {
+		struct instance *i = a->instances[(k + a->next) % a->instance_count];
+		bool skip = i->state != PROXY_INSTANCE_UP || i->canary != canary;
+		for (unsigned t = 0; t < c->attempts; t++)
+			skip |= c->tried[t] == i->id;
+		if (!skip && (!best || i->in_flight < best->in_flight))
+			best = i;
+	}
+	return best;
+}
+
+static struct instance *policy_canary(struct client *c)
+{
+	struct app *a = c->app;
+	struct instance *i;
+
+	if (!c->policy.group)
+		c->policy.group = (uint8_t)policy_group(c, a->front);
+	a->next++;
+	i = policy_of_group(c, c->policy.group == POLICY_GROUP_CANARY);
+	return i || c->policy.group == POLICY_GROUP_LIVE ? i : policy_of_group(c, false);
+}
+
 struct instance *policy_pick(struct client *c)
 {
 	const struct app *a = c->app;
 
 	if (!(a->front->m.flags & FRONT_STICKY) || !c->policy.sticky || c->attempts > 0)
-		return NULL;
+		return a->front->m.flags & FRONT_CANARY ? policy_canary(c) : NULL;
 	for (unsigned k = 0; k < a->instance_count; k++)
 		if (a->instances[k]->state == PROXY_INSTANCE_UP &&
 		    policy_instance(a->front, a->instances[k]) == c->policy.sticky)
 			return a->instances[k];
-	return NULL;
+	return a->front->m.flags & FRONT_CANARY ? policy_canary(c) : NULL;
 }
 
 /* --- a request's way ---------------------------------------------------------------------------------------------- */

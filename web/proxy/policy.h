@@ -17,7 +17,7 @@ enum fault policy_path(struct client *c, struct app *host, struct app **ret);
 /* May the request go on?  False when it was answered.  Only for apps with a front; once per request. */
 bool policy_check(struct client *c);
 
-/* The instance for a client that stays with one; NULL: any will do. */
+/* The instance for a client that stays with one, or of the release that the request is for; NULL: any will do. */
 struct instance *policy_pick(struct client *c);
 
 /* Takes what is ours out of the parsed head in p->req: credentials that were checked, the cookie. */

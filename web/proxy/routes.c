@@ -331,6 +331,7 @@ static void routes_instance(struct proxy *p, const struct proxy_msg_instance *m)
 		i->addr_len = sizeof in;
 	}
 	i->mark = p->mark;
+	i->canary = m->group == 1;
 	i->state = m->state;
 	if (m->state == PROXY_INSTANCE_UP) {
 		i->drain_told = false;
