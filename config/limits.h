@@ -82,6 +82,11 @@
 #define LIMIT_POOL_MAX (1ull << 46)
 #define LIMIT_POOL_AUTO_MIN (1ull << 30) /* disk.pool: auto takes a quarter of what is free, within these */
 #define LIMIT_POOL_AUTO_MAX (20ull << 30)
+/* disk.write_rate: auto is so much for each CPU.  What is written keeps the kernel's own threads busy, which no group's
+ * weight or quota bounds (about 3 ms of CPU for a MiB with a full layer): a tenth of the CPUs may go there. */
+#define LIMIT_POOL_RATE_CPU (32ull << 20)
+#define LIMIT_POOL_RATE_MIN (1ull << 20)
+#define LIMIT_POOL_RATE_MAX (1ull << 40)
 #define LIMIT_POOL_RESERVE (48ull << 20)   /* no instance starts when less is free: those that run need it */
 #define LIMIT_BALLAST (16ull << 20)	   /* kept by control for the database on a full disk: many times its log */
 #define LIMIT_DATA_RESERVE (64ull << 20)   /* no release or push begins when less is free on the data directory */

@@ -81,6 +81,7 @@ static const struct setting settings_table[] = {
 	{"network.link_prefix", SETTING_LINK, AT(link_prefix), 0, 2, 4},
 	{"disk.backend", SETTING_DISK, AT(disk_backend), 0, 0, 0},
 	{"disk.pool", SETTING_SIZE, AT(disk_pool), 0, LIMIT_POOL_MIN, LIMIT_POOL_MAX},
+	{"disk.write_rate", SETTING_SIZE, AT(disk_write_rate), 0, LIMIT_POOL_RATE_MIN, LIMIT_POOL_RATE_MAX},
 	{"proxy.workers", SETTING_WORKERS, AT(proxy_workers), 0, 1, LIMIT_WORKERS},
 	{"scheduler.throttle", SETTING_AUTO, AT(throttle), 0, 0, 0},
 	{"build.concurrent", SETTING_U32, AT(build_concurrent), 0, 1, 64},

@@ -82,8 +82,9 @@ struct settings {
 	unsigned pool_prefix; /* 8..28 */
 	char link_prefix[5];  /* network.link_prefix: "tl"; 2..4 characters, one per node on a host */
 
-	uint32_t disk_backend; /* disk.backend: auto; enum settings_disk */
-	uint64_t disk_pool;    /* disk.pool: bytes of the btrfs pool; 0 = auto, decided when it is made */
+	uint32_t disk_backend;	  /* disk.backend: auto; enum settings_disk */
+	uint64_t disk_pool;	  /* disk.pool: bytes of the btrfs pool; 0 = auto, decided when it is made */
+	uint64_t disk_write_rate; /* disk.write_rate: bytes a second written to the pool by all together; 0 = auto */
 
 	unsigned proxy_workers; /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
 

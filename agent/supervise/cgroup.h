@@ -61,6 +61,12 @@ void cgroup_release_agent(const struct cgroup *c, char *out, size_t cap);
  * device that of the backing file): whole disks, at most CGROUP_DISKS.  Their number, 0 when it lies on none. */
 int cgroup_io_path(struct cgroup *c, const char *path);
 
+/* v1: at most rate bytes a second are written to a block device by what belongs to no group of ours: the kernel's own
+ * threads, which is who writes back what was buffered.  0 takes the bound away.  The rule is the host's root group's
+ * and stays with the device's number: rules of loop devices that hold nothing (any more) are taken away too.
+ * -EOPNOTSUPP on v2 (there writes are charged to who made them) and without blkio, else negative errno. */
+int cgroup_write_rate(const struct cgroup *c, unsigned major, unsigned minor, uint64_t rate);
+
 /* Makes the tenant's group with these totals, or changes one that is there: all but the memory of one that is there,
  * for which see cgroup_memory().  0 (made), 1 (was there), or negative errno. */
 int cgroup_tenant(struct cgroup *c, uint32_t slot, const struct quota *q, struct err *e);

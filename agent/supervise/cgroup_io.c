@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/major.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 
 #define IO_DEPTH 3 /* loop devices on loop devices */
 #define IO_MOUNTINFO (8u << 20)
+#define ROOT_WRITE_RATE "blkio.throttle.write_bps_device"
 
 static void add_path(struct cgroup *c, const char *path, unsigned depth);
 
@@ -118,4 +120,45 @@ int cgroup_write_disks(const struct cgroup *c, const char *name, const char *fil
 			r = one;
 	}
 	return r;
+}
+
+/* --- what the kernel writes back -----------------------------------------------------------------------------------
+ */
+
+static int root_rule(int root, unsigned major, unsigned minor, uint64_t rate)
+{
+	OWN_FD int fd = openat(root, ROOT_WRITE_RATE, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	char text[64];
+	int n = snprintf(text, sizeof text, "%u:%u %" PRIu64, major, minor, rate);
+
+	return fd < 0 || write(fd, text, (size_t)n) != n ? -errno : 0;
+}
+
+/* Whoever gets such a device next would be slowed by the rule of a node that was killed. */
+static void root_sweep(int root)
+{
+	OWN_FREE char *text = NULL;
+	char path[64], *save = NULL;
+
+	if (fd_read_file(root, ROOT_WRITE_RATE, CGROUP_FILE_MAX, &text, NULL) < 0)
+		return;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		unsigned ma, mi;
+		if (sscanf(line, "%u:%u ", &ma, &mi) != 2 || ma != LOOP_MAJOR)
+			continue;
+		snprintf(path, sizeof path, "/sys/dev/block/%u:%u/loop", ma, mi);
+		if (access(path, F_OK) < 0)
+			root_rule(root, ma, mi, 0);
+	}
+}
+
+int cgroup_write_rate(const struct cgroup *c, unsigned major, unsigned minor, uint64_t rate)
+{
+	int root;
+
+	if (cgroup_is_v2(c) || c->of[CGROUP_IO] < 0)
+		return -EOPNOTSUPP;
+	root = c->mount[c->of[CGROUP_IO]];
+	root_sweep(root);
+	return root_rule(root, major, minor, rate);
 }

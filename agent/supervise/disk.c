@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static const char *const dir_names[DISK_KIND_COUNT] = {"layers", "repos"};
@@ -170,6 +171,19 @@ int disk_room(const struct disk *d, uint64_t *total, uint64_t *free_bytes)
 		return -errno;
 	*total = (uint64_t)v.f_blocks * v.f_frsize;
 	*free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	return 0;
+}
+
+int disk_device(const struct disk *d, unsigned *ret_major, unsigned *ret_minor)
+{
+	struct stat st;
+
+	if (d->loop < 0)
+		return -ENOENT;
+	if (fstat(d->loop, &st) < 0)
+		return -errno;
+	*ret_major = major(st.st_rdev);
+	*ret_minor = minor(st.st_rdev);
 	return 0;
 }
 

@@ -87,6 +87,9 @@ void disk_each(const struct disk *d, enum disk_kind kind, void (*fn)(void *arg, 
 /* Lets the pool grow to settings->disk_pool, while it is in use; 0 also when it is that large, or there is none. */
 int disk_grow(struct disk *d, const struct settings *s, struct err *e);
 
+/* The block device of a pool of our own: 0, or -ENOENT when there is none. */
+int disk_device(const struct disk *d, unsigned *major, unsigned *minor);
+
 /* Bytes of the file system that the directories share, and how many are free. */
 int disk_room(const struct disk *d, uint64_t *total, uint64_t *free);
 

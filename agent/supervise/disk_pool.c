@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #define POOL_SECTOR 4096u     /* of the loop device: what direct I/O wants, and btrfs' own */
+#define POOL_THREADS 8L	      /* btrfs' own default is at most that */
 #define POOL_ATTACH_TRIES 64u /* another node may take the free device before us */
 #define POOL_GONE_TRIES 200u  /* of 10 ms: the device goes a little after the unmount */
 
@@ -237,8 +238,9 @@ static int mount_failed(const struct disk *d, int error, struct err *e)
 
 static int pool_mount(struct disk *d, int data, struct err *e)
 {
-	char device[64], link[32], path[sizeof d->data + 16];
+	char device[64], link[32], path[sizeof d->data + 16], options[80];
 	ssize_t n;
+	long cpus;
 
 	snprintf(link, sizeof link, "/proc/self/fd/%d", d->loop);
 	n = readlink(link, device, sizeof device - 1);
@@ -252,8 +254,15 @@ static int pool_mount(struct disk *d, int data, struct err *e)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return err_errno(e, "cannot enter a mount namespace of our own");
 	snprintf(path, sizeof path, "%s/%s", d->data, DISK_POOL_MOUNT);
-	/* What a layer holds is known with each commit: every 30 s by default is too late for who watches it. */
-	if (mount(device, path, "btrfs", MS_NODEV | MS_NOSUID | MS_NOATIME, "nodiscard,commit=5") < 0)
+	/* What a layer holds is known with each commit: every 30 s by default is too late for who watches it.  What is
+	 * written costs the kernel's threads, and so everybody, as little CPU as may be: no checksums of data (layers
+	 * end with their instance, git has its own), and never all CPUs at a time. */
+	cpus = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+	snprintf(options, sizeof options, "nodiscard,commit=5,nodatasum,thread_pool=%ld",
+		 cpus < 1	       ? 1
+		 : cpus > POOL_THREADS ? POOL_THREADS
+				       : cpus);
+	if (mount(device, path, "btrfs", MS_NODEV | MS_NOSUID | MS_NOATIME, options) < 0)
 		return mount_failed(d, errno, e);
 	d->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return d->root < 0 ? err_errno(e, "cannot open %s", path) : 0;

@@ -105,6 +105,7 @@ static void enter_killing(struct instance *in)
 {
 	instance_move(in, INSTANCE_KILLING);
 	kill_all(in);
+	disk_rate_lift(in->s);
 	if (in->gone || in->pidfd < 0) {
 		instance_event(in, INSTANCE_ON_GONE);
 		return;

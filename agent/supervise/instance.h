@@ -134,12 +134,18 @@ struct supervise {
 	bool turning;	      /* inside supervise_turn() */
 	void (*on_all_stopped)(void *arg);
 	void *on_all_stopped_arg;
-	struct loop_timer usage_timer, stopped_timer, rates_timer, disk_timer;
+	struct loop_timer usage_timer, stopped_timer, rates_timer, disk_timer, rate_timer;
 	struct supervise_removal *removal; /* owned: remove.c */
 	struct private_layers *private;	   /* owned: private.c */
 	struct fsck *fsck;		   /* owned: fsck.c; NULL while none runs */
 	struct loop_timer fsck_timer;
 };
+
+/* disk_rate.c: bounds the writing to the pool; takes the bound away while somebody who was killed may wait for it, and
+ * for good. */
+void disk_rate_start(struct supervise *s);
+void disk_rate_lift(struct supervise *s);
+void disk_rate_stop(struct supervise *s);
 
 /* Kinds with a private writable layer. */
 bool instance_has_layer(uint32_t kind);

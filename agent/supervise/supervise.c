@@ -205,6 +205,8 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 	if (r == 0)
 		r = open_cgroup(s, e);
 	if (r == 0)
+		disk_rate_start(s);
+	if (r == 0)
 		r = adopt_all(s, e);
 	if (r == 0) /* after the adoption: the table names the tenants that have instances */
 		r = net_setup(&s->net, settings, e);
@@ -236,6 +238,7 @@ void supervise_leave(struct supervise *s)
 	fsck_stop(s);
 	loop_timer_stop(&s->stopped_timer);
 	loop_timer_stop(&s->rates_timer);
+	loop_timer_stop(&s->rate_timer);
 	drop_list(&s->living);
 	drop_list(&s->exited);
 	remove_free(s);
@@ -262,6 +265,7 @@ int supervise_teardown(struct supervise *s, struct err *e)
 	{
 		record_remove(s->instances_dir, in->rec.m.instance);
 	}
+	disk_rate_stop(s);
 	cgroup_each(s->cgroup, sweep_group, s);
 	r = cgroup_destroy(s->cgroup);
 	if (r < 0)

@@ -176,6 +176,38 @@ def test_quit_keeps_the_pool(node):
     equal(len(loops(node)), 1, "loop devices")
 
 
+RATES = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device"
+
+
+def rates():
+    return dict(line.split() for line in open(RATES).read().splitlines())
+
+
+def test_write_rate():
+    """cgroup v1: what the kernel writes back to the pool is bounded, not while a killed one may wait for it, and nothing stays"""
+    if not os.path.exists(RATES):
+        raise Skip("no blkio of cgroup v1")
+    node = Node("rate", "health: { grace: 1s }\n", disk="disk: { backend: btrfs, pool: 512MiB, write_rate: 24MiB }\n")
+    bound = str(24 << 20)
+    try:
+        node.start()
+        token = node.tenant("acme")
+        node.app("stubborn", token)
+        node.deploy_ok("stubborn", token, {**server(), "Procfile": "web: trap '' TERM; python3 server.py & while :; do sleep 1; done\n"})
+        device = open(f"/sys/block/{os.path.basename(loops(node)[0].split(':')[0])}/dev").read().strip()
+        equal(rates().get(device), bound, "the rule")
+        node.api("PUT", "/v1/apps/stubborn/formation", {"web": 0}, token=token, want=200)
+        wait_for("the bound to be lifted", lambda: device not in rates(), 10, 0.02)
+        wait_for("the bound again", lambda: rates().get(device) == bound, 10)
+        node.kill()
+        node.start()
+        equal(rates().get(device), bound, "the next supervisor's")
+        node.stop()
+        check(device not in rates(), "the rule stayed")
+    finally:
+        node.cleanup()
+
+
 def test_grow(node):
     """a larger disk.pool and SIGHUP: the pool grows under the running apps"""
     size = lambda: os.statvfs(node.disk()).f_blocks * os.statvfs(node.disk()).f_frsize

@@ -167,7 +167,7 @@ Test(config, settings_keys_are_documented)
 	unsigned n = 0;
 	for (const char *k; (k = settings_key(n)); n++)
 		cr_assert_not_null(strchr(k, '.'));
-	cr_assert_eq(n, 68);
+	cr_assert_eq(n, 69);
 	cr_assert_null(settings_key(n + 100));
 }
 

@@ -527,6 +527,27 @@ Test(supervise, cgroup_io_rates_on_the_disk_below)
 	fake_done(&f);
 }
 
+Test(supervise, cgroup_write_rate_is_the_root_groups_on_v1)
+{
+	struct fake f;
+	struct cgroup *c = with_instance(&f, false);
+
+	put(&f, "blkio/blkio.throttle.write_bps_device", "");
+	cr_assert_eq(cgroup_write_rate(c, 8, 16, 67108864), 0);
+	expect(&f, "blkio/blkio.throttle.write_bps_device", "8:16 67108864");
+	/* What a node that was killed left on a loop device that holds nothing: each rule is one write, so in this
+	 * plain file they lie over each other. */
+	put(&f, "blkio/blkio.throttle.write_bps_device", "7:1048575 1000\n");
+	cr_assert_eq(cgroup_write_rate(c, 8, 16, 0), 0);
+	expect(&f, "blkio/blkio.throttle.write_bps_device", "8:16 0575 0000\n");
+	cgroup_free(c);
+	fake_done(&f);
+	c = with_instance(&f, true);
+	cr_assert_eq(cgroup_write_rate(c, 8, 16, 1), -EOPNOTSUPP);
+	cgroup_free(c);
+	fake_done(&f);
+}
+
 Test(supervise, cgroup_of_the_flat_layout_is_found_and_removed)
 {
 	struct fake f;
