@@ -329,6 +329,9 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 	case MSG_TENANT_USAGE:
 		control_on_tenant_usage(c, body, len / sizeof(struct msg_tenant_usage));
 		break;
+	case MSG_DISK:
+		control_on_pool(c, body);
+		break;
 	case MSG_REMOVED:
 		control_on_removed(c, body);
 		break;

@@ -64,6 +64,7 @@ enum control_hit {
 	CONTROL_HIT_CPU,
 	CONTROL_HIT_DISK,
 	CONTROL_HIT_INODES,
+	CONTROL_HIT_POOL,
 	CONTROL_HIT_COUNT
 };
 struct control_hits {
@@ -308,6 +309,8 @@ struct control {
 	struct control_host host;
 	struct control_history history;
 	double host_cpu_now, host_rate_now;
+	struct msg_disk disk; /* what instances share; total 0 = not known */
+	unsigned disk_warned; /* percent that was told last: 0, 80 or 90 */
 	struct control_throttle throttle;
 	struct loop_timer tick, retry, end;
 	struct loop_signal term;
@@ -315,6 +318,10 @@ struct control {
 	uint64_t starts_total, start_us_sum, start_bucket[8], exits_total, deploys_ok, deploys_failed;
 	uint64_t oom_total[MSG_OOM_COUNT]; /* by whose bound it was */
 };
+
+/* control_pool.c: what the instances' disk is like, for the operator */
+void control_on_pool(struct control *c, const struct msg_disk *m);
+json_t *control_pool_json(const struct control *c); /* NULL when it is not known */
 
 /* control.c */
 int64_t control_now_ms(void); /* monotonic */

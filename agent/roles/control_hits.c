@@ -184,6 +184,13 @@ void control_hits_tenant(struct control *c, struct control_tenant *t, const stru
 				     "All apps together reached the memory quota of %s %" PRIu64
 				     " times: they are slowed by reclaim",
 				     limit, sum);
+	if (hits_due(&t->hits, CONTROL_HIT_POOL, hits_grown(was->disk_hits, now->disk_hits), &sum))
+		control_tenant_event(
+			c, t, "tenant.disk",
+			"Writes were refused: all apps together hold %s of the node's disk and may hold %s "
+			"now, whatever their own limits. One tenant has at most as much as is free for the "
+			"others, and takes it step by step",
+			hits_bytes(now->disk, peak), hits_bytes(now->disk_bound, limit));
 	if (hits_due(&t->hits, CONTROL_HIT_PIDS, pids, &sum))
 		control_tenant_event(c, t, "tenant.pids",
 				     "A process or thread could not be started (%" PRIu64

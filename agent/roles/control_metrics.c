@@ -165,6 +165,9 @@ static void metrics_node(struct control *c, struct buf *out)
 		    c->host.memory_available);
 	NODE_METRIC("tulou_node_memory_committed_bytes", "gauge", "Sum of the memory limits of what runs.", "%" PRIu64,
 		    c->used.memory);
+	NODE_METRIC("tulou_node_apps_disk_bytes", "gauge", "The disk that instances share; 0 = not known.", "%" PRIu64,
+		    c->disk.total);
+	NODE_METRIC("tulou_node_apps_disk_free_bytes", "gauge", "What is free of it.", "%" PRIu64, c->disk.free);
 	NODE_METRIC("tulou_node_cpu_cores_used", "gauge", "CPUs busy.", "%.3f", c->host_cpu_now);
 	NODE_METRIC("tulou_node_apps", "gauge", "Registered apps.", "%zu", map_count(c->apps));
 	NODE_METRIC("tulou_node_instances_running", "gauge", "Running instances.", "%u", n.running);
@@ -288,6 +291,11 @@ static void metrics_tenants(struct control *c, struct buf *out)
 	TENANT_METRIC("tulou_tenant_processes", "gauge", "Processes and threads.", "%" PRIu32, row.usage.pids);
 	TENANT_METRIC("tulou_tenant_disk_usage_bytes", "gauge", "Stored trees and writable layers.", "%" PRIu64,
 		      row.usage.disk);
+	TENANT_METRIC("tulou_tenant_disk_held_bytes", "gauge", "Held of the disk that tenants share.", "%" PRIu64,
+		      row.t->usage.disk);
+	TENANT_METRIC("tulou_tenant_disk_bound_bytes", "gauge",
+		      "What it may hold of it now, at most as much as is free; 0 = no such bound.", "%" PRIu64,
+		      row.t->usage.disk_bound);
 	TENANT_METRIC("tulou_tenant_memory_hits_total", "counter", "Times the memory quota was reached.", "%" PRIu32,
 		      row.usage.memory_hits);
 	TENANT_METRIC("tulou_tenant_pids_refused_total", "counter", "Processes refused at the quota.", "%" PRIu32,

@@ -59,6 +59,7 @@ json_t *control_node_json(struct control *c)
 				      (json_int_t)(h->memory * CONTROL_OVERCOMMIT), "memory_committed_bytes",
 				      (json_int_t)c->used.memory, "cpu", (double)h->cpus, "cpu_committed",
 				      (double)c->used.cpu / 1000, "instances", LIMIT_INSTANCES));
+	json_object_set_new(o, "apps_disk", c->disk.total ? control_pool_json(c) : json_null());
 	json_object_set_new(o, "cpu_cores", json_real(c->host_cpu_now));
 	json_object_set_new(o, "requests_per_second", json_real(c->host_rate_now));
 	json_object_set_new(o, "throttle", control_throttle_node_json(c));

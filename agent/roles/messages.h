@@ -50,6 +50,7 @@ enum msg_type {
 	MSG_FSCK_LIST,	   /* struct msg_fsck_list */
 	MSG_FSCK_DONE,	   /* struct msg_fsck_done */
 	MSG_OLD_WORKERS,   /* struct msg_old_workers */
+	MSG_DISK,	   /* struct msg_disk */
 	MSG_CERT_FILE,	   /* struct msg_cert_file; fds: sealed memfd: the operator's chain, then its key */
 
 	/* supervisor -> logger */
@@ -276,6 +277,15 @@ struct msg_tenant_usage {
 	uint64_t tenant, memory, memory_peak, cpu_us, throttled_us, io_read, io_write;
 	uint32_t slot, pids, pids_hits, oom_kills, memory_hits;
 	uint32_t pending; /* 1: its memory is not down to its total yet, more of it is in use */
+	/* Bytes that it holds of a pool that tenants share, and may hold now; 0 = there is no such bound. */
+	uint64_t disk, disk_bound;
+	uint32_t disk_hits; /* samples in which it had no room left to write */
+	uint32_t pad;
+};
+
+/* What layers and repositories of all tenants share: a pool, or the disk with project quotas. */
+struct msg_disk {
+	uint64_t total, free; /* bytes */
 };
 
 struct msg_log_open {

@@ -63,6 +63,11 @@ static void relay_tenant_usage(void *arg, const struct msg_tenant_usage *m, size
 	relay_sample(arg, MSG_TENANT_USAGE, m, n * sizeof *m);
 }
 
+static void relay_disk(void *arg, const struct msg_disk *m)
+{
+	relay_sample(arg, MSG_DISK, m, sizeof *m);
+}
+
 static void relay_log_open(void *arg, const struct msg_log_open *m, int fd)
 {
 	relay_to_logger(arg, MSG_LOG_OPEN, m, sizeof *m, fd);
@@ -78,6 +83,7 @@ struct supervise_ops supervisor_relay_ops(struct supervisor *s)
 	return (struct supervise_ops){.on_instance = relay_instance,
 				      .on_usage = relay_usage,
 				      .on_tenant_usage = relay_tenant_usage,
+				      .on_disk = relay_disk,
 				      .on_log_open = relay_log_open,
 				      .on_log_rate = relay_log_rate,
 				      .on_removed = relay_removed,

@@ -21,6 +21,8 @@
 
 static const char *const dir_names[DISK_KIND_COUNT] = {"layers", "repos"};
 
+#define DISK_SHARE_FULL 32 /* one part in so many of a tenant's bound is left: nothing more of it starts */
+
 static const struct disk_backend disk_memory = {.name = "memory"};
 
 /* The backends that settings allow, in the order in which they are tried. */
@@ -194,25 +196,47 @@ static int open_path(int dir, const char *name, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint32_t slot, uint64_t bytes, uint32_t inodes,
-	      int *ret, struct err *e)
+int disk_share(struct disk *d, uint32_t slot, size_t tenants, struct disk_share *s)
+{
+	d->tenants = tenants;
+	return d->root >= 0 && d->backend->share ? d->backend->share(d, slot, tenants, s) : -ENOENT;
+}
+
+/* Somebody has to stop before those that run find no room. */
+static int disk_admit(struct disk *d, uint32_t slot, struct err *e)
+{
+	uint64_t total = 0, left = 0;
+	struct disk_share s = {0};
+
+	if (disk_room(d, &total, &left) == 0 && left < LIMIT_POOL_RESERVE)
+		return err_set(e, EDQUOT, "the disk of the apps has only %" PRIu64 " of %" PRIu64 " MiB free: %s",
+			       left >> 20, total >> 20,
+			       d->loop >= 0 ? "raise disk.pool and send SIGHUP" : "make room on node.data");
+	if (disk_share(d, slot, d->tenants, &s) == 0 && s.used > s.bound - s.bound / DISK_SHARE_FULL)
+		return err_set(
+			e, EDQUOT,
+			"the tenant's apps hold %" PRIu64 " of the %" PRIu64 " MiB that one tenant may have of the "
+			"node's disk now, of which %" PRIu64 " of %" PRIu64 " MiB are free: remove files or stop "
+			"instances, or let the operator raise disk.pool",
+			s.used >> 20, s.bound >> 20, left >> 20, total >> 20);
+	return 0;
+}
+
+int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint32_t slot, bool app, uint64_t bytes,
+	      uint32_t inodes, int *ret, struct err *e)
 {
 	OWN_FD int fd = -1;
-	uint64_t total = 0, left = 0;
 	char name[40];
 	int r;
 
 	*ret = -1;
 	if (!disk_bounds(d))
 		return 0;
-	/* The directories' bounds together may be more than there is, or hundreds of mostly empty ones would need
-	 * hundreds of full disks.  So somebody has to stop before those that run find no room. */
-	if (disk_room(d, &total, &left) == 0 && left < LIMIT_POOL_RESERVE)
-		return err_set(e, EDQUOT, "the disk of the apps has only %" PRIu64 " of %" PRIu64 " MiB free: %s",
-			       left >> 20, total >> 20,
-			       d->loop >= 0 ? "raise disk.pool and send SIGHUP" : "make room on node.data");
+	r = disk_admit(d, slot, e);
+	if (r < 0)
+		return r;
 	disk_name(id, "", name);
-	r = d->backend->make(d, d->dirs[kind], name, slot, e);
+	r = d->backend->make(d, d->dirs[kind], name, slot, app, e);
 	if (r < 0)
 		return r;
 	fd = open_path(d->dirs[kind], name, O_RDONLY);

@@ -26,6 +26,14 @@ enum disk_kind {
 
 struct disk;
 
+/* A tenant's part of a btrfs pool: see disk_share(). */
+struct disk_share {
+	uint64_t used;	/* bytes it holds, what is not written back yet included */
+	uint64_t bound; /* bytes it may hold now; 0 = no such bound */
+	uint64_t told;	/* what the kernel was told last */
+	uint32_t hits;	/* samples in which it held all that the kernel was told */
+};
+
 struct disk_usage {
 	uint64_t bytes, inodes;
 };
@@ -57,11 +65,19 @@ const char *disk_backend(const struct disk *d); /* "quota", "btrfs", "memory" */
 /* False: directories do not exist (memory), disk_make() gives -1. */
 bool disk_bounds(const struct disk *d);
 
-/* Makes an empty directory of a tenant (its slot) with these bounds; a tenant's together hold at most three quarters of
- * a btrfs pool, so that nobody can take it from all others; *ret is an O_PATH descriptor owned by the caller, -1 on the
- * memory backend.  -EDQUOT when the pool is so full that nothing more may start, -EEXIST when it is there. */
-int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint32_t slot, uint64_t bytes, uint32_t inodes,
-	      int *ret, struct err *e);
+/* Makes an empty directory of a tenant (its slot) with these bounds; app: of something that runs, which must leave the
+ * pool's reserve to builds and repositories.  *ret is an O_PATH descriptor owned by the caller, -1 on the memory
+ * backend.  -EDQUOT when the pool, or the tenant's part of it, is so full that nothing more may start (e says whose
+ * limit, how much is held and how much is free), -EEXIST when it is there. */
+int disk_make(struct disk *d, enum disk_kind kind, uint64_t id, uint32_t slot, bool app, uint64_t bytes,
+	      uint32_t inodes, int *ret, struct err *e);
+/* What a tenant may hold of a pool whose limits add up to more than it: half of what it holds and what is free
+ * together, so at most as much as it leaves to the others.  One tenant alone ends at half of the pool, two at a third
+ * each, n at 1/(n+1), and as much always stays for the next one (the dynamic thresholds of Choudhury and Hahne, 1998,
+ * for shared buffers); never less than such an even part among the `tenants` that live.  The kernel is told less than
+ * the bound: what the tenant may take until the next call when all write at once.  To be called for each of them about
+ * once a second.  s is zero-filled at first.  0, or -ENOENT where there is no such bound. */
+int disk_share(struct disk *d, uint32_t slot, size_t tenants, struct disk_share *s);
 /* The same of one that is there; -ENOENT. */
 int disk_open(const struct disk *d, enum disk_kind kind, uint64_t id, int *ret);
 /* New bounds, at once.  0 also on the memory backend, whose layers keep theirs. */

@@ -14,14 +14,17 @@ struct disk_backend {
 	int (*open)(struct disk *d, const struct settings *s, struct err *e);
 	/* Unmounts and waits; d->root and the kinds' directories are closed. */
 	int (*close)(struct disk *d, struct err *e);
-	/* An empty directory name below dir, of the tenant with this slot; bounded by limit() next. */
-	int (*make)(struct disk *d, int dir, const char *name, uint32_t slot, struct err *e);
+	/* An empty directory name below dir, of the tenant with this slot, app: of what runs; bounded by limit() next.
+	 */
+	int (*make)(struct disk *d, int dir, const char *name, uint32_t slot, bool app, struct err *e);
 	int (*limit)(struct disk *d, int fd, uint64_t bytes, uint32_t inodes);
 	int (*sample)(struct disk *d, int fd, uint64_t bytes, uint32_t inodes, struct disk_watch *w,
 		      struct disk_usage *ret);
 	int (*remove)(struct disk *d, int dir, const char *name);
 	/* After removals: takes back what the kernel keeps of them.  May be NULL. */
 	void (*tidy)(struct disk *d);
+	/* disk_share(); NULL where a tenant's total is not bounded. */
+	int (*share)(struct disk *d, uint32_t slot, size_t tenants, struct disk_share *s);
 };
 
 struct disk {
@@ -30,6 +33,7 @@ struct disk {
 	int root;		   /* owned directory; -1 = memory */
 	int dirs[DISK_KIND_COUNT]; /* owned directories */
 	char uuid[40];		   /* btrfs: of the pool */
+	size_t tenants;		   /* of the last disk_share() */
 	int loop;		   /* btrfs, owned: the pool's loop device */
 };
 

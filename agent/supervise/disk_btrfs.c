@@ -79,42 +79,120 @@ static int btrfs_open(struct disk *d, const struct settings *s, struct err *e)
 	return 0;
 }
 
-/* The tenant's group above those of its subvolumes, "1/<slot + 1>", with its part of the pool as it is now. */
-static int btrfs_tenant(struct disk *d, uint32_t slot, uint64_t *ret)
+/* --- who may take how much of the pool ------------------------------------------------------------------------------
+ * Above the qgroups of the subvolumes, "0/<subvolume>", are the tenant's, "1/<slot + 1>", whose bound follows what is
+ * free (disk_share()), and for what runs "2/1": that one keeps a reserve of the pool for builds and repositories also
+ * when several tenants write so fast that their bounds come too late. */
+
+#define BTRFS_APPS (2ull << 48 | 1)
+#define BTRFS_RESERVE 8 /* one part in so many of the pool, and LIMIT_POOL_RESERVE */
+#define BTRFS_BURST 8	/* one part in so many of what is free may be written in a second by each */
+#define BTRFS_BURST_MAX (1ull << 30)
+#define BTRFS_MOVED 32 /* one part in so many: a bound that moved by less is not written */
+
+static uint64_t btrfs_tenant_id(uint32_t slot)
 {
-	uint64_t id = 1ull << 48 | (slot + 1ull), total, left;
+	return 1ull << 48 | (slot + 1ull);
+}
+
+static int btrfs_group(struct disk *d, uint64_t id, uint64_t bytes)
+{
 	struct btrfs_ioctl_qgroup_create_args make = {.create = 1, .qgroupid = id};
 	struct btrfs_ioctl_qgroup_limit_args limit = {.qgroupid = id};
+
+	if (ioctl(d->root, BTRFS_IOC_QGROUP_CREATE, &make) < 0 && errno != EEXIST)
+		return -errno;
+	limit.lim.flags = BTRFS_QGROUP_LIMIT_MAX_RFER;
+	limit.lim.max_rfer = bytes;
+	return ioctl(d->root, BTRFS_IOC_QGROUP_LIMIT, &limit) < 0 ? -errno : 0;
+}
+
+static uint64_t btrfs_group_number(const struct disk *d, uint64_t id, const char *file)
+{
+	OWN_FREE char *text = NULL;
+	char path[160];
+
+	snprintf(path, sizeof path, "/sys/fs/btrfs/%s/qgroups/%" PRIu64 "_%" PRIu64 "/%s", d->uuid, id >> 48,
+		 (uint64_t)(id & ((1ull << 48) - 1)), file);
+	return fd_read_file(AT_FDCWD, path, 64, &text, NULL) < 0 ? 0 : strtoull(text, NULL, 10);
+}
+
+/* What a group holds, and what was promised to writes that have not reached the disk: the kernel compares both with the
+ * limit, and what the file system says of its room knows only the first. */
+static uint64_t btrfs_group_used(const struct disk *d, uint64_t id, uint64_t *late)
+{
+	*late = btrfs_group_number(d, id, "rsv_data");
+	return btrfs_group_number(d, id, "referenced") + *late;
+}
+
+static uint64_t btrfs_apps_bytes(uint64_t total)
+{
+	return total - total / BTRFS_RESERVE - LIMIT_POOL_RESERVE;
+}
+
+static int btrfs_apps(struct disk *d)
+{
+	uint64_t total, left;
+	int r = disk_room(d, &total, &left);
+
+	return r < 0 ? r : btrfs_group(d, BTRFS_APPS, btrfs_apps_bytes(total));
+}
+
+static int btrfs_share(struct disk *d, uint32_t slot, size_t tenants, struct disk_share *s)
+{
+	uint64_t id = btrfs_tenant_id(slot), total, left, late, all, room, even, gap, step, now;
 	int r = disk_room(d, &total, &left);
 
 	if (r < 0)
 		return r;
-	if (ioctl(d->root, BTRFS_IOC_QGROUP_CREATE, &make) < 0 && errno != EEXIST)
-		return -errno;
-	limit.lim.flags = BTRFS_QGROUP_LIMIT_MAX_RFER;
-	limit.lim.max_rfer = total / 2;
-	if (ioctl(d->root, BTRFS_IOC_QGROUP_LIMIT, &limit) < 0)
-		return -errno;
-	*ret = id;
-	return 0;
+	s->used = btrfs_group_used(d, id, &late);
+	all = btrfs_group_used(d, BTRFS_APPS, &late);
+	left = left > late ? left - late : 0;
+	/* Without the reserve. */
+	room = btrfs_apps_bytes(total) > all ? btrfs_apps_bytes(total) - all : 0;
+	left = left < room ? left : room;
+	even = btrfs_apps_bytes(total) / (tenants + 1); /* there for all at once */
+	s->bound = (s->used + left) / 2;
+	s->bound = s->bound > even ? s->bound : even;
+	s->hits += s->told && s->used > s->told - s->told / BTRFS_MOVED;
+	/* All may write at once before the next call. */
+	step = left > s->used ? (left - s->used) / (tenants + 1) : 0;
+	if (step < left / BTRFS_BURST)
+		step = left / BTRFS_BURST < BTRFS_BURST_MAX ? left / BTRFS_BURST : BTRFS_BURST_MAX;
+	now = s->used + step;
+	now = now < even ? even : now > s->bound ? s->bound : now;
+	gap = now > s->told ? now - s->told : s->told - now;
+	if (gap <= s->told / BTRFS_MOVED)
+		return 0;
+	r = btrfs_group(d, id, now);
+	if (r == 0)
+		s->told = now;
+	return r;
 }
 
-static int btrfs_make(struct disk *d, int dir, const char *name, uint32_t slot, struct err *e)
+static int btrfs_make(struct disk *d, int dir, const char *name, uint32_t slot, bool app, struct err *e)
 {
 	struct {
 		struct btrfs_qgroup_inherit head;
-		uint64_t parent;
-	} inherit = {.head = {.num_qgroups = 1}};
-	struct btrfs_ioctl_vol_args_v2 a = {.flags = BTRFS_SUBVOL_QGROUP_INHERIT, .size = sizeof inherit};
-	int r = btrfs_tenant(d, slot, &inherit.parent);
+		uint64_t parents[2];
+	} inherit = {.head = {.num_qgroups = app ? 2 : 1}, .parents = {btrfs_tenant_id(slot), BTRFS_APPS}};
+	struct btrfs_ioctl_vol_args_v2 a = {.flags = BTRFS_SUBVOL_QGROUP_INHERIT,
+					    .size = sizeof inherit.head + inherit.head.num_qgroups * sizeof(uint64_t)};
+	struct disk_share share = {0};
+	int r = btrfs_share(d, slot, d->tenants, &share);
 
+	/* The pool may have grown. */
+	if (r == 0 && app)
+		r = btrfs_apps(d);
 	if (r < 0)
 		return err_set(e, -r, "cannot bound the tenant's part of the pool: %s", strerror(-r));
 	a.qgroup_inherit = &inherit.head;
 	snprintf(a.name, sizeof a.name, "%s", name);
-	if (ioctl(dir, BTRFS_IOC_SUBVOL_CREATE_V2, &a) < 0)
-		return err_errno(e, "cannot make the subvolume %s", name);
-	return 0;
+	if (ioctl(dir, BTRFS_IOC_SUBVOL_CREATE_V2, &a) == 0)
+		return 0;
+	if (errno == EROFS || errno == EIO || errno == EUCLEAN)
+		return err_errno(e, "the disk pool is damaged (dmesg says more): restart the node");
+	return err_errno(e, "cannot make the subvolume %s", name);
 }
 
 /* Number of the subvolume that fd lies in; 0 when it cannot be told. */
@@ -331,4 +409,5 @@ const struct disk_backend disk_btrfs = {
 	.sample = btrfs_sample,
 	.remove = btrfs_remove,
 	.tidy = btrfs_tidy,
+	.share = btrfs_share,
 };

@@ -117,7 +117,7 @@ static int quota_bound(int fd, uint32_t project, uint64_t bytes, uint64_t inodes
 	return quota_call(fd, Q_SETQUOTA, project, &q);
 }
 
-static int quota_make(struct disk *d, int dir, const char *name, uint32_t slot, struct err *e)
+static int quota_make(struct disk *d, int dir, const char *name, uint32_t slot, bool app, struct err *e)
 {
 	OWN_FD int fd = -1;
 	struct fsxattr x = {0};
@@ -125,6 +125,7 @@ static int quota_make(struct disk *d, int dir, const char *name, uint32_t slot, 
 	int r = 0;
 
 	(void)slot; /* projects have no groups: the tenant's total is held by admission */
+	(void)app;
 	(void)d;
 	if (mkdirat(dir, name, 0755) < 0)
 		return err_errno(e, "cannot make the directory %s", name);

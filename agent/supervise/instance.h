@@ -139,6 +139,7 @@ struct supervise {
 	struct private_layers *private;	   /* owned: private.c */
 	struct fsck *fsck;		   /* owned: fsck.c; NULL while none runs */
 	struct loop_timer fsck_timer;
+	int64_t disk_us; /* monotonic: the shared disk was told */
 };
 
 /* disk_rate.c: bounds the writing to the pool; takes the bound away while somebody who was killed may wait for it, and

@@ -20,11 +20,15 @@ bool instance_has_layer(uint32_t kind)
 int layer_make(struct instance *in, int *ret, struct err *e)
 {
 	const struct quota_limits *l = &in->rec.limits;
+	struct tenant *t = tenant_get(in->s, in->rec.m.slot);
 
 	*ret = -1;
 	if (!instance_has_layer(in->rec.m.kind))
 		return 0;
-	return disk_make(in->s->disk, DISK_LAYER, in->rec.m.instance, in->rec.m.slot, l->disk, l->inodes, ret, e);
+	if (t)
+		t->share.told = 0; /* told anew here, by what is free now */
+	return disk_make(in->s->disk, DISK_LAYER, in->rec.m.instance, in->rec.m.slot, in->rec.m.kind != MSG_KIND_BUILD,
+			 l->disk, l->inodes, ret, e);
 }
 
 int layer_room(const struct supervise *s, struct err *e)
@@ -113,7 +117,7 @@ int layer_repo(struct supervise *s, uint64_t app, uint32_t uid_base, int *ret, s
 		return tree_open(&s->tree, MSG_KIND_GIT, app, 0, uid_base, ret, e);
 	r = disk_open(s->disk, DISK_REPO, app, &fd);
 	if (r == -ENOENT)
-		r = disk_make(s->disk, DISK_REPO, app, (uid_base - s->settings.uid_base) / LIMIT_UID_RANGE,
+		r = disk_make(s->disk, DISK_REPO, app, (uid_base - s->settings.uid_base) / LIMIT_UID_RANGE, false,
 			      LIMIT_REPO_BYTES, LIMIT_TREE_ENTRIES, &fd, e);
 	else if (r < 0)
 		err_set(e, -r, "cannot open the repository: %s", strerror(-r));

@@ -31,6 +31,8 @@ struct supervise_ops {
 	void (*on_usage)(void *arg, const struct msg_usage *list, size_t n);
 	/* The same of tenants that have living instances, 1..MSG_TENANT_USAGE_MAX of them; may be NULL. */
 	void (*on_tenant_usage)(void *arg, const struct msg_tenant_usage *list, size_t n);
+	/* The disk that the instances share, every LIMIT_USAGE_MS; may be NULL. */
+	void (*on_disk)(void *arg, const struct msg_disk *m);
 	/* The output pipe of an instance, for the logger.  fd is the read end, borrowed for the call (sending it
 	 * duplicates it). */
 	void (*on_log_open)(void *arg, const struct msg_log_open *m, int fd);

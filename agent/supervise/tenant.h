@@ -14,6 +14,7 @@
 #define TULOU_AGENT_SUPERVISE_TENANT_H
 
 #include "agent/supervise/cgroup.h"
+#include "agent/supervise/disk.h"
 #include "base/loop.h"
 
 #include <sys/queue.h>
@@ -33,7 +34,8 @@ struct tenant {
 	/* Of its instances since its first one, dead ones included: only what its own totals did, not their limits. */
 	uint32_t oom_kills, pids_hits;
 	struct cgroup_watch watch;
-	bool shrinking; /* its memory is not down to the total yet */
+	struct disk_share share; /* of the disk's pool */
+	bool shrinking;		 /* its memory is not down to the total yet */
 	unsigned tries;
 	uint32_t throttle_weight; /* of supervise_throttle_tenant(); 0 = none */
 	struct loop_timer timer;

@@ -74,6 +74,7 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 	if (cgroup_watch(t->s->cgroup, t->slot, CGROUP_TENANT, &t->watch) < 0)
 		return false;
 	now = t->watch.last;
+	disk_share(t->s->disk, t->slot, t->s->tenants_count, &t->share);
 	change_tenant_again(t);
 	*ret = (struct msg_tenant_usage){
 		.tenant = t->tenant,
@@ -90,6 +91,9 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 		.oom_kills = now.oom_kills > t->oom_kills ? now.oom_kills : t->oom_kills,
 		.memory_hits = now.memory_hits,
 		.pending = t->shrinking,
+		.disk = t->share.used,
+		.disk_bound = t->share.bound,
+		.disk_hits = t->share.hits,
 	};
 	return true;
 }
@@ -146,6 +150,18 @@ static void usage_tenants(struct supervise *s, size_t budget)
 		s->ops.on_tenant_usage(s->ops.arg, list, n);
 }
 
+/* The disk that all share, when it moved or for a control that is new. */
+static void usage_disk(struct supervise *s)
+{
+	struct msg_disk m = {0};
+
+	if (s->ops.on_disk && clock_mono_us() - s->disk_us >= (int64_t)LIMIT_USAGE_MS * 1000 &&
+	    disk_room(s->disk, &m.total, &m.free) == 0) {
+		s->disk_us = clock_mono_us();
+		s->ops.on_disk(s->ops.arg, &m);
+	}
+}
+
 static size_t usage_budget(size_t count)
 {
 	return count < LIMIT_USAGE_TURN ? count : LIMIT_USAGE_TURN;
@@ -168,6 +184,7 @@ static void usage_turn(void *arg)
 	usage_tenants(s, most > LIMIT_USAGE_TURN && s->tenants_count
 				 ? (s->tenants_count * LIMIT_USAGE_TURN + most - 1) / most
 				 : s->tenants_count);
+	usage_disk(s);
 }
 
 int usage_start(struct supervise *s)

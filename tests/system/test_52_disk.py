@@ -1,5 +1,5 @@
 """What an app writes is bounded: bytes, inodes, on the btrfs pool (or whatever disk.backend the node has)."""
-import errno, glob, json, os, signal, urllib.parse
+import concurrent.futures, errno, glob, json, os, signal, time, urllib.parse
 from harness import *
 
 POOL = "disk: { backend: btrfs, pool: 512MiB }\n"
@@ -138,6 +138,45 @@ def test_part_of_the_pool(node):
     node.deploy_ok("calm", node.acme, server("calm"))
     node.api("DELETE", "/v1/apps/hog", token=evil, want=(200, 202, 204))
     wait_for("its end", lambda: node.api("GET", "/v1/apps/hog", token=evil)[0] == 404)
+
+
+def test_several_greedy_tenants(node):
+    """three tenants that write all they can leave as much for the next one; its app, its push and its build go on"""
+    evil = [node.tenant(f"evil{i}") for i in range(3)]
+    for i, token in enumerate(evil):
+        node.app(f"hog{i}", token, limits={"disk_bytes": "2GiB"})
+        node.deploy_ok(f"hog{i}", token, server(f"hog{i}"))
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:  # at once, so that each sees the same room free
+        results = list(pool.map(lambda i: json.loads(ask(node, f"hog{i}", FILL % "/tmp", 120)), range(3)))
+    held = [n >> 20 for n, _ in results]
+    for _ in range(60):  # what is free is taken step by step
+        more = [json.loads(ask(node, f"hog{i}", FILL.replace("O_CREAT", "O_CREAT|os.O_APPEND") % "/tmp", 120)) for i in range(3)]
+        results += more
+        held = [h + (n >> 20) for h, (n, _) in zip(held, more)]
+        if sum(n for n, _ in more) < 3 << 20:
+            break
+        time.sleep(1)
+    check(all(error == errno.EDQUOT for _, error in results), f"{results}: not refused by a bound")
+    print(f"# held MiB: {held}, free {os.statvfs(node.disk()).f_bavail * 4096 >> 20} of 512", flush=True)
+    check(max(held) <= 2 * min(held), f"{held}: not shared evenly")
+    free = os.statvfs(node.disk()).f_bavail * os.statvfs(node.disk()).f_frsize
+    check(free >= 40 << 20, f"{free >> 20} MiB left")
+    told = wait_for("the tenants' figures", lambda: [e for e in node.api("GET", "/v1/events", token=evil[0], want=200)["items"] if e["kind"] == "tenant.disk"], 30)
+    check("Writes were refused" in told[0]["text"], told)
+    # The others.
+    equal(ask(node, "calm", "open('/tmp/c','w').write('y' * 10000000)"), "10000000", "the neighbour")
+    node.deploy_ok("calm", node.acme, server("calm"))
+    node.app("mine", node.acme)
+    r = node.push(node.git_repo(server("mine")), "mine", node.acme)
+    equal(r.returncode, 0, r.stderr)
+    text = node.request("GET", "/metrics", token=node.token)[1].decode()
+    line = [l for l in text.splitlines() if l.startswith("tulou_node_apps_disk_free_bytes ")]
+    check(line and 0 < int(line[0].split()[1]) < 512 << 20, line)
+    node.api("DELETE", "/v1/apps/mine", token=node.acme, want=(200, 202, 204))
+    for i, token in enumerate(evil):
+        node.api("DELETE", f"/v1/apps/hog{i}", token=token, want=(200, 202, 204))
+        wait_for("its end", lambda: node.api("GET", f"/v1/apps/hog{i}", token=token)[0] == 404)
+    wait_for("the room again", lambda: os.statvfs(node.disk()).f_bavail * 4096 > 300 << 20, 60)
 
 
 def test_kill_and_adopt(node):

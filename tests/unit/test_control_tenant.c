@@ -441,6 +441,46 @@ Test(control_tenant, an_adopted_instance_has_no_history)
 	fake_stop(&f);
 }
 
+static void say_disk(uint64_t used)
+{
+	struct msg_disk m = {.total = 1000 * MIB, .free = (1000 - used) * MIB};
+
+	control_on_pool(f.control, &m);
+}
+
+Test(control_tenant, a_disk_that_fills_is_told_at_80_and_90_percent_and_when_it_is_over)
+{
+	struct msg_tenant_usage u = {.disk = 100 * MIB, .disk_bound = 120 * MIB};
+	json_t *o;
+
+	begin();
+	say_disk(799);
+	cr_assert_eq(events("node.disk").n, 0);
+	say_disk(800);
+	say_disk(850);
+	say_disk(790);
+	say_disk(805);
+	cr_assert_eq(events("node.disk").n, 1, "no event at each turn around a mark");
+	say_disk(950);
+	cr_assert_eq(events("node.disk").n, 2);
+	cr_assert(strstr(events("node.disk").text, "95 % full: 50 MiB of 1000 MiB"), "%s", events("node.disk").text);
+	o = control_pool_json(f.control);
+	cr_assert_str_eq(json_string_value(json_object_get(o, "state")), "full");
+	json_decref(o);
+	say_disk(700);
+	cr_assert_eq(events("node.disk").n, 3);
+	cr_assert(strstr(events("node.disk").text, "has room again"), "%s", events("node.disk").text);
+
+	u.tenant = (uint64_t)acme().id;
+	sample_tenant(&u);
+	u.disk_hits = 2;
+	fake_run(&f, 2);
+	sample_tenant(&u);
+	cr_assert(strstr(events("tenant.disk").text, "hold 100 MiB of the node's disk and may hold 120 MiB now"), "%s",
+		  events("tenant.disk").text);
+	fake_stop(&f);
+}
+
 Test(control_tenant, what_a_tenant_hits)
 {
 	struct msg_tenant_usage u = {.memory = 4096 * MIB, .memory_peak = 4096 * MIB, .pids = 4096, .pids_hits = 9};
