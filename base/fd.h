@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define FD_PASS_MAX 16 /* descriptors in one message */
+#define FD_PASS_MAX 20 /* descriptors in one message: a proxy gets two and up to sixteen listeners */
 
 /* Writes all of p[0..n) to a blocking descriptor; 0 or negative errno. */
 int fd_write_all(int fd, const void *p, size_t n);

@@ -23,7 +23,7 @@
 #define LIMIT_TENANTS 16000  /* uid ranges of 65,536 that fit between 2^30 and 2^31 */
 #define LIMIT_APPS 20000     /* slots of the proxies' statistics segment */
 #define LIMIT_INSTANCES 8000 /* 3 descriptors each in the supervisor, under a 65,536 limit */
-#define LIMIT_LISTEN 8	     /* addresses per kind */
+#define LIMIT_LISTEN 8	     /* addresses per kind: http and https each */
 #define LIMIT_WORKERS 16     /* proxy workers */
 #define LIMIT_UID_RANGE 65536u
 #define LIMIT_UID_BASE 0x40000000u /* clear of subuid (100,000..) and of systemd's dynamic ranges (0x70000000..) */

@@ -1,12 +1,15 @@
 /* The permit tables: which role may send what to whom.  Layer agent, every daemon process. */
 #include "agent/roles/messages.h"
 
+#include "base/fd.h"
+
 #include "base/own.h"
 
 #include <assert.h>
 
 static_assert(sizeof(struct msg_init_control) <= CHAN_BODY_MAX, "fits one message");
 static_assert(sizeof(struct msg_usage) * MSG_USAGE_MAX <= CHAN_BODY_MAX, "fits one message");
+static_assert(MSG_READY_FDS <= FD_PASS_MAX, "fits one message");
 static_assert(sizeof(struct msg_tenant_usage) * MSG_TENANT_USAGE_MAX <= CHAN_BODY_MAX, "fits one message");
 
 #define EXACT(t) sizeof(t), sizeof(t)
@@ -56,7 +59,7 @@ const struct chan_rule msg_rules_control[] = {
 const size_t msg_rules_control_count = ARRAY_LEN(msg_rules_control);
 
 const struct chan_rule msg_rules_proxy[] = {
-	{MSG_INIT_PROXY, "init", EXACT(struct msg_init_proxy), 2, 2 + LIMIT_LISTEN},
+	{MSG_INIT_PROXY, "init", EXACT(struct msg_init_proxy), 2, MSG_READY_FDS},
 	{MSG_PEER_CONTROL, "peer", EMPTY, 1, 1},
 	{MSG_DRAIN, "drain", EXACT(struct msg_drain), 0, 0},
 };

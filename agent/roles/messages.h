@@ -59,7 +59,7 @@ enum msg_type {
 	MSG_LOG_RATE,	   /* struct msg_log_rate: other rates from now on */
 };
 
-#define MSG_READY_FDS (2 + LIMIT_LISTEN)
+#define MSG_READY_FDS (2 + 2 * LIMIT_LISTEN) /* a proxy's: statistics, log, listeners for http and for https */
 
 struct msg_init_control {
 	struct settings settings;

@@ -102,7 +102,7 @@ static void supervisor_init_control(struct supervisor *s, struct child *c)
 static void supervisor_init_proxy(struct supervisor *s, struct child *c)
 {
 	struct msg_init_proxy init = {.worker = s->worker_base + c->index, .control_path = "/control.sock"};
-	int fds[2 + LIMIT_LISTEN];
+	int fds[MSG_READY_FDS];
 	size_t n = 0;
 
 	fds[n++] = s->stats;
