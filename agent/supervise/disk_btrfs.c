@@ -373,7 +373,7 @@ static int tidy_living(const struct disk *d, struct ids *s)
 static void btrfs_tidy(struct disk *d)
 {
 	OWN_FREE uint64_t *memory = calloc(2 * (size_t)BTRFS_TIDY_MAX, sizeof *memory);
-	struct ids groups = {memory, 0}, living = {memory + BTRFS_TIDY_MAX, 0};
+	struct ids groups = {memory, 0}, living = {0};
 	char path[96];
 	struct dirent *de;
 	OWN_DIR DIR *list = NULL;
@@ -381,6 +381,7 @@ static void btrfs_tidy(struct disk *d)
 	snprintf(path, sizeof path, "/sys/fs/btrfs/%s/qgroups", d->uuid);
 	if (!memory || !(list = opendir(path)))
 		return;
+	living.list = memory + BTRFS_TIDY_MAX;
 	/* The groups first: one made after this is not looked at. */
 	while ((de = readdir(list))) {
 		uint64_t id;

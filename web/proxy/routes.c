@@ -508,6 +508,8 @@ struct app *routes_find(struct proxy *p, struct http_str host, struct client *c)
 		in = (in || b == '[') && b != ']';
 		name[n] = (char)(b >= 'A' && b <= 'Z' ? b | 0x20 : b);
 	}
+	if (n == 0)
+		return NULL;
 	/* The API's name and literal addresses come first: no route may take them. */
 	if (n == p->control_host_len && memcmp(name, p->control_host, n) == 0)
 		return p->control;
