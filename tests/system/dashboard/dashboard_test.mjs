@@ -94,6 +94,8 @@ test('the host page shows capacity, plots, apps, tenants and events', async () =
 	for (const name of ['Memory', 'CPU', 'Disk', 'Instances', 'Requests'])
 		await page.locator('.tile-name', { hasText: name }).first().waitFor();
 	await until('memory in the tile', async () => /[KMG]iB/.test(await page.locator('.tile-value').first().innerText()));
+	if (MOCK) await page.locator('.tile', { hasText: 'Apps' }).getByText('92 % full').waitFor();
+	if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/host.png`, fullPage: true });
 	await rows().first().waitFor();
 	await until('three plots with ink', () =>
 		page.evaluate(() => {
@@ -187,6 +189,8 @@ test('the app page shows instances, plots and a live log', async () => {
 	await page.locator('h1', { hasText: app }).waitFor();
 	await card('Instances').locator('tbody tr').first().waitFor();
 	await card('Releases').getByText('live', { exact: true }).waitFor();
+	if (MOCK) await card('Instances').getByText('1 of 4 web does not fit').waitFor();
+	if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/app.png`, fullPage: true });
 	await until('plots', async () => (await page.locator('.plot canvas').count()) === 3);
 	await card('Log').getByText('live', { exact: true }).waitFor();
 	await card('Events').getByText('live', { exact: true }).waitFor();
@@ -340,6 +344,8 @@ test('a tenant sees only its own', { skip: !process.env.TULOU_TENANT_TOKEN && 'n
 	await p.getByRole('heading', { name: 'Your apps' }).waitFor();
 	await rows(p).first().waitFor();
 	assert.equal(await p.getByText('Who uses what').count(), 0);
+	if (MOCK) await p.getByText('Pending: memory: 9.1 GiB in use').waitFor();
+	if (process.env.SHOTS) await p.screenshot({ path: `${process.env.SHOTS}/tenant.png` });
 	assert.deepEqual(
 		asked.filter((a) => a.startsWith('/v1/node')),
 		[],

@@ -166,6 +166,7 @@ function makeApp(name, tenant, state) {
 makeApp('shop', 'acme', 'running').stats.instances_running = 3;
 apps.get('shop').formation = { web: 3, worker: 1 };
 Object.assign(apps.get('shop').stats, {
+	waiting: '1 of 4 web does not fit: tenant acme: memory quota 16 GiB, 15.9 GiB committed, 100 MiB left, 256 MiB needed',
 	instances_wanted: 4,
 	instances_running: 4,
 	memory_bytes: 612 * MIB,
@@ -236,6 +237,7 @@ function node() {
 		pressure: { cpu: 4.2, memory: 0, io: 12.1 },
 		disk_bytes: 512e9,
 		disk_used_bytes: 187e9,
+		apps_disk: { total_bytes: 20e9, free_bytes: 1.6e9, percent: 92, state: 'full' },
 		tenants: TENANTS.length,
 		apps: apps.size,
 		instances: { running: sum((a) => a.stats.instances_running), starting: 3, wanted: w },
@@ -262,7 +264,7 @@ const tenant = (name) => {
 		private_layers: false,
 		egress: { mode: 'list', allow: ['203.0.113.0/24:443'] },
 		quota: { memory_bytes: 16384 * MIB, cpu: 8, pids: 4096, apps: 120, instances: 300, disk_bytes: 20e9, inodes: 4e6 },
-		usage: { memory_bytes: s((a) => a.stats.memory_bytes) * 0.6, cpu: s((a) => a.stats.cpu_cores), pids: 60, instances: s((a) => a.stats.instances_running), disk_bytes: 2.9e9, inodes: 81920 },
+		usage: { memory_bytes: s((a) => a.stats.memory_bytes) * 0.6, cpu: s((a) => a.stats.cpu_cores), pids: 60, instances: s((a) => a.stats.instances_running), disk_bytes: 2.9e9, inodes: 81920, pending: 'memory: 9.1 GiB in use is more than the new 8 GiB; it holds as soon as that is freed or the instances restart' },
 		used: {
 			memory_bytes: s((a) => a.stats.memory_bytes),
 			cpu: s((a) => a.stats.cpu_cores),

@@ -227,6 +227,7 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 						<Instances
 							path={path}
 							list={instances.data?.items}
+							waiting={app.data?.stats?.waiting}
 							error={app.error ? null : instances.error}
 							mayStop={mayDeploy}
 							changed={changed('')}

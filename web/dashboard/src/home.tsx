@@ -100,6 +100,24 @@ function NodeTiles(p: { node: Node; cpu: number | undefined }): JSX.Element {
 			>
 				<Bar value={percent(n.disk_used_bytes, n.disk_bytes)} label="Disk used" />
 			</Tile>
+			{n.apps_disk && (
+				<Tile
+					name="Apps' disk"
+					value={bytes(n.apps_disk.total_bytes - n.apps_disk.free_bytes)}
+					of={bytes(n.apps_disk.total_bytes)}
+					note={
+						n.apps_disk.state === 'ok' ? (
+							`${bytes(n.apps_disk.free_bytes)} free`
+						) : (
+							<strong class="warn-text">
+								{n.apps_disk.percent} % full: {bytes(n.apps_disk.free_bytes)} free
+							</strong>
+						)
+					}
+				>
+					<Bar value={n.apps_disk.percent} label="Apps' disk used" />
+				</Tile>
+			)}
 			<Tile
 				name="Instances"
 				value={count(running)}

@@ -48,6 +48,7 @@ export function Instances(p: {
 	list: Instance[] | undefined;
 	error: unknown;
 	mayStop: boolean;
+	waiting?: string | null;
 	changed: () => void;
 }): JSX.Element {
 	const list = [...(p.list ?? [])].sort((a, b) =>
@@ -56,6 +57,11 @@ export function Instances(p: {
 	return (
 		<Card title="Instances">
 			<Problem error={p.error} />
+			{p.waiting && (
+				<p class="warn-text" role="status">
+					Waiting: <Foreign text={p.waiting} max={300} />
+				</p>
+			)}
 			{list.length === 0 && !p.error && <p class="quiet">{p.list ? 'None runs.' : 'Loading…'}</p>}
 			{list.length > 0 && (
 				<div class="table-box">
@@ -94,6 +100,7 @@ export function Instances(p: {
 											</span>
 										)}
 										{i.reason && <Foreign text={i.reason} class="reason" max={200} />}
+										{i.pending && <Foreign text={`Pending: ${i.pending}`} class="reason" max={220} />}
 									</td>
 									<td>v{i.release}</td>
 									<td class="cell-memory">

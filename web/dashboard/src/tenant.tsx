@@ -28,6 +28,12 @@ export function TenantTiles(p: { tenant: Tenant }): JSX.Element {
 		</Tile>
 	);
 	return (
+		<>
+		{is.pending && (
+			<p class="warn-text" role="status">
+				Pending: {visible(is.pending, 300)}
+			</p>
+		)}
 		<div class="tiles">
 			{row('Memory', 'memory_bytes', bytes)}
 			{row('CPU', 'cpu', cores, ' cores')}
@@ -37,6 +43,7 @@ export function TenantTiles(p: { tenant: Tenant }): JSX.Element {
 				<Bar value={percent(u.apps, q.apps)} label="Apps of the quota" />
 			</Tile>
 		</div>
+		</>
 	);
 }
 

@@ -29,6 +29,7 @@ export interface AppStats {
 	state?: string;
 	instances_running?: number;
 	instances_wanted?: number;
+	waiting?: string | null; // why not all that are wanted run
 	memory_bytes?: number;
 	cpu_cores?: number;
 	requests_total?: number;
@@ -124,6 +125,7 @@ export interface Instance {
 	start_us?: number;
 	restarts?: number;
 	reason?: string;
+	pending?: string | null; // what its start waits for, or why its new limit does not hold yet
 	throttle?: Throttle | null;
 }
 
@@ -168,6 +170,7 @@ export interface Node {
 	throttle?: { mode?: string; contended?: boolean; contended_seconds?: number; slowed?: number; boosted?: number };
 	disk_bytes?: number;
 	disk_used_bytes?: number;
+	apps_disk?: { total_bytes: number; free_bytes: number; percent: number; state: 'ok' | 'high' | 'full' } | null;
 	tenants?: number;
 	apps: number;
 	instances?: { running?: number; starting?: number; wanted?: number };
@@ -206,5 +209,5 @@ export interface Tenant {
 	private_layers?: boolean;
 	egress?: Egress;
 	used?: Amounts; // committed: what counts against the quota
-	usage?: Amounts; // in use: what runs really uses
+	usage?: Amounts & { pending?: string | null }; // in use: what runs really uses; why a lowered quota does not hold yet
 }
