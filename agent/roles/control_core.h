@@ -243,7 +243,9 @@ struct control_message {
 
 /* A proof of ownership that the resolver was asked to look for. */
 struct control_proof {
-	uint64_t id; /* 0 = free */
+	uint64_t id;	/* 0 = free */
+	uint64_t fetch; /* of the request for its file; 0 = it is looked for in DNS */
+	uint32_t dns;	/* enum resolve_proof: what was found there */
 	int64_t app, since_ms;
 	char host[LIMIT_HOST + 1];
 };

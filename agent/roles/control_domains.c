@@ -1,7 +1,9 @@
 /* Domains of tenants: whose they are.  Layer agent, control process.
  *
- * The resolver looks for the record, since it is there that bytes of the network are read; it tells one word.  What is
- * asked and not answered (it was killed, or is not connected) is asked again. */
+ * The resolver looks for the record, since it is there that bytes of the network are read; it tells one word.  Without
+ * one the fetcher asks the web server that the name leads to today, at a public address that is not this host's: what
+ * this node serves itself proves nothing.  What is asked and not answered (a process was killed) is asked again. */
+#include "agent/fetch/messages.h"
 #include "agent/resolve/messages.h"
 #include "agent/roles/control_core.h"
 
@@ -12,6 +14,7 @@
 #include <string.h>
 
 #define DOMAINS_LATE_MS 15000		/* a question without an answer is over: three tries of 1.3 s, twice */
+#define DOMAINS_FILE_MS 4000		/* for a web server */
 #define DOMAINS_FIRST_MS 60000		/* until the next look, doubled each time … */
 #define DOMAINS_LAST_MS 3600000		/* … up to this */
 #define DOMAINS_GIVE_UP_MS 1209600000ll /* two weeks: then only when asked to */
@@ -92,11 +95,11 @@ static const char *domains_text(enum resolve_proof proof)
 	return "";
 }
 
-static void domains_proved(struct control *c, struct model_domain *d)
+static void domains_proved(struct control *c, struct model_domain *d, enum model_proof proof)
 {
 	struct control_app *ca = control_app_get(c, d->app);
 
-	d->proof = MODEL_PROOF_DNS;
+	d->proof = proof;
 	d->proved_ms = d->checked_ms;
 	d->next_ms = 0;
 	d->tries = 0;
@@ -108,7 +111,8 @@ static void domains_proved(struct control *c, struct model_domain *d)
 	control_app_load(c, d->app);
 }
 
-static void domains_result(struct control *c, int64_t app, const char *host, enum resolve_proof proof)
+/* found: MODEL_PROOF_WANTED when nothing was, and then why. */
+static void domains_result(struct control *c, int64_t app, const char *host, enum model_proof found, const char *why)
 {
 	struct model_domain d;
 	int64_t now = clock_wall_ms(), pause = DOMAINS_LAST_MS;
@@ -117,26 +121,83 @@ static void domains_result(struct control *c, int64_t app, const char *host, enu
 		return;
 	d.checked_ms = now;
 	control_written(c);
-	if (proof == RESOLVE_PROOF_FOUND) {
-		domains_proved(c, &d);
+	if (found != MODEL_PROOF_WANTED) {
+		domains_proved(c, &d, found);
 		return;
 	}
 	if (d.tries < 6)
 		pause = (int64_t)DOMAINS_FIRST_MS << d.tries;
 	d.tries++;
 	d.next_ms = now - d.created_ms > DOMAINS_GIVE_UP_MS ? 0 : now + pause;
-	snprintf(d.error, sizeof d.error, "%s", domains_text(proof));
+	snprintf(d.error, sizeof d.error, "%s", why);
 	store_domain_set(c->store, &d, NULL);
+}
+
+/* Is the file the token and nothing else? White space at its end is an editor's. */
+static bool domains_file_says(const char *body, size_t n, const char *token)
+{
+	while (n > 0 && (body[n - 1] == '\n' || body[n - 1] == '\r' || body[n - 1] == ' '))
+		n--;
+	return n == strlen(token) && memcmp(body, token, n) == 0;
+}
+
+static void domains_on_file(void *arg, const struct fetch_answer *a, const char *body)
+{
+	struct control *c = arg;
+	struct control_proof p = {0};
+	struct model_domain d;
+	char why[160];
+
+	for (unsigned i = 0; i < CONTROL_PROOFS; i++)
+		if (c->proofs[i].id && c->proofs[i].fetch == a->id) {
+			p = c->proofs[i];
+			c->proofs[i] = (struct control_proof){0};
+		}
+	if (!p.id || store_domain_get(c->store, p.app, p.host, &d, NULL) < 0)
+		return;
+	if (a->status == 200 && body && domains_file_says(body, a->len, d.token)) {
+		domains_result(c, p.app, p.host, MODEL_PROOF_HTTP, "");
+		return;
+	}
+	if (a->status == 200)
+		snprintf(why, sizeof why, "%s; its web server says something else",
+			 domains_text((enum resolve_proof)p.dns));
+	else if (a->status)
+		snprintf(why, sizeof why, "%s; its web server answers %u", domains_text((enum resolve_proof)p.dns),
+			 a->status);
+	else
+		snprintf(why, sizeof why, "%s; its web server: %.90s", domains_text((enum resolve_proof)p.dns),
+			 a->error);
+	domains_result(c, p.app, p.host, MODEL_PROOF_WANTED, why);
+}
+
+/* Asks the host's web server; false when there is none to ask. */
+static bool domains_file(struct control *c, struct control_proof *p, enum resolve_proof dns)
+{
+	struct fetch_ask ask = {
+		.method = FETCH_GET, .flags = FETCH_PLAIN | FETCH_PUBLIC, .timeout_ms = DOMAINS_FILE_MS};
+
+	if (p->host[0] == '*')
+		return false;
+	snprintf(ask.url, sizeof ask.url, "http://%s/.well-known/tulou-proof", p->host);
+	p->dns = dns;
+	p->since_ms = control_now_ms();
+	p->fetch = control_fetch(c, &ask, NULL, domains_on_file, c);
+	return p->fetch != 0;
 }
 
 void control_domains_on_proved(struct control *c, const struct resolve_proved *m)
 {
 	for (unsigned i = 0; i < CONTROL_PROOFS; i++) {
 		struct control_proof p = c->proofs[i];
-		if (p.id != m->id || !p.id)
+		enum resolve_proof proof = m->proof < RESOLVE_PROOF_COUNT ? m->proof : RESOLVE_PROOF_NO_ANSWER;
+		if (p.id != m->id || !p.id || p.fetch)
 			continue;
-		c->proofs[i].id = 0;
-		domains_result(c, p.app, p.host, m->proof < RESOLVE_PROOF_COUNT ? m->proof : RESOLVE_PROOF_NO_ANSWER);
+		if (proof != RESOLVE_PROOF_FOUND && domains_file(c, &c->proofs[i], proof))
+			return;
+		c->proofs[i] = (struct control_proof){0};
+		domains_result(c, p.app, p.host, proof == RESOLVE_PROOF_FOUND ? MODEL_PROOF_DNS : MODEL_PROOF_WANTED,
+			       domains_text(proof));
 		return;
 	}
 }
@@ -154,8 +215,9 @@ void control_domains_tick(struct control *c)
 		struct control_proof p = c->proofs[i];
 		if (!p.id || now - p.since_ms < DOMAINS_LATE_MS)
 			continue;
-		c->proofs[i].id = 0;
-		domains_result(c, p.app, p.host, RESOLVE_PROOF_NO_ANSWER);
+		control_fetch_cancel(c, p.fetch);
+		c->proofs[i] = (struct control_proof){0};
+		domains_result(c, p.app, p.host, MODEL_PROOF_WANTED, domains_text(RESOLVE_PROOF_NO_ANSWER));
 	}
 	if (c->resolver)
 		store_domain_due(c->store, clock_wall_ms(), CONTROL_PROOFS, domains_due, c, NULL);

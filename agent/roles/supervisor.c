@@ -485,8 +485,8 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 		LOG_ERROR("apps find no names", "error=\"%s\"", e->text);
 	else
 		child_start(&s->resolver);
-	/* Certificates are all that it is for. */
-	if (s->settings.https_count)
+	/* Certificates, and proofs that a domain is a tenant's, are all that it is for. */
+	if (s->settings.https_count || s->settings.domain_proof)
 		child_start(&s->fetcher);
 	child_start(&s->control);
 	for (unsigned i = 0; i < s->settings.proxy_workers; i++)

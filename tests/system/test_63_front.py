@@ -2,7 +2,8 @@
 import base64, ctypes, signal, threading
 from harness import *
 
-NEWNS = 0x00020000
+NEWNS, NEWNET = 0x00020000, 0x40000000
+OUTSIDE = "45.83.0.7"  # plays a public server, in a network namespace of its own
 NAMESERVER = "127.0.0.163"
 RECORDS = {}  # name -> list of texts, or a code
 
@@ -12,7 +13,11 @@ def dns_answer(q):
     while q[n]:
         labels.append(q[n + 1:n + 1 + q[n]].decode())
         n += 1 + q[n]
-    question, name = q[12:n + 5], ".".join(labels)
+    question, name = q[12:n + 5], ".".join(labels).lower()
+    for zone, address in ((".outside.example", OUTSIDE), (".inside.example", "127.0.0.1")):
+        if name.endswith(zone) and not name.startswith("_"):
+            a = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(address) if q[n + 1:n + 3] == b"\0\1" else b""
+            return q[:2] + b"\x81\x80\0\1\0" + bytes([len(a) > 0]) + b"\0\0\0\0" + question + a
     texts = RECORDS.get(name)
     if texts is None or isinstance(texts, int):
         return q[:2] + b"\x81" + bytes([0x80 | (texts if texts is not None else 3)]) + b"\0\1\0\0\0\0\0\0" + question
@@ -30,13 +35,26 @@ def serve_dns(s):
 
 
 def setup():
-    libc, home, cwd = ctypes.CDLL(None, use_errno=True), os.open("/proc/self/ns/mnt", os.O_RDONLY), os.getcwd()
-    check(libc.unshare(NEWNS) == 0, "unshare: " + os.strerror(ctypes.get_errno()))
+    libc, cwd = ctypes.CDLL(None, use_errno=True), os.getcwd()
+    home = [(os.open("/proc/self/ns/net", os.O_RDONLY), NEWNET), (os.open("/proc/self/ns/mnt", os.O_RDONLY), NEWNS)]
+    check(libc.unshare(NEWNS | NEWNET) == 0, "unshare: " + os.strerror(ctypes.get_errno()))
+    world = subprocess.Popen(["unshare", "-n", "sleep", "3600"])
+    wait_for("the world", lambda: os.readlink(f"/proc/{world.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+    inner = ["nsenter", "-t", str(world.pid), "-n"]
+    for line in ("ip link set lo up", f"ip link add wan type veth peer name wan netns {world.pid}", "ip addr add 172.31.8.1/30 dev wan", "ip link set wan up",
+                 "@ip link set lo up", "@ip link set wan up", "@ip addr add 172.31.8.2/30 dev wan", f"@ip addr add {OUTSIDE}/32 dev lo",
+                 "ip route add default via 172.31.8.2"):
+        r = run(*(inner if line[0] == "@" else []), *line.lstrip("@").split())
+        check(r.returncode == 0, line + ": " + r.stderr)
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind((NAMESERVER, 53))
     threading.Thread(target=serve_dns, args=(s,), daemon=True).start()
     node = Node("front", proof="required")
-    node.undo = lambda: (s.close(), libc.setns(home, NEWNS), os.close(home), os.chdir(cwd))
+    node.outside = node.dir + "/outside"
+    os.makedirs(node.outside + "/.well-known")
+    server = subprocess.Popen(inner + [sys.executable, "-m", "http.server", "80", "--bind", OUTSIDE, "--directory", node.outside],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    node.undo = lambda: (s.close(), [(p.kill(), p.wait()) for p in (server, world)], [(libc.setns(fd, kind), os.close(fd)) for fd, kind in home], os.chdir(cwd))
     conf = node.dir + "/resolv.conf"
     with open(conf, "w") as f:
         f.write(f"nameserver {NAMESERVER}\n")
@@ -118,6 +136,25 @@ def test_it_is_looked_for_by_itself(node):
     wait_for("it is served", lambda: status(node, "x.auto.example") == 200, 120)
     tulou(node, "domains", "add", "y.auto.example", app="api")
     wait_for("below it nothing more is asked", lambda: node.request("GET", "/", host="y.auto.example")[2].get("X-Version") == "api")
+
+
+def test_a_domain_is_proved_by_a_file(node):
+    """the web server that the name leads to today says the token; what leads to this host proves nothing"""
+    for host in ("www.outside.example", "www.inside.example"):
+        tulou(node, "domains", "add", host)
+    get = lambda host: [d for d in json.loads(tulou(node, "domains", "--json")) ["items"] if d["host"] == host][0]
+    d = get("www.outside.example")
+    equal(d["url"], "http://www.outside.example/.well-known/tulou-proof", "where it is to be")
+    said = tulou(node, "domains", "verify", "www.outside.example", want=1)
+    check("answers 404" in said, said)
+    with open(node.outside + "/.well-known/tulou-proof", "w") as f:
+        f.write(d["record"]["value"] + "x\n")
+    check("something else" in tulou(node, "domains", "verify", "www.outside.example", want=1), "another text")
+    with open(node.outside + "/.well-known/tulou-proof", "w") as f:
+        f.write(d["record"]["value"] + "\n")
+    check("is served" in tulou(node, "domains", "verify", "www.outside.example"), "proved")
+    equal(get("www.outside.example")["proof"], "http", "by what")
+    check("web server" in tulou(node, "domains", "verify", "www.inside.example", want=1), "this host is not asked")
 
 
 def test_paths_of_another_app(node):

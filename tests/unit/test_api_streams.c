@@ -524,6 +524,7 @@ Test(api, domains_wait_for_proof)
 	cr_assert_eq(r.status, 201);
 	cr_assert_not_null(strstr(r.body, "\"pending\""));
 	cr_assert_not_null(strstr(r.body, "\"_tulou.shop.example\""));
+	cr_assert_not_null(strstr(r.body, "http://shop.example/.well-known/tulou-proof"));
 	reply_done(&r);
 	/* Who only says so does not keep it from another. */
 	cr_assert_eq(fix_status(f, "POST", "/v1/apps/theirs/domains", f->other, "{\"host\":\"shop.example\"}"), 201);

@@ -12,13 +12,17 @@ static json_t *domain_json(const struct model_domain *d)
 {
 	const char *name = strncmp(d->host, "*.", 2) == 0 ? d->host + 2 : d->host;
 	bool proved = d->proof != MODEL_PROOF_WANTED;
+	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:s, s:s}}", "host", d->host, "state",
+			      proved ? "verified" : "pending", "proof",
+			      proved ? json_string(model_proof_name(d->proof)) : json_null(), "checked_at",
+			      fields_time(d->checked_ms), "verified_at", fields_time(d->proved_ms), "error",
+			      fields_text(d->error), "record", "name", json_sprintf("_tulou.%s", name), "type", "TXT",
+			      "value", d->token);
 
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:s, s:s}}", "host", d->host, "state",
-			 proved ? "verified" : "pending", "proof",
-			 proved ? json_string(model_proof_name(d->proof)) : json_null(), "checked_at",
-			 fields_time(d->checked_ms), "verified_at", fields_time(d->proved_ms), "error",
-			 fields_text(d->error), "record", "name", json_sprintf("_tulou.%s", name), "type", "TXT",
-			 "value", d->token);
+	/* A wildcard has no one server that could be asked. */
+	if (j && name == d->host)
+		json_object_set_new(j, "url", json_sprintf("http://%s/.well-known/tulou-proof", name));
+	return j;
 }
 
 static int domains_row(void *arg, const struct model_domain *d)

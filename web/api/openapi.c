@@ -113,8 +113,9 @@ static const struct {
 	{"Instances", LIST(ANY)},
 	{"DomainNew", OBJ("\"host\"", P("host", STR))},
 	{"DomainVerify", OBJ("", P("accept", BOOL))},
-	{"Domain", OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) "," P("checked_at", TIME) "," P(
-				   "verified_at", TIME) "," P("error", NULLABLE) "," P("record", ANY))},
+	{"Domain",
+	 OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) "," P("checked_at", TIME) "," P(
+			 "verified_at", TIME) "," P("error", NULLABLE) "," P("record", ANY) "," P("url", STR))},
 	{"Domains", LIST(REF("Domain"))},
 	{"FrontLimits",
 	 OBJ("",

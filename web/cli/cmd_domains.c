@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DOMAINS_WAIT_S 12 /* for the answer to a check: the node's resolvers have 4 s, by TCP 4 s more */
+#define DOMAINS_WAIT_S 12 /* for the answer to a check: the node's resolvers have 4 s, a web server 4 s */
 
 int cli_cmd_domains(struct cli *c)
 {
@@ -45,6 +45,9 @@ static void domains_how(json_t *d)
 	cli_say("%s is pending: it serves nothing until it is proved to be yours, by this TXT record:\n\n",
 		cli_str(d, "host"));
 	cli_say("  %s. TXT \"%s\"\n\n", cli_str(record, "name"), value);
+	if (*cli_str(d, "url"))
+		cli_say("or by a file of the web server that it leads to today, with only this in it: %s\n",
+			cli_str(d, "url"));
 	cli_say("The node looks for it now and then. To make it look now: tulou domains verify %s\n",
 		cli_str(d, "host"));
 }
