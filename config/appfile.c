@@ -396,9 +396,21 @@ static int appfile_yaml_formation(json_t *formation, struct appfile *a, struct e
 	return 0;
 }
 
+static int appfile_protocol(const json_t *v, struct appfile *a, struct err *e)
+{
+	const char *s = json_string_value(v);
+
+	if (!v)
+		return 0;
+	if (!s || (strcmp(s, "http/1.1") != 0 && strcmp(s, "h2c") != 0))
+		return err_field(e, EINVAL, "tulou.yaml.protocol", "tulou.yaml.protocol: must be http/1.1 or h2c");
+	a->h2c = strcmp(s, "h2c") == 0;
+	return 0;
+}
+
 int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err *e)
 {
-	static const char *const top[] = {"health", "formation", "release", "listen", NULL};
+	static const char *const top[] = {"health", "formation", "release", "listen", "protocol", NULL};
 	static const char *const in_health[] = {"path", NULL};
 	OWN_JSON json_t *root = yaml_read(text, n, LIMIT_MANIFEST_BYTES, e);
 	json_t *health, *formation, *release, *listen;
@@ -429,5 +441,7 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 	listen = json_object_get(root, "listen");
 	if (r == 0 && listen && (!json_is_string(listen) || strcmp(json_string_value(listen), "tcp") != 0))
 		r = err_field(e, EINVAL, "tulou.yaml.listen", "tulou.yaml.listen: must be tcp");
+	if (r == 0)
+		r = appfile_protocol(json_object_get(root, "protocol"), a, e);
 	return r;
 }

@@ -12,6 +12,7 @@
 #include "config/limits.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct appfile {
 	unsigned formation_count;
 	char health_path[256];			 /* "" = not given; begins with '/' */
 	char release_command[LIMIT_COMMAND + 1]; /* "" = none; also what a Procfile calls type "release" */
+	bool h2c;				 /* protocol: h2c, HTTP/2 without TLS; else http/1.1 */
 	json_t *env; /* owned; default config vars, an object of strings, never NULL after appfile_init */
 };
 
@@ -54,7 +56,8 @@ int appfile_release_yml(const char *text, size_t n, struct appfile *a, struct er
  * else in it (name, addons, buildpacks, scripts.postdeploy, …) is for Heroku's own forms and ignored. */
 int appfile_app_json(const char *text, size_t n, struct appfile *a, struct err *e);
 
-/* tulou.yaml, strict: health: {path}, formation: {web: 2}, release: command, listen: tcp. */
+/* tulou.yaml, strict: health: {path}, formation: {web: 2}, release: command, listen: tcp,
+ * protocol: http/1.1 or h2c. */
 int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err *e);
 
 #endif

@@ -111,6 +111,8 @@ char *manifest_app_json(const struct manifest *m)
 
 	if (m->app.health_path[0])
 		json_object_set_new(app, "health_path", json_string(m->app.health_path));
+	if (m->app.h2c)
+		json_object_set_new(app, "protocol", json_string("h2c"));
 	if (m->app.release_command[0])
 		json_object_set_new(app, "release", json_string(m->app.release_command));
 	if (m->profile)

@@ -202,6 +202,7 @@ struct control_instance {
 	int64_t healthy_since_ms;
 	int64_t started_ms;	       /* wall */
 	char *health_path;	       /* owned; NULL = TCP only */
+	bool h2c;		       /* it speaks HTTP/2 without TLS */
 	struct control_health *health; /* owned; NULL while nothing is checked */
 	struct msg_usage usage;	       /* last sample; all 0 before the first */
 	unsigned restarts;	       /* in its place, before it */

@@ -102,10 +102,11 @@ static void health_on_deadline(void *arg)
 		health_bad(h, "no answer to GET %.60s within %d s", h->ci->health_path, HEALTH_ANSWER_MS / 1000);
 }
 
-/* Only a start is asked for its health path; a running app is not charged for it every 10 s. */
+/* Only a start is asked for its health path; a running app is not charged for it every 10 s.  One that speaks HTTP/2 is
+ * healthy when it takes connections. */
 static bool health_wants_http(const struct control_health *h)
 {
-	return h->ci->health_path && h->ci->rec.state == MODEL_INSTANCE_STARTING;
+	return h->ci->health_path && !h->ci->h2c && h->ci->rec.state == MODEL_INSTANCE_STARTING;
 }
 
 static void health_send(struct control_health *h)

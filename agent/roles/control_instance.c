@@ -126,7 +126,7 @@ static struct control_instance *control_instance_new(struct control_app *ca, con
 static int control_instance_release(struct control_instance *ci, const struct model_release *r, json_t **types,
 				    json_t **app, struct err *e)
 {
-	const char *path = NULL;
+	const char *path = NULL, *protocol = NULL;
 
 	*types = json_read(r->types_json ? r->types_json : "", r->types_json ? strlen(r->types_json) : 0, 1u << 20, e);
 	*app = json_read(r->app_json && r->app_json[0] ? r->app_json : "{}",
@@ -141,6 +141,8 @@ static int control_instance_release(struct control_instance *ci, const struct mo
 		json_get_str(*app, "health_path", false, 255, &path, NULL);
 	free(ci->health_path);
 	ci->health_path = path && *path ? strdup(path) : NULL;
+	json_get_str(*app, "protocol", false, 16, &protocol, NULL);
+	ci->h2c = protocol && strcmp(protocol, "h2c") == 0;
 	return 0;
 }
 

@@ -110,7 +110,9 @@ static struct proxy_msg_instance routes_instance(const struct control_instance *
 					   .address = ci->address,
 					   .port = ci->app->control->app_port,
 					   .state = (uint16_t)state,
-					   .group = control_canary_serves(ci->app, ci->rec.release)};
+					   .group = control_canary_serves(ci->app, ci->rec.release),
+
+					   .protocol = ci->h2c ? PROXY_PROTOCOL_H2C : PROXY_PROTOCOL_HTTP1};
 }
 
 static bool routes_draining(const struct control_instance *ci)

@@ -97,7 +97,7 @@ class Worker:
         """An app with one instance per app server; host is APP.test.  Returns its number."""
         n = self.id()
         self.tell(f"app {n} {state} {wait} {app} {https} {hsts}", f"host {n} {app}.test",
-                  *[f"inst {n} {h.id} 127.0.0.1:{h.port} up" for h in handlers])
+                  *[f"inst {n} {h.id} 127.0.0.1:{h.port} up {getattr(h, 'protocol', '')}" for h in handlers])
         return n
 
     def stop(self):

@@ -6,7 +6,7 @@
  * real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] | cert ID APP app|node|default|challenge FILE |
  * certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER | challengedel HOST TOKEN | staple CERT
  * UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT
- * up|draining [canary] | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints
+ * up|draining [canary|h2c] | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints
  * what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
@@ -95,9 +95,9 @@ static void host(uint16_t type, uint64_t id, const char *name)
 	say(type, &m, sizeof m);
 }
 
-static void instance(uint64_t id, uint64_t inst, const char *address, uint16_t state, bool canary)
+static void instance(uint64_t id, uint64_t inst, const char *address, uint16_t state, bool canary, bool h2c)
 {
-	struct proxy_msg_instance m = {.app = id, .instance = inst, .state = state, .group = canary};
+	struct proxy_msg_instance m = {.app = id, .instance = inst, .state = state, .group = canary, .protocol = h2c};
 	struct sockaddr_storage a;
 	unsigned len;
 	struct sockaddr_in in;
@@ -240,9 +240,10 @@ static void command(char *line)
 		host(PROXY_HOST, id.id, w[2]);
 	else if (!strcmp(w[0], "hostdel") && n == 3)
 		host(PROXY_HOST_DEL, id.id, w[2]);
-	else if (!strcmp(w[0], "inst") && (n == 5 || n == 6))
+	else if (!strcmp(w[0], "inst") && n >= 5)
 		instance(id.id, strtoull(w[2], NULL, 10), w[3],
-			 !strcmp(w[4], "up") ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING, n == 6);
+			 !strcmp(w[4], "up") ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING,
+			 w[5] && !strcmp(w[5], "canary"), w[5] && !strcmp(w[5], "h2c"));
 	else if (!strcmp(w[0], "instdel"))
 		say(PROXY_INSTANCE_DEL, &id, sizeof id);
 	else if (!strcmp(w[0], "barrier"))
@@ -336,7 +337,7 @@ static void read_routes(const char *path)
 		snprintf(label, sizeof label, "app-%u", (unsigned)id);
 		app(id, PROXY_APP_SERVING, 10000, label, NULL, NULL);
 		host(PROXY_HOST, id, name);
-		instance(id, id + 1000000, address, PROXY_INSTANCE_UP, false);
+		instance(id, id + 1000000, address, PROXY_INSTANCE_UP, false, false);
 	}
 	fclose(f);
 }

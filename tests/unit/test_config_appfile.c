@@ -173,7 +173,7 @@ Test(config, tulou_yaml)
 {
 	appfile_init(&a);
 	cr_assert_eq(feed(appfile_tulou_yaml, "health: { path: /healthz }\nformation: { web: 3, worker: 0 }\nrelease: "
-					      "./migrate now\nlisten: tcp\n"),
+					      "./migrate now\nlisten: tcp\nprotocol: h2c\n"),
 		     0, "%s", e.text);
 	cr_assert_str_eq(a.health_path, "/healthz");
 	cr_assert_eq(wanted("web"), 3);
@@ -197,6 +197,8 @@ Test(config, tulou_yaml)
 		{"release: [a]", "tulou.yaml.release", EINVAL},
 		{"release: \"\"", "tulou.yaml.release", EINVAL},
 		{"listen: udp", "tulou.yaml.listen", EINVAL},
+		{"protocol: h2", "tulou.yaml.protocol", EINVAL},
+		{"protocol: 2", "tulou.yaml.protocol", EINVAL},
 		{"[a]", "tulou.yaml", EINVAL},
 		{"a: [", "tulou.yaml", EINVAL},
 	};

@@ -230,6 +230,7 @@ static void client_begin(struct client *c, int len)
 	c->sent_us = c->first_us = 0;
 	c->logged = c->responding = c->req_broken = c->out_chunked = c->res_keep = c->up_keep = false;
 	c->attempts = c->infos = 0;
+	c->duplex = c->again = false;
 	c->inst_id = 0;
 	c->status = 0;
 	c->window_us = 0;

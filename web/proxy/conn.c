@@ -144,7 +144,8 @@ int conn_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n)
 
 int conn_flush(struct proxy *p, struct conn *c)
 {
-	while (c->out && c->can_write) {
+	/* What a stream holds goes out with its session. */
+	while (c->out && c->can_write && !c->stream) {
 		ssize_t w = send(c->fd, c->out->data + c->out->r, c->out->w - c->out->r, MSG_NOSIGNAL);
 		if (w < 0) {
 			if (errno == EINTR)

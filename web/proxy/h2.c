@@ -221,7 +221,7 @@ void h2_work(struct h2 *h)
 	/* Those that come back in this round have their turn later. */
 	unsigned n = h->count + 1;
 
-	while (n-- > 0 && (st = TAILQ_FIRST(&h->todo))) {
+	while (n-- > 0 && !h->closed && (st = TAILQ_FIRST(&h->todo))) {
 		TAILQ_REMOVE(&h->todo, st, todo);
 		st->in_todo = false;
 		if (h->back)
@@ -250,6 +250,8 @@ static void h2_turn(void *arg)
 		return;
 	h->later = false;
 	/* The rest waits for the next turn of the loop, or one session could keep it to itself. */
+	if (h->back && !h->connected)
+		return;
 	if (!TAILQ_EMPTY(&h->todo) || h->conn->can_read || (!h->conn->out && nghttp2_session_want_write(h->ng)))
 		loop_timer_start(h->proxy->loop, &h->again, 0, h2_on_again, h);
 }
@@ -326,10 +328,13 @@ int h2_frame_seen(struct h2 *h, const nghttp2_frame *f)
 		h2_junk(h, f->hd.flags & NGHTTP2_FLAG_ACK ? 1 : 10);
 		break;
 	case NGHTTP2_PING:
-		h2_junk(h, 5);
+		/* gRPC measures the line with them: bytes that we send pay for some. */
+		h2_junk(h, 2);
 		break;
 	case NGHTTP2_RST_STREAM:
-		h2_reset_seen(h);
+		/* An app that refuses what we ask of it does us no harm. */
+		if (!h->back)
+			h2_reset_seen(h);
 		break;
 	case NGHTTP2_WINDOW_UPDATE:
 	case NGHTTP2_PRIORITY_UPDATE:

@@ -24,7 +24,8 @@
 
 struct h2_stream {
 	TAILQ_ENTRY(h2_stream) all, todo, wait;
-	struct h2 *h2;		   /* NULL when the session is gone */
+	struct h2 *h2; /* NULL when the session is gone */
+	struct proxy *proxy;
 	struct conn *conn;	   /* borrowed: the virtual connection that this is */
 	int32_t id;		   /* 0 = not begun */
 	uint32_t code;		   /* with which it was reset */
@@ -37,7 +38,8 @@ struct h2_stream {
 	bool chunked;	 /* the body that came is read in chunked framing */
 	bool rx_end;	 /* the peer ended its direction */
 	bool rx_said;	 /* ... and the reader knows */
-	bool final;	 /* the head of the real answer came (back) or went out (front) */
+	bool sent;	 /* the head went out: of the request (back), of the real answer (front) */
+	bool final;	 /* the head of the real answer came (back) */
 	bool end;	 /* nothing follows what is in conn->out */
 	bool deferred;	 /* nghttp2 waits for h2_resume() */
 	bool gone;	 /* nghttp2 has closed it */
@@ -117,9 +119,11 @@ void h2_callbacks(nghttp2_session_callbacks *c);
 void h2_stream_init(struct h2 *h, struct h2_stream *st, struct conn *c, int32_t id);
 /* The virtual connection goes: drops what came, tells the peer with `code` if it is not over. */
 void h2_stream_drop(struct h2_stream *st, uint32_t code);
+/* The session goes, the virtual connection stays: what came can still be read. */
+void h2_stream_forget(struct h2_stream *st);
 /* The one who reads or writes the stream is to be run. */
 void h2_todo(struct h2_stream *st);
-/* Runs those. */
+/* Runs those.  They may close the session: look at h->closed. */
 void h2_work(struct h2 *h);
 /* Frames are to be sent at the end of this turn. */
 void h2_later(struct h2 *h);

@@ -344,7 +344,7 @@ int h2_head_send_answer(struct h2_stream *st, char **data, size_t *len, bool don
 	nghttp2_nv *nv = h->proxy->h2->nv;
 	nghttp2_data_provider body = {.read_callback = h2_data};
 
-	while (!st->final && *len > 0) {
+	while (!st->sent && *len > 0) {
 		int n = http_parse_response(*data, *len, 0, r), e;
 		char status[4], digits[20];
 		bool switched = n > 0 && r->status == 101;
@@ -357,11 +357,11 @@ int h2_head_send_answer(struct h2_stream *st, char **data, size_t *len, bool don
 		count = h2_length(&r->head, nv, count, digits);
 		*data += n;
 		*len -= (size_t)n;
-		st->final = switched || r->status >= 200;
+		st->sent = switched || r->status >= 200;
 		/* 2xx would say that the WebSocket stands (RFC 8441, 5). */
-		if (st->tunnel && !switched && st->final && r->status < 300)
+		if (st->tunnel && !switched && st->sent && r->status < 300)
 			return -EPROTO;
-		if (!st->final)
+		if (!st->sent)
 			e = nghttp2_submit_headers(h->ng, NGHTTP2_FLAG_NONE, st->id, NULL, nv, count, NULL);
 		else
 			e = nghttp2_submit_response(h->ng, st->id, nv, count,
@@ -393,7 +393,7 @@ int h2_head_send_request(struct h2_stream *st, char **data, size_t *len, bool do
 	count = h2_length(&r->head, nv, count, digits);
 	*data += n;
 	*len -= (size_t)n;
-	st->final = true;
+	st->sent = true;
 	st->id = nghttp2_submit_request(h->ng, NULL, nv, count, done && *len == 0 ? NULL : &body, st);
 	if (st->id < 0)
 		return st->id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;

@@ -9,6 +9,7 @@
 void h2_stream_init(struct h2 *h, struct h2_stream *st, struct conn *c, int32_t id)
 {
 	st->h2 = h;
+	st->proxy = h->proxy;
 	st->conn = c;
 	st->id = id;
 	c->stream = st;
@@ -25,7 +26,7 @@ void h2_todo(struct h2_stream *st)
 	h2_later(st->h2);
 }
 
-static void h2_stream_unlist(struct h2_stream *st)
+void h2_stream_forget(struct h2_stream *st)
 {
 	struct h2 *h = st->h2;
 
@@ -60,14 +61,10 @@ static void h2_stream_empty(struct proxy *p, struct h2_stream *st)
 void h2_stream_drop(struct h2_stream *st, uint32_t code)
 {
 	struct h2 *h = st->h2;
-	struct proxy *p;
 
-	if (!h)
-		return;
-	p = h->proxy;
-	if (h->ng && st->rx_bytes)
+	if (h && st->rx_bytes)
 		nghttp2_session_consume_connection(h->ng, st->rx_bytes);
-	if (h->ng && !st->gone && st->id) {
+	if (h && !st->gone && st->id > 0) {
 		/* What was said to the end may still be on its way out: the peer gets it. */
 		bool over = st->end && !st->conn->out && !st->trailers &&
 			    nghttp2_session_get_stream_remote_close(h->ng, st->id) == 1;
@@ -77,10 +74,12 @@ void h2_stream_drop(struct h2_stream *st, uint32_t code)
 		if (!over)
 			nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, st->id, code);
 	}
-	h2_stream_unlist(st);
-	h2_stream_empty(p, st);
-	pbuf_put(p, &st->conn->out);
-	h2_later(h);
+	if (h) {
+		h2_stream_forget(st);
+		h2_later(h);
+	}
+	h2_stream_empty(st->proxy, st);
+	pbuf_put(st->proxy, &st->conn->out);
 }
 
 int h2_store(struct h2_stream *st, const uint8_t *data, size_t n)
@@ -185,20 +184,17 @@ ssize_t h2_read(struct conn *c, void *buf, size_t n)
 	size_t at = 0, taken = 0;
 	char *o = buf;
 
-	c->can_read = false;
-	if (!h)
-		return -ECONNRESET;
 	if (st->text) {
 		at = h2_move(st->text, o, n);
 		if (st->text->r == st->text->w)
-			pbuf_put(h->proxy, &st->text);
+			pbuf_put(st->proxy, &st->text);
 	}
 	if (!st->text)
-		at += h2_read_body(h->proxy, st, o + at, n - at, &taken);
+		at += h2_read_body(st->proxy, st, o + at, n - at, &taken);
 	if (!st->text && !st->rx && st->rx_end && !st->rx_said)
-		at += h2_read_end(h->proxy, st, o + at, n - at);
-	if (taken > 0) {
-		st->rx_bytes -= taken;
+		at += h2_read_end(st->proxy, st, o + at, n - at);
+	st->rx_bytes -= taken;
+	if (taken > 0 && h) {
 		nghttp2_session_consume(h->ng, st->id, taken);
 		h2_later(h);
 	}
@@ -207,7 +203,7 @@ ssize_t h2_read(struct conn *c, void *buf, size_t n)
 		return (ssize_t)at;
 	if (st->rx_said)
 		return 0;
-	return st->gone ? -ECONNRESET : -EAGAIN;
+	return st->gone || !h ? -ECONNRESET : -EAGAIN;
 }
 
 int h2_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n)
@@ -221,7 +217,7 @@ int h2_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n)
 	if (!h || st->gone)
 		return -ECONNRESET;
 	assert(!c->out);
-	if (!st->final) {
+	if (!st->sent) {
 		bool done = n == 1 && h2_is_done(st);
 		r = h->back ? h2_head_send_request(st, &data, &len, done) : h2_head_send_answer(st, &data, &len, done);
 		if (r < 0)

@@ -72,6 +72,8 @@ struct conn {
 struct proxy;
 struct address;
 struct client;
+struct instance;
+struct upstream;
 struct pbuf *pbuf_get(struct proxy *p);
 void pbuf_put(struct proxy *p, struct pbuf **b);
 
@@ -127,6 +129,16 @@ void h2_end(struct conn *c);
 /* True when the session holds so much for its peer that no more should be fetched; c is run again when there is room.
  */
 bool h2_full(struct conn *c);
+/* Requests to apps with PROXY_PROTOCOL_H2C: a stream of a connection to the instance.  NULL with errno. */
+struct upstream *h2_back_get(struct proxy *p, struct instance *i, struct client *c);
+/* Ends it; the connection may rest then. */
+void h2_back_put(struct upstream *u);
+/* Closes the instance's connections: those that rest, or all. */
+void h2_back_drop(struct instance *i, bool all);
+/* Did the app refuse the request without a look at it? */
+bool h2_refused(const struct conn *c);
+/* Is the connection to the app gone? */
+bool h2_lost(const struct conn *c);
 /* Does it wait for that? */
 bool h2_waits(const struct conn *c);
 /* The connection goes; what is not over is reset with an error code of RFC 9113. */
@@ -208,6 +220,7 @@ struct instance {
 	uint32_t state;
 	bool dead, drain_told;
 	bool canary; /* serves only what the front door gives it, or what nobody else can */
+	bool h2c;    /* it speaks HTTP/2 */
 	unsigned mark;
 	unsigned in_flight, upstreams; /* clients and connections that point here */
 	union {
@@ -218,6 +231,8 @@ struct instance {
 	socklen_t addr_len;
 	struct upstream_list idle;
 	unsigned idle_count;
+	TAILQ_HEAD(, h2) sessions; /* of HTTP/2 */
+	unsigned session_count;
 	int64_t failed_us;  /* last refused connection, 0 = none */
 	int64_t failing_us; /* when PROXY_FAILING was sent */
 };
@@ -358,6 +373,8 @@ struct client {
 	uint8_t method;					   /* enum http_method */
 	bool responding; /* a byte of the answer's head went out, or was kept to go out */
 	bool out_chunked, res_keep, up_keep, req_broken, tunnel_in_end, tunnel_out_end, logged;
+	bool duplex;	 /* gRPC: both sides may be silent for long */
+	bool again;	 /* it was refused once */
 	bool window_fed; /* the client moved enough in this window, or was not the one waited for */
 	uint8_t attempts, infos;
 	uint16_t status;

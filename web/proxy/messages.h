@@ -77,13 +77,19 @@ struct proxy_msg_host {
 };
 
 enum proxy_instance_state { PROXY_INSTANCE_UP, PROXY_INSTANCE_DRAINING, PROXY_INSTANCE_STATE_COUNT };
+enum proxy_protocol {
+	PROXY_PROTOCOL_HTTP1,
+	PROXY_PROTOCOL_H2C, /* HTTP/2 by prior knowledge, without TLS */
+	PROXY_PROTOCOL_COUNT,
+};
+
 struct proxy_msg_instance {
 	uint64_t app, instance; /* an instance id is never used again: it is the generation too */
 	uint32_t address;	/* IPv4, host byte order */
 	uint16_t port;
-	uint16_t state; /* enum proxy_instance_state */
-	uint32_t group; /* 0, or 1: of the app's canary */
-	uint32_t pad;
+	uint16_t state;	   /* enum proxy_instance_state */
+	uint32_t group;	   /* 0, or 1: of the app's canary */
+	uint32_t protocol; /* enum proxy_protocol; never changes */
 };
 
 enum proxy_cert_kind {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 
 #define RELAY_BUDGET 16	    /* reads of one side before others get their turn */
@@ -19,7 +20,7 @@ static int64_t relay_patience_us(const struct client *c)
 {
 	if (c->tunnel_in_end || c->tunnel_out_end)
 		return LIMIT_PROXY_LINGER_MS * 1000ll;
-	if (c->state == CLIENT_TUNNEL)
+	if (c->state == CLIENT_TUNNEL || c->duplex)
 		return LIMIT_PROXY_TUNNEL_MS * 1000ll;
 	if (c->app && c->app->control)
 		return LIMIT_PROXY_CONTROL_MS * 1000ll;
@@ -149,6 +150,18 @@ static bool relay_send_piece(struct client *c)
 	return true;
 }
 
+/* What an app that speaks HTTP/2 gets is different: no upgrades, and calls of gRPC live as long as they like. */
+static void relay_to_h2c(struct client *c, const struct http_request *r)
+{
+	c->upgrade = false;
+	for (unsigned i = 0; i < r->head.count; i++) {
+		const struct http_field *f = &r->head.fields[i];
+		if (f->value.n >= 16 && http_eq(f->name, "content-type") &&
+		    strncasecmp(f->value.p, "application/grpc", 16) == 0)
+			c->duplex = true;
+	}
+}
+
 /* Sends the head, with what of the body is here already.  False when the request was ended by it. */
 static bool relay_send_head(struct client *c)
 {
@@ -161,6 +174,8 @@ static bool relay_send_head(struct client *c)
 	client_reparse(c);
 	if (c->app->front)
 		policy_request(c);
+	if (c->inst->h2c)
+		relay_to_h2c(c, &p->req);
 	iov.iov_len = head_request(c, &p->req, p->wbuf);
 	if (!c->req.done && c->in->w > c->in->r && c->req.mode == BODY_LENGTH) {
 		if (relay_take_body(c, PBUF_SIZE - iov.iov_len, &data, &len, &end) < 0)
@@ -224,6 +239,8 @@ void relay_start(struct client *c, struct instance *inst, bool fresh)
 /* The connection ended before a byte of an answer came. */
 static bool relay_may_repeat(const struct client *c)
 {
+	if (c->up->conn.stream && h2_refused(&c->up->conn) && !c->again)
+		return c->infos == 0 && c->req.bytes == 0;
 	return c->up->reused && !c->up->in && c->infos == 0 && c->req.mode == BODY_NONE && http_idempotent(c->method);
 }
 
@@ -234,6 +251,7 @@ static void relay_ended(struct client *c, ssize_t r)
 
 	if (!c->responding && relay_may_repeat(c)) {
 		struct instance *i = c->inst;
+		c->again = true;
 		/* The others in the pool are as old: a fresh one, so this happens once. */
 		i->in_flight++;
 		relay_drop(c);
@@ -536,7 +554,7 @@ static void relay_window(struct client *c)
 {
 	struct proxy *p = c->proxy;
 	bool waiting = c->conn.out || (c->conn.stream && h2_waits(&c->conn)) ||
-		       (c->up && !c->req.done && !c->req_broken && !c->up->conn.out);
+		       (c->up && !c->req.done && !c->req_broken && !c->up->conn.out && !c->duplex);
 
 	if (!waiting) {
 		c->window_us = 0;
@@ -566,7 +584,10 @@ static bool relay_connected(struct client *c)
 		return true;
 	if (!c->up->conn.can_write)
 		return false;
-	getsockopt(c->up->conn.fd, SOL_SOCKET, SO_ERROR, &e, &len);
+	if (c->up->conn.stream)
+		e = h2_lost(&c->up->conn) ? ECONNREFUSED : 0;
+	else
+		getsockopt(c->up->conn.fd, SOL_SOCKET, SO_ERROR, &e, &len);
 	if (e || c->inst->dead) {
 		relay_refused(c, false);
 		return false;

@@ -158,14 +158,18 @@ static void routes_del_instance(struct proxy *p, struct instance *i)
 	map_del(p->instances, &i->id, sizeof i->id);
 	routes_detach_instance(i);
 	i->dead = true;
+	i->in_flight++;
 	upstream_close_idle(i);
+	h2_back_drop(i, true);
+	i->in_flight--;
 	if (i->in_flight > 0)
 		for (c = TAILQ_FIRST(&p->clients); c; c = next) {
 			next = TAILQ_NEXT(c, all);
 			if (c->inst != i || !c->up)
 				continue;
 			/* The connection looks ended, and the ordinary path decides: retry, 502, or cut. */
-			shutdown(c->up->conn.fd, SHUT_RDWR);
+			if (!c->up->conn.stream)
+				shutdown(c->up->conn.fd, SHUT_RDWR);
 			c->up->conn.can_read = c->up->conn.can_write = c->up->conn.closing = true;
 			proxy_ready(c);
 		}
@@ -301,6 +305,7 @@ static struct instance *routes_instance_new(struct proxy *p, struct app *a, uint
 	i->id = id;
 	i->app = a;
 	TAILQ_INIT(&i->idle);
+	TAILQ_INIT(&i->sessions);
 	if (!a->control && map_put(p->instances, &i->id, sizeof i->id, i) < 0) {
 		free(i);
 		return NULL;
@@ -328,6 +333,7 @@ static void routes_instance(struct proxy *p, const struct proxy_msg_instance *m)
 		if (a->instance_count >= LIMIT_INSTANCES || !(i = routes_instance_new(p, a, m->instance)))
 			return;
 		i->addr.in = in;
+		i->h2c = m->protocol == PROXY_PROTOCOL_H2C;
 		i->addr_len = sizeof in;
 	}
 	i->mark = p->mark;

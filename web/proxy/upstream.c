@@ -35,6 +35,8 @@ bool upstream_quiet(struct upstream *u)
 {
 	char byte;
 
+	if (u->conn.stream)
+		return true;
 	return recv(u->conn.fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
 }
 
@@ -91,6 +93,8 @@ struct upstream *upstream_get(struct proxy *p, struct instance *i, struct client
 {
 	struct upstream *u = fresh ? NULL : TAILQ_FIRST(&i->idle);
 
+	if (i->h2c)
+		return h2_back_get(p, i, c);
 	if (u) {
 		upstream_unpool(u);
 		u->reused = true;
@@ -113,8 +117,8 @@ void upstream_keep(struct upstream *u)
 		return;
 	}
 	u->conn.can_read = false;
-	if (i->dead || i->state != PROXY_INSTANCE_UP || i->idle_count >= LIMIT_PROXY_IDLE_PER_INSTANCE ||
-	    u->conn.closing || u->conn.out || u->in) {
+	if (u->conn.stream || i->dead || i->state != PROXY_INSTANCE_UP ||
+	    i->idle_count >= LIMIT_PROXY_IDLE_PER_INSTANCE || u->conn.closing || u->conn.out || u->in) {
 		upstream_close(u);
 		return;
 	}
@@ -144,10 +148,14 @@ void upstream_close(struct upstream *u)
 	if (u->pooled)
 		upstream_unpool(u);
 	wheel_del(&p->wheel, &u->timer);
-	conn_close(p, &u->conn);
 	pbuf_put(p, &u->in);
-	p->upstream_count--;
-	stat_add32(&p->worker->upstreams, -1);
+	if (u->conn.stream) {
+		h2_back_put(u);
+	} else {
+		conn_close(p, &u->conn);
+		p->upstream_count--;
+		stat_add32(&p->worker->upstreams, -1);
+	}
 	u->inst = NULL;
 	i->upstreams--;
 	routes_drop_instance(p, i);
@@ -163,4 +171,5 @@ void upstream_close_idle(struct instance *i)
 	while ((u = TAILQ_FIRST(&i->idle)))
 		upstream_close(u);
 	i->upstreams--;
+	h2_back_drop(i, false);
 }
