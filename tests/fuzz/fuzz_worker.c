@@ -18,6 +18,7 @@
 #include "web/proxy/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,7 @@ static void start(void)
 	struct err e;
 
 	loop = loop_new();
+	cfg.log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	fd = stats_create();
 	stats = stats_map(fd, 1);
 	close(fd);

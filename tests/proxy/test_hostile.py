@@ -257,6 +257,17 @@ def test_an_answer_after_the_client_left(worker):
     assert second.response()[2] == b"for the second"
 
 
+def test_a_client_that_leaves_while_we_connect(worker):
+    """Its reset and the connection to the app are met in one turn: the app is not asked, or the connection not kept."""
+    app = App(lambda c, n: (c.head(), time.sleep(0.2), c.send(answer(b"late")), c.rest()))
+    worker.app("a", app)
+    for _ in range(5):
+        c = client(worker)
+        stopped(worker, lambda c=c: c.send(REQ), lambda c=c: c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"), c.close)
+        until("it has left", lambda: worker.figures("worker")["connections"] == 0, 0.15)
+    until("nothing is kept", lambda: worker.figures("worker")["upstreams"] == 0)
+
+
 def test_no_answer_reaches_another_request(worker):
     """Evil apps of all kinds beside honest ones in one worker, under load: each honest answer is its own, byte for byte; what an evil
     app says reaches the clients of that app alone, and never as the answer to a request that it had not read yet."""

@@ -43,6 +43,8 @@ void access_flush(struct proxy *p)
 {
 	size_t at = 0;
 
+	if (p->log_len == 0)
+		return;
 	while (at < p->log_len) {
 		size_t n = p->log_len - at;
 		if (n > PIPE_BUF) {

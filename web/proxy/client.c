@@ -45,7 +45,8 @@ static void client_on_io(void *arg, short what)
 	if (c->state == CLIENT_CLOSED)
 		return;
 	conn_event(&c->conn, what);
-	if ((what & EV_READ) && c->state == CLIENT_RELAY && c->req.done && conn_left(&c->conn)) {
+	if ((what & EV_READ) && (c->state == CLIENT_RELAY || c->state == CLIENT_CONNECT) && c->req.done &&
+	    conn_left(&c->conn)) {
 		client_close(c);
 		return;
 	}

@@ -594,6 +594,11 @@ static bool relay_connected(struct client *c)
 	}
 	c->up->connected = true;
 	c->inst->failed_us = 0;
+	/* A reset that came together with the request, or meanwhile, has no event of its own any more. */
+	if (c->conn.fd >= 0 && c->req.done && conn_left(&c->conn)) {
+		client_close(c);
+		return false;
+	}
 	return relay_send_head(c);
 }
 

@@ -33,7 +33,9 @@ static bool tunnel_pump(struct client *c, struct conn *from, struct conn *to, bo
 		iov.iov_len = (size_t)n;
 		if (conn_send(p, to, &iov, 1) < 0)
 			return false;
-		from->can_read = true;
+		/* Of a plain socket a short read emptied it, and whatever comes later, an end too, makes a new edge. */
+		if (from->tls)
+			from->can_read = true;
 	}
 	return true;
 }
