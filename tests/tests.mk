@@ -18,13 +18,14 @@ $(O)/supervise_shell: $(O)/obj/tests/system/supervise_shell.o $(call rooms,agent
 TEST_OUT := $(O)/tests
 test: ## install what tests need, build, run every suite; the last line counts them
 	$(Q)deploy/bootstrap build run test
-	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker $(O)/supervise_shell $(O)/probe
+	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker $(O)/supervise_shell $(O)/probe $(FUZZERS:%=$(O)/fuzz/%)
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) \
 		unit='$(O)/unit --tap --jobs 2 --timeout 120' \
 		lint='tests/lint $(O)' \
 		cli='python3 tests/system/cli.py $(O)/tulou' \
 		buildpacks='tests/system/test_buildpacks.sh' \
 		proxy='tests/proxy/run $(O)' \
+		fuzz='$(MAKE) --no-print-directory fuzz-tap' \
 		supervise='tests/system/supervise.sh $(O)' \
 		system='python3 tests/system/run.py --build $(O)' \
 		redteam='tests/redteam/run $(O)'

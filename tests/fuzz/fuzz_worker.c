@@ -357,7 +357,7 @@ static void understand(unsigned c)
 				   .whole = end == 1};
 		room += len;
 		want_count[c]++;
-		if (end != 1 || room + (s->sent_len - at) > STREAM || r.head.upgrade)
+		if (end != 1 || room + (s->sent_len - at) > STREAM)
 			return;
 		at += used;
 	}
