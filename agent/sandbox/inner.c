@@ -77,7 +77,10 @@ int inner_proc(struct sandbox *s)
 {
 	/* Processes only, and only those that the reader might trace: no PID 1, nothing of the host (Linux 5.8). */
 	static const char *const closed[][2] = {{"subset", "pid"}, {"hidepid", "invisible"}, {NULL, NULL}};
-	unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+	/* Nothing in it is an app's to write: without CAP_SYS_RESOURCE of ours, oom_score_adj could be lowered to what
+	 * the supervisor was started with (proc_pid_oom_score_adj(5)).  Descriptors below /proc/self/fd are of other
+	 * mounts. */
+	unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY;
 
 	if (fchdir(s->root) < 0)
 		return -errno;

@@ -178,10 +178,6 @@ static enum verdict give_away(const struct door *d)
 
 static enum verdict write_own(const struct door *d)
 {
-	/* Who sets the score with CAP_SYS_RESOURCE also sets how low it may be made again; without it nobody can. */
-	const char *resource = door_fact("SYS_RESOURCE");
-	if (d->args[1] && !door_outside() && (!resource || *resource == '0'))
-		return door_say("the supervisor lacks CAP_SYS_RESOURCE here"), DOOR_IRRELEVANT;
 	if (d->args[0] && !door_aside((int)d->args[0]))
 		return DOOR_IRRELEVANT;
 	char path[96], text[64];
@@ -304,7 +300,7 @@ const struct door doors_users[] = {
 	USER("gid_map", write_own, .text = "/proc/self/gid_map|0 0 1", ARGS(CLONE_NEWUSER)),
 	USER("setgroups_allow", write_own, .text = "/proc/self/setgroups|allow", ARGS(CLONE_NEWUSER)),
 	USER("oom_score", write_own, .text = "/proc/self/oom_score_adj|-500"),
-	USER("oom_score_zero", write_own, .text = "/proc/self/oom_score_adj|0", ARGS(0, 1)),
+	USER("oom_score_zero", write_own, .text = "/proc/self/oom_score_adj|0"),
 	USER("oom_adj", write_own, .text = "/proc/self/oom_adj|-10"),
 	USER("realtime_fifo", realtime, ARGS(SCHED_FIFO, 1)),
 	USER("realtime_rr", realtime, ARGS(SCHED_RR, 1)),
