@@ -2,12 +2,11 @@
 #include "agent/supervise/disk.h"
 
 #include "agent/supervise/disk_backend.h"
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/own.h"
-#include "base/parse.h"
 #include "base/sys.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -307,41 +306,16 @@ int disk_retire(struct disk *d, enum disk_kind kind, uint64_t id)
 	return renameat2(d->dirs[kind], from, d->dirs[kind], to, RENAME_NOREPLACE) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-/* Calls fn for each name below a kind's directory, with its number and what follows it. */
-static int each(const struct disk *d, enum disk_kind kind,
-		void (*fn)(void *arg, const char *name, uint64_t id, bool gone), void *arg)
-{
-	int fd = openat(d->dirs[kind], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	OWN_DIR DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
-
-	if (!list) {
-		int r = -errno;
-		own_close(&fd);
-		return r;
-	}
-	while ((de = readdir(list))) {
-		size_t n = strcspn(de->d_name, ".");
-		uint64_t id;
-		if (parse_u64(de->d_name, n, 1, UINT64_MAX, "", &id, NULL) < 0)
-			continue;
-		if (de->d_name[n] == 0 || strcmp(de->d_name + n, ".gone") == 0)
-			fn(arg, de->d_name, id, de->d_name[n] != 0);
-	}
-	return 0;
-}
-
 struct used {
 	void (*fn)(void *arg, uint64_t id);
 	void *arg;
 };
 
-static void used_one(void *arg, const char *name, uint64_t id, bool gone)
+static void used_one(void *arg, uint64_t id, const char *suffix)
 {
 	const struct used *u = arg;
 
-	(void)name;
-	if (!gone)
+	if (!*suffix)
 		u->fn(u->arg, id);
 }
 
@@ -350,7 +324,7 @@ void disk_each(const struct disk *d, enum disk_kind kind, void (*fn)(void *arg, 
 	struct used u = {fn, arg};
 
 	if (disk_bounds(d))
-		each(d, kind, used_one, &u);
+		dir_each_number(d->dirs[kind], used_one, &u);
 }
 
 struct gone {
@@ -359,13 +333,19 @@ struct gone {
 	int first; /* error */
 };
 
-static void remove_one(void *arg, const char *name, uint64_t id, bool gone)
+static bool is_gone(const char *suffix)
+{
+	return strcmp(suffix, ".gone") == 0;
+}
+
+static void remove_one(void *arg, uint64_t id, const char *suffix)
 {
 	struct gone *g = arg;
+	char name[40];
 
-	(void)id;
-	if (!gone)
+	if (!is_gone(suffix))
 		return;
+	disk_name(id, suffix, name);
 	int r = g->d->backend->remove(g->d, g->d->dirs[g->kind], name);
 	if (r < 0 && !g->first)
 		g->first = r;
@@ -377,7 +357,7 @@ int disk_remove_gone(struct disk *d, enum disk_kind kind)
 
 	if (!disk_bounds(d))
 		return 0;
-	int r = each(d, kind, remove_one, &g);
+	int r = dir_each_number(d->dirs[kind], remove_one, &g);
 	if (d->backend->tidy)
 		d->backend->tidy(d);
 	return r < 0 ? r : g.first;
@@ -405,22 +385,20 @@ struct sweep {
 	bool found;
 };
 
-static void sweep_layer(void *arg, const char *name, uint64_t id, bool gone)
+static void sweep_layer(void *arg, uint64_t id, const char *suffix)
 {
 	struct sweep *s = arg;
 
-	(void)name;
-	if (gone || (!s->keep(s->arg, id) && disk_retire(s->d, DISK_LAYER, id) == 0))
+	if (is_gone(suffix) || (!*suffix && !s->keep(s->arg, id) && disk_retire(s->d, DISK_LAYER, id) == 0))
 		s->found = true;
 }
 
-static void sweep_repo(void *arg, const char *name, uint64_t id, bool gone)
+static void sweep_repo(void *arg, uint64_t id, const char *suffix)
 {
 	struct sweep *s = arg;
 
-	(void)name;
 	(void)id;
-	s->found |= gone;
+	s->found |= is_gone(suffix);
 }
 
 bool disk_sweep(struct disk *d, bool (*keep)(void *arg, uint64_t id), void *arg)
@@ -429,7 +407,7 @@ bool disk_sweep(struct disk *d, bool (*keep)(void *arg, uint64_t id), void *arg)
 
 	if (!disk_bounds(d))
 		return false;
-	each(d, DISK_LAYER, sweep_layer, &s);
-	each(d, DISK_REPO, sweep_repo, &s);
+	dir_each_number(d->dirs[DISK_LAYER], sweep_layer, &s);
+	dir_each_number(d->dirs[DISK_REPO], sweep_repo, &s);
 	return s.found;
 }

@@ -1,9 +1,9 @@
 /* What outlives a supervisor.  Layer agent, supervisor process. */
 #include "agent/supervise/record.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/own.h"
-#include "base/parse.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -142,21 +142,22 @@ int record_remove(int dir, uint64_t id)
 	return unlinkat(dir, path, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+struct record_each {
+	void (*fn)(void *arg, uint64_t id);
+	void *arg;
+};
+
+static void record_one(void *arg, uint64_t id, const char *suffix)
+{
+	const struct record_each *e = arg;
+
+	if (!*suffix)
+		e->fn(e->arg, id);
+}
+
 int record_each(int dir, void (*fn)(void *arg, uint64_t id), void *arg)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	OWN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
+	struct record_each e = {fn, arg};
 
-	if (!d) {
-		int r = -errno;
-		own_close(&fd);
-		return r;
-	}
-	while ((de = readdir(d))) {
-		uint64_t id;
-		if (parse_u64(de->d_name, strlen(de->d_name), 1, UINT64_MAX, "", &id, NULL) == 0)
-			fn(arg, id);
-	}
-	return 0;
+	return dir_each_number(dir, record_one, &e);
 }

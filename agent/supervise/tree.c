@@ -1,9 +1,9 @@
 /* The stored trees that instances see.  Layer agent, supervisor process. */
 #include "agent/supervise/tree.h"
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/own.h"
-#include "base/parse.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -160,49 +160,53 @@ int tree_remove_gone(struct tree *t, enum msg_remove_kind kind, uint64_t id)
 	return fd_remove_tree(tree_dir(t, kind), name);
 }
 
+struct tree_leftovers {
+	struct tree *t;
+	enum msg_remove_kind kind;
+	bool (*busy)(void *arg, uint64_t object);
+	void (*fn)(void *arg, enum msg_remove_kind kind, uint64_t id);
+	void *arg;
+};
+
+static void tree_leftover(void *arg, uint64_t id, const char *suffix)
+{
+	const struct tree_leftovers *l = arg;
+
+	if (strcmp(suffix, ".gone") == 0 ||
+	    (strcmp(suffix, ".new") == 0 && !l->busy(l->arg, id) && tree_finish(l->t, id, false) == 0))
+		l->fn(l->arg, l->kind, id);
+}
+
 int tree_leftovers(struct tree *t, bool (*busy)(void *arg, uint64_t object),
 		   void (*fn)(void *arg, enum msg_remove_kind kind, uint64_t id), void *arg)
 {
 	static const enum msg_remove_kind kinds[] = {MSG_REMOVE_RELEASE, MSG_REMOVE_REPO};
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		int fd = openat(tree_dir(t, kinds[i]), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		OWN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-		struct dirent *de;
-		if (!d) {
-			int r = -errno;
-			own_close(&fd);
+		struct tree_leftovers l = {t, kinds[i], busy, fn, arg};
+		int r = dir_each_number(tree_dir(t, kinds[i]), tree_leftover, &l);
+		if (r < 0)
 			return r;
-		}
-		while ((de = readdir(d))) {
-			size_t n = strcspn(de->d_name, ".");
-			uint64_t id;
-			if (parse_u64(de->d_name, n, 1, UINT64_MAX, "", &id, NULL) < 0)
-				continue;
-			if (strcmp(de->d_name + n, ".new") == 0 && !busy(arg, id) && tree_finish(t, id, false) == 0)
-				fn(arg, kinds[i], id);
-			else if (strcmp(de->d_name + n, ".gone") == 0)
-				fn(arg, kinds[i], id);
-		}
 	}
 	return 0;
 }
 
+struct tree_each {
+	void (*fn)(void *arg, uint64_t id);
+	void *arg;
+};
+
+static void tree_one(void *arg, uint64_t id, const char *suffix)
+{
+	const struct tree_each *e = arg;
+
+	if (!*suffix)
+		e->fn(e->arg, id);
+}
+
 int tree_each(const struct tree *t, enum msg_remove_kind kind, void (*fn)(void *arg, uint64_t id), void *arg)
 {
-	int fd = openat(tree_dir(t, kind), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	OWN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
+	struct tree_each e = {fn, arg};
 
-	if (!d) {
-		int r = -errno;
-		own_close(&fd);
-		return r;
-	}
-	while ((de = readdir(d))) {
-		uint64_t id;
-		if (parse_u64(de->d_name, strlen(de->d_name), 1, UINT64_MAX, "", &id, NULL) == 0)
-			fn(arg, id);
-	}
-	return 0;
+	return dir_each_number(tree_dir(t, kind), tree_one, &e);
 }

@@ -224,6 +224,8 @@ static enum verdict dirty_cow(const struct door *d)
 	unsigned char before[64], after[64];
 	int fd = open(d->text, O_RDONLY | O_CLOEXEC), mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 
+	if (fd >= 0 && mem < 0 && errno == EROFS) /* /proc is read-only */
+		return door_result(mem, "/proc/self/mem");
 	if (fd < 0 || mem < 0 || first_bytes(d->text, before) != 64)
 		return DOOR_BROKEN;
 	char *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
