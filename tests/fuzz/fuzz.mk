@@ -14,12 +14,16 @@ $(O)/fuzz/dns: tests/fuzz/fuzz_dns.c agent/resolve/dns.c agent/resolve/dns.h
 	$(Q)mkdir -p $(@D)/corpus/dns
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_dns.c agent/resolve/dns.c
 
+$(O)/fuzz/front: tests/fuzz/fuzz_front.c web/proxy/front.c web/proxy/front.h agent/resolve/dns.c agent/resolve/dns.h
+	$(Q)mkdir -p $(@D)/corpus/front
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_front.c web/proxy/front.c agent/resolve/dns.c base/err.c base/parse.c -lcrypto
+
 WORKER_SRC := $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.c))
 $(O)/fuzz/worker: tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
 	$(Q)mkdir -p $(@D)/corpus/worker
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(WORKER_LIBS)
 
-FUZZERS := http config dns worker
+FUZZERS := http config dns front worker
 fuzz: $(FUZZERS:%=$(O)/fuzz/%) ## fuzz the parsers (FUZZ_SECONDS=60 each)
 	$(Q)for f in $(FUZZERS); do $(O)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(FUZZ_ARGS) $(O)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 

@@ -162,14 +162,22 @@ class Conn:
         s.settimeout(WAIT)
         self.s = s
         self.buf = b""
-        self.seen = b""
+        self._seen = bytearray()  # a string would be copied with each piece: minutes for tens of megabytes
+
+    @property
+    def seen(self):
+        return bytes(self._seen)
+
+    @seen.setter
+    def seen(self, data):
+        self._seen = bytearray(data)
 
     def send(self, data):
         self.s.sendall(data)
 
     def more(self):
         data = self.s.recv(65536)
-        self.seen += data
+        self._seen += data
         self.buf += data
         return data
 

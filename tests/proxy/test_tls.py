@@ -9,6 +9,7 @@ import time
 
 import talk
 from talk import WAIT, App, answer, client, serve, until
+from test_policy import front
 from tls import context, dial, get, give, shown
 
 BOTH = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -373,6 +374,10 @@ def test_https_settings_of_an_app(worker):
     assert talk.get(worker, "off.test")[0] == 200
     status, fields, _ = get(worker, "off.test")
     assert status == 421 and fields["tulou-fault"] == "https-off"
+    # It belongs to the host, whichever app answers a path of it.
+    worker.tell(f"front {r} {front(paths=[(own, '/own', 0), (off := worker.app('plain', serve(b'plain')), '/plain', 0)])}")
+    status, fields, body = get(worker, "r.test", "/plain/x")
+    assert off and body == b"plain" and fields["strict-transport-security"] == "max-age=3600"
     worker.tell(f"app {r} serving 1000 r on 0")
     assert talk.get(worker, "r.test")[0] == 200
     assert "strict-transport-security" not in get(worker, "r.test")[1]

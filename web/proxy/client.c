@@ -444,6 +444,7 @@ static bool client_find_app(struct client *c)
 		client_fault(c, FAULT_UNKNOWN_HOST, 404, "");
 		return false;
 	}
+	c->policy.hsts_s = host->hsts_s;
 	c->app->refs++;
 	c->row = c->app->row;
 	if (c->row) {

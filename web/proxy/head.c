@@ -145,9 +145,9 @@ size_t head_response(struct client *c, const struct http_response *r, bool info,
 	o = PUT(o, "\r\n");
 	if (c->app && c->app->front)
 		o = policy_response(c, o);
-	if (c->conn.tls && c->app && c->app->hsts_s && !head_says_hsts(&r->head)) {
+	if (c->conn.tls && c->policy.hsts_s && !head_says_hsts(&r->head)) {
 		o = PUT(o, "Strict-Transport-Security: max-age=");
-		o = put_number(o, c->app->hsts_s);
+		o = put_number(o, c->policy.hsts_s);
 		o = PUT(o, "\r\n");
 	}
 	if (c->out_chunked) {

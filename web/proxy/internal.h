@@ -356,6 +356,7 @@ struct client_policy {
 	int64_t end_us;		/* all of it must be over then; 0 = no limit */
 	_Atomic int32_t *total; /* where it counts among the tenant's; NULL = nowhere */
 	uint32_t retry_s;	/* Retry-After of a refusal; 0 = the page's own */
+	uint32_t hsts_s;	/* of the app whose host it is, whichever answers */
 	uint8_t group;		/* enum policy_group: decided once for a request */
 	uint8_t strip;		/* bytes of the path's beginning that the app does not see */
 };
