@@ -31,12 +31,12 @@ UNPACK_LIBS := -larchive
 
 # Rooms: folder -> archive.  A folder's own sources only; programs with a main() are left out.
 MAINS    := agent/tuloud.c web/cli/main.c agent/build/unpack_main.c
-ROOMS    := base config store scheduler web/http web/proxy web/api web/cli web/dashboard agent/roles agent/resolve agent/fetch agent/supervise agent/image agent/build
+ROOMS    := base config store scheduler web/http web/proxy web/api web/cli web/dashboard agent/roles agent/resolve agent/acme agent/fetch agent/supervise agent/image agent/build
 src       = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
 archive   = $(O)/lib/$(subst /,_,$(1)).a
 objects   = $(patsubst %.c,$(O)/obj/%.o,$(call src,$(1)))
 
-DAEMON_ROOMS := agent/roles agent/resolve agent/fetch agent/build agent/image agent/supervise web/api web/dashboard web/proxy web/http scheduler store config base
+DAEMON_ROOMS := agent/roles agent/resolve agent/acme agent/fetch agent/build agent/image agent/supervise web/api web/dashboard web/proxy web/http scheduler store config base
 CLI_ROOMS    := web/cli config base
 UNPACK_ROOMS := agent/build base
 

@@ -43,7 +43,7 @@ struct settings_acme {
 	char eab_kid[128];   /* tls.acme.eab_kid, eab_key: RFC 8555, 7.3.4; "" = not needed */
 	char eab_key[256];   /* base64url */
 	bool terms_agreed;   /* tls.acme.terms_agreed: off */
-	bool own_names;	     /* tls.acme.own_names: off; for domains.control and the names below domains.apps too */
+	bool own_names;	     /* tls.acme.own_names: off; for the names below domains.apps too */
 	bool pad[2];
 	uint32_t challenge; /* tls.acme.challenge: enum settings_challenge */
 	uint32_t hourly;    /* tls.acme.hourly: 80; orders in an hour, of all tenants */
@@ -70,8 +70,6 @@ struct settings {
 	char tls_certificates[200]; /* tls.certificates: "" = none; a folder of NAME.crt and NAME.key */
 
 	struct settings_acme acme;
-	bool ocsp;	   /* tls.ocsp: on; asked for certificates that name a responder, and stapled */
-	bool ocsp_private; /* tls.ocsp_private: off; responders at addresses that are not public are asked too */
 
 	char domain_apps[LIMIT_HOST + 1];    /* domains.apps: localhost -> shop.localhost */
 	char domain_control[LIMIT_HOST + 1]; /* domains.control: tulou.localhost */

@@ -64,7 +64,7 @@ enum model_https model_https_parse(const char *s)
 
 const char *model_cert_origin_name(enum model_cert_origin o)
 {
-	static const char *const names[MODEL_CERT_ORIGIN_COUNT] = {"uploaded", "self-signed"};
+	static const char *const names[MODEL_CERT_ORIGIN_COUNT] = {"uploaded", "self-signed", "acme"};
 	return o < MODEL_CERT_ORIGIN_COUNT ? names[o] : "unknown";
 }
 

@@ -111,8 +111,8 @@ struct model_domain {
 	char error[160]; /* what the last check found; "" = nothing to say */
 };
 
-enum model_cert_origin { MODEL_CERT_UPLOADED, MODEL_CERT_SELF, MODEL_CERT_ORIGIN_COUNT };
-const char *model_cert_origin_name(enum model_cert_origin o); /* "uploaded", "self-signed" */
+enum model_cert_origin { MODEL_CERT_UPLOADED, MODEL_CERT_SELF, MODEL_CERT_ACME, MODEL_CERT_ORIGIN_COUNT };
+const char *model_cert_origin_name(enum model_cert_origin o); /* "uploaded", "self-signed", "acme" */
 
 /* A certificate without its key. */
 struct model_cert {
@@ -123,6 +123,20 @@ struct model_cert {
 	char kind[16]; /* "ecdsa-256", "rsa-2048" */
 	char sha256[65];
 	int64_t not_before_ms, not_after_ms, created_ms;
+};
+
+/* A name that a certificate is ordered for (ACME).  Texts are borrowed. */
+struct model_acme {
+	const char *host;
+	int64_t app;	       /* 0 = the node's own */
+	const char *key;       /* PEM, of the certificate to come; "" = none yet */
+	const char *order_url; /* of the order under way; "" = none */
+	uint32_t challenge;    /* to be tried next: 0 http-01, 1 tls-alpn-01 */
+	uint32_t failures;     /* in a row */
+	int64_t next_ms;       /* not before */
+	int64_t window_ms;     /* the hour in which window_count orders were begun */
+	uint32_t window_count;
+	const char *error; /* of the last try, one sentence; "" = none */
 };
 
 struct model_type {

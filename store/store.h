@@ -132,6 +132,16 @@ int store_cert_list(struct store *s, int64_t app, store_cert_fn *fn, void *arg, 
 /* Chain and key, one after the other: *ret is the caller's to overwrite and free. */
 int store_cert_text(struct store *s, int64_t id, char **ret, struct err *e);
 
+/* Accounts at authorities (ACME), by the directory's URL.  *key (PEM) and *url ("" = not registered) are the caller's
+ * to overwrite and free. */
+int store_acme_account_get(struct store *s, const char *directory, char **key, char **url, struct err *e);
+int store_acme_account_set(struct store *s, const char *directory, const char *key, const char *url, struct err *e);
+/* Names that certificates are ordered for: set adds or replaces; del of one that is not there is success. */
+typedef int store_acme_fn(void *arg, const struct model_acme *n);
+int store_acme_name_set(struct store *s, const struct model_acme *n, struct err *e);
+int store_acme_name_del(struct store *s, const char *host, struct err *e);
+int store_acme_name_list(struct store *s, store_acme_fn *fn, void *arg, struct err *e); /* by host */
+
 /* Builds and releases. */
 int store_build_add(struct store *s, int64_t app, const char *source, const char *commit, struct model_build *ret,
 		    struct err *e);

@@ -3,7 +3,7 @@
 UNIT_SRC := $(wildcard tests/unit/*.c tests/fault/*.c)
 UNIT_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(UNIT_SRC))
 # Rooms in the order of the layers, programs' parts included; the CLI and the daemon share one test binary.
-UNIT_ROOMS := agent/roles agent/resolve agent/fetch agent/build agent/image agent/supervise agent/sandbox web/cli web/api web/dashboard web/proxy web/http scheduler store config base
+UNIT_ROOMS := agent/roles agent/resolve agent/acme agent/fetch agent/build agent/image agent/supervise agent/sandbox web/cli web/api web/dashboard web/proxy web/http scheduler store config base
 
 $(O)/unit: $(UNIT_OBJ) $(call rooms,$(UNIT_ROOMS))
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(UNIT_OBJ) -Wl,--start-group $(call rooms,$(UNIT_ROOMS)) -Wl,--end-group $(LIBS) $(CLI_LIBS) -lz -lcriterion

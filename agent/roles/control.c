@@ -287,6 +287,7 @@ static void control_on_synced(struct control *c)
 		control_touch(ca);
 	}
 	control_workers_sync(c);
+	control_acme_synced(c);
 	control_names_sync(c);
 	LOG_INFO("reconciling", "apps=%zu adopted=%u lost=%u", map_count(c->apps), c->sync_adopted, c->sync_lost);
 	if (!c->sync_adopted && c->sync_lost)
@@ -432,6 +433,8 @@ static int control_open(struct control *c, struct err *e)
 	if (r == 0)
 		r = control_number(c, e);
 	if (r == 0)
+		control_acme_init(c);
+	if (r == 0)
 		r = control_load(c, e);
 	if (r < 0)
 		return r;
@@ -548,9 +551,10 @@ void control_free(struct control *c)
 	builds_free(c->builds);
 	control_workers_free(c);
 	control_names_free(c);
-	control_fetch_free(c);
 	loop_timer_stop(&c->tick);
 	control_certs_done(c);
+	control_acme_done(c);
+	control_fetch_free(c);
 	control_throttle_stop(c);
 	loop_timer_stop(&c->retry);
 	loop_timer_stop(&c->end);

@@ -145,6 +145,7 @@ static int control_app_refresh(struct control_app *ca)
 	control_types_load(c, ca->rec.canary > 0 ? ca->rec.canary : 0, &ca->canary);
 	control_domains_load(ca);
 	control_certs_load(ca);
+	control_acme_app(ca);
 	control_front_load(ca);
 	if (ca->rec.canary != was.canary)
 		control_canary_changed(ca);
@@ -263,6 +264,7 @@ void control_app_deleted(struct control *c, const struct model_app *app)
 	build_app_gone(c->builds, app->id);
 	git_app_gone(c->gits, app->id);
 	control_routes_app_gone(ca);
+	control_acme_app_gone(c, app->id);
 	ca->deleted = true;
 	if (ca->waiter.release)
 		control_rolled(ca, "the app was deleted");

@@ -309,6 +309,7 @@ struct control {
 	struct control_cert_file *cert_files; /* owned: the operator's */
 	unsigned cert_file_count;
 	struct loop_timer tls_timer;
+	struct control_acme *acme; /* owned; NULL = no certificates are ordered */
 	struct control_host host;
 	struct control_history history;
 	double host_cpu_now, host_rate_now;
@@ -525,6 +526,19 @@ void control_names_app(struct control_app *ca);		  /* the same of all its instan
 void control_names_job(struct control *c, const struct msg_instance *m, bool forward);
 void control_names_gone(struct control *c, uint64_t instance, uint32_t address);
 void control_names_free(struct control *c);
+
+/* control_acme.c, …_show.c, …_tell.c: certificates from an authority.  All of it does nothing without tls.acme. */
+void control_acme_init(struct control *c); /* once the store is open, before apps are loaded */
+void control_acme_done(struct control *c);
+void control_acme_synced(struct control *c);
+void control_acme_app(struct control_app *ca); /* its domains, certificates or https changed */
+void control_acme_app_gone(struct control *c, int64_t app);
+void control_acme_sync(struct control_worker *w); /* challenges that are shown now */
+void control_acme_barrier(struct control *c, uint64_t barrier, uint32_t worker_bit);
+void control_acme_worker_lost(struct control *c, uint32_t worker_bit);
+json_t *control_acme_json(struct control_app *ca); /* as ops.certificate_states */
+int control_acme_renew(struct control_app *ca, const char *host, struct err *e);
+void control_acme_metrics(struct control *c, struct buf *out);
 
 /* control_fetch.c: requests to the internet, through the fetcher.  a->status 0: it failed, and a->error says why; body
  * is NUL-terminated, NULL when there was none.  Both for the call only. */

@@ -403,6 +403,21 @@ static int ops_instance_stop(void *ctx, int64_t app, int64_t instance, struct er
 	return 0;
 }
 
+static json_t *ops_certificate_states(void *ctx, int64_t app)
+{
+	struct control_app *ca = control_app_get(ctx, app);
+
+	return ca ? control_acme_json(ca) : json_array();
+}
+
+static int ops_certificate_renew(void *ctx, int64_t app, const char *host, struct err *e)
+{
+	struct control_app *ca = NULL;
+	int r = ops_app(ctx, app, &ca, e);
+
+	return r < 0 ? r : control_acme_renew(ca, host, e);
+}
+
 void control_ops_init(struct control *c)
 {
 	c->ops = (struct ops){.ctx = c,
@@ -424,5 +439,7 @@ void control_ops_init(struct control *c)
 			      .ready = ops_ready,
 			      .written = ops_written,
 			      .build_cancel = ops_build_cancel,
-			      .instance_stop = ops_instance_stop};
+			      .instance_stop = ops_instance_stop,
+			      .certificate_states = ops_certificate_states,
+			      .certificate_renew = ops_certificate_renew};
 }

@@ -176,6 +176,7 @@ static void routes_sync_start(struct control_worker *w)
 	w->cursor = TAILQ_FIRST(&w->control->all);
 	routes_send(w, PROXY_SYNC_BEGIN, NULL, 0);
 	control_certs_sync(w);
+	control_acme_sync(w);
 	routes_sync(w);
 }
 
@@ -250,6 +251,7 @@ static void routes_on_msg(void *arg, uint16_t type, const void *body, size_t len
 	(void)nfds;
 	switch (type) {
 	case PROXY_BARRIER_DONE:
+		control_acme_barrier(c, m->id, bit);
 		TAILQ_FOREACH(ca, &c->all, link)
 		{
 			if (ca->waiter.release && ca->waiter.barrier == m->id) {
@@ -288,6 +290,7 @@ static void routes_worker_lost(struct control_worker *w)
 	w->cursor = NULL;
 	loop_timer_stop(&w->timer);
 	c->workers_up &= ~bit;
+	control_acme_worker_lost(c, bit);
 	/* What it still had in flight is lost, or ends without us: nobody waits for it. */
 	TAILQ_FOREACH(ca, &c->all, link)
 	{

@@ -167,7 +167,7 @@ Test(config, settings_keys_are_documented)
 	unsigned n = 0;
 	for (const char *k; (k = settings_key(n)); n++)
 		cr_assert_not_null(strchr(k, '.'));
-	cr_assert_eq(n, 69);
+	cr_assert_eq(n, 67);
 	cr_assert_null(settings_key(n + 100));
 }
 
@@ -266,7 +266,7 @@ Test(config, yaml_time)
 Test(config, settings_of_automatic_certificates)
 {
 	static const char good[] = "listen: { https: [\"127.0.0.1:8443\"] }\n"
-				   "tls: { ocsp: off, acme: { directory: \"https://ca.test/dir\", email: a@b.test,"
+				   "tls: { acme: { directory: \"https://ca.test/dir\", email: a@b.test,"
 				   " terms_agreed: true, challenge: tls-alpn-01, own_names: on, hourly: 5 } }\n";
 	static const struct {
 		const char *text, *field;
@@ -281,7 +281,7 @@ Test(config, settings_of_automatic_certificates)
 		{"tls: { acme: { eab_kid: x } }", "tls.acme.eab_key"},
 		{"tls: { acme: { nonsense: 1 } }", "tls.acme.nonsense"},
 		{"tls: { nonsense: { x: 1 } }", "tls.nonsense"},
-		{"tls: { ocsp: maybe }", "tls.ocsp"},
+		{"tls: { acme: { own_names: maybe } }", "tls.acme.own_names"},
 	};
 	struct settings s;
 	struct err e = {0};
@@ -289,7 +289,7 @@ Test(config, settings_of_automatic_certificates)
 	settings_default(&s);
 	cr_assert_eq(settings_parse(good, sizeof good - 1, &s, &e), 0, "%s", e.text);
 	cr_assert_str_eq(s.acme.directory, "https://ca.test/dir");
-	cr_assert(s.acme.terms_agreed && s.acme.own_names && !s.ocsp);
+	cr_assert(s.acme.terms_agreed && s.acme.own_names);
 	cr_assert_eq(s.acme.challenge, SETTINGS_CHALLENGE_TLS_ALPN);
 	cr_assert_eq(s.acme.hourly, 5);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

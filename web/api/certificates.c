@@ -88,7 +88,10 @@ void api_certificates_list(struct exchange *x)
 			json_decref(l.items);
 			api_answer_err(x, &e);
 		} else {
-			api_answer_json(x, 200, json_pack("{s:o, s:n}", "items", l.items, "next"));
+			const struct ops *ops = x->api->config.ops;
+			json_t *hosts =
+				ops->certificate_states ? ops->certificate_states(ops->ctx, x->app.id) : json_array();
+			api_answer_json(x, 200, json_pack("{s:o, s:o, s:n}", "items", l.items, "hosts", hosts, "next"));
 		}
 	}
 	buf_done(&h.text);
@@ -214,6 +217,29 @@ void api_certificates_put(struct exchange *x)
 	cert_info_done(&info);
 	free(names);
 	buf_done(&h.text);
+}
+
+void api_certificates_renew(struct exchange *x)
+{
+	static const char *const keys[] = {"host", NULL};
+	const struct ops *ops = x->api->config.ops;
+	const char *host = NULL;
+	struct err e = {0};
+
+	if (x->json &&
+	    (json_only(x->json, keys, &e) < 0 || json_get_str(x->json, "host", false, LIMIT_HOST, &host, &e) < 0)) {
+		api_answer_err(x, &e);
+		return;
+	}
+	if (!ops->certificate_renew)
+		err_set(&e, ENOTSUP, "this node orders no certificates");
+	else
+		ops->certificate_renew(ops->ctx, x->app.id, host, &e);
+	if (e.code) {
+		api_answer_err(x, &e);
+		return;
+	}
+	api_answer_json(x, 202, json_pack("{s:o}", "hosts", ops->certificate_states(ops->ctx, x->app.id)));
 }
 
 void api_certificate_delete(struct exchange *x)

@@ -137,6 +137,12 @@ static const struct {
 				   "header", STR) "," P("instances", INT))},
 	{"PathRoute", OBJ("\"path\",\"app\"", P("path", STR) "," P("app", NULLABLE) "," P("strip", BOOL))},
 	{"PathRoutes", LIST(REF("PathRoute"))},
+	{"CertificateRenew", OBJ("", P("host", STR))},
+	{"CertificateHosts",
+	 OBJ("",
+	     P("hosts",
+	       ARRAY(OBJ("", P("host", STR) "," P("state", STR) "," P("origin", STR) "," P("certificate", STR) "," P(
+				     "not_after", TIME) "," P("next_try", TIME) "," P("error", STR)))))},
 	{"CertificateNew", OBJ("\"certificate\",\"key\"", P("certificate", STR) "," P("key", STR))},
 	{"Certificate",
 	 OBJ("",

@@ -145,6 +145,15 @@ struct ops {
 	/* Stops one instance of an app; its formation replaces it.  -ENOENT when the app has no such living instance.
 	 */
 	int (*instance_stop)(void *ctx, int64_t app, int64_t instance, struct err *e);
+
+	/* A new array, one object for each of the app's hosts that may have a certificate: {"host","state":
+	 * "issued|pending|failed|unsupported|off|none","origin":"acme|uploaded"|null,"certificate","not_after",
+	 * "next_try","error"}.  May be NULL. */
+	json_t *(*certificate_states)(void *ctx, int64_t app);
+	/* Orders a certificate now, for one host of the app or (NULL) for all that get theirs by themselves.  -ENOTSUP
+	 * without an authority, -ENOENT when there is no such host, -EBUSY when it was tried too often.  May be NULL.
+	 */
+	int (*certificate_renew)(void *ctx, int64_t app, const char *host, struct err *e);
 };
 
 #endif

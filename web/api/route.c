@@ -104,6 +104,8 @@ const struct api_route api_routes[] = {
 	 "Certificates"},
 	{"PUT", "/v1/apps/{a}/certificates", API_DEPLOYER, API_BODY, api_certificates_put,
 	 "Add a certificate; one for the same names is replaced", "CertificateNew", "Certificate"},
+	{"POST", "/v1/apps/{a}/certificates/renew", API_DEPLOYER, API_BODY | API_BODY_OPTIONAL, api_certificates_renew,
+	 "Order certificates anew, for one host or all", "CertificateRenew", "CertificateHosts"},
 	{"DELETE", "/v1/apps/{a}/certificates/{id}", API_DEPLOYER, 0, api_certificate_delete, "Remove a certificate",
 	 NULL, NULL},
 	{"GET", "/v1/apps/{a}/logs", API_READER, 0, api_logs_get, "Past output, and what comes with follow=1", NULL,

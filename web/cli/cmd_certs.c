@@ -34,6 +34,49 @@ static const char *certs_names(char *out, size_t cap, json_t *names)
 	return out;
 }
 
+/* Hosts that get their certificates by themselves, or could. */
+static void certs_hosts(struct cli *c, json_t *hosts)
+{
+	static const char *const heads[] = {"HOST", "STATE", "FROM", "ENDS", "NEXT TRY", "WHY"};
+	struct cli_table *t;
+	json_t *h;
+	size_t i;
+
+	if (json_array_size(hosts) == 0)
+		return;
+	t = cli_table_new(ARRAY_LEN(heads), heads);
+	json_array_foreach(hosts, i, h)
+	{
+		char ends[20], next[20];
+		snprintf(ends, sizeof ends, "%.10s", cli_str(h, "not_after"));
+		snprintf(next, sizeof next, "%.16s", cli_str(h, "next_try"));
+		cli_table_add(t, cli_str(h, "host"), cli_str(h, "state"), cli_str(h, "origin"), ends, next,
+			      cli_str(h, "error"));
+	}
+	cli_table_print(c, t, "");
+	cli_say("\n");
+}
+
+int cli_cmd_certs_renew(struct cli *c)
+{
+	OWN_JSON json_t *body = json_object();
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128];
+	int code = cli_app_path(c, path, sizeof path, "/certificates/renew");
+
+	if (c->argc > 0)
+		json_object_set_new(body, "host", json_string(c->argv[0]));
+	if (!code)
+		code = cli_call(c, "POST", path, body, &a);
+	if (code)
+		return code;
+	if (c->json)
+		cli_json(a.json);
+	else
+		cli_say("Certificates of %s are ordered; see: tulou certs -a %s\n", c->app_name, c->app_name);
+	return CLI_OK;
+}
+
 int cli_cmd_certs(struct cli *c)
 {
 	static const char *const heads[] = {"ID", "SERVES", "ISSUER", "KIND", "ENDS"};
@@ -52,6 +95,7 @@ int cli_cmd_certs(struct cli *c)
 		cli_json(a.json);
 		return CLI_OK;
 	}
+	certs_hosts(c, json_object_get(a.json, "hosts"));
 	t = cli_table_new(ARRAY_LEN(heads), heads);
 	json_array_foreach(json_object_get(a.json, "items"), i, cert)
 	{

@@ -152,8 +152,10 @@ const struct cli_command cli_commands[] = {
 	{"routes", "add", "PATH APP", 2, 2, cli_cmd_routes_add, "let another app serve a path and all below it", strip,
 	 false},
 	{"routes", "remove", "PATH", 1, 1, cli_cmd_routes_remove, "serve it by the app itself again", NULL, false},
-	{"certs", NULL, "", 0, 0, cli_cmd_certs, "list the app's own certificates", NULL, false},
+	{"certs", NULL, "", 0, 0, cli_cmd_certs, "list the app's hosts and certificates", NULL, false},
 	{"certs", "add", "CHAIN KEY", 2, 2, cli_cmd_certs_add, "serve https with a certificate: two PEM files", NULL,
+	 false},
+	{"certs", "renew", "[HOST]", 0, 1, cli_cmd_certs_renew, "order a certificate now, for one host or all", NULL,
 	 false},
 	{"certs", "remove", "ID", 1, 1, cli_cmd_certs_remove, "remove a certificate", NULL, false},
 

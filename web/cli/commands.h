@@ -56,6 +56,7 @@ int cli_cmd_domains_verify(struct cli *c);
 int cli_cmd_domains_remove(struct cli *c);
 int cli_cmd_certs(struct cli *c);
 int cli_cmd_certs_add(struct cli *c);
+int cli_cmd_certs_renew(struct cli *c);
 int cli_cmd_certs_remove(struct cli *c);
 int cli_cmd_apps_https(struct cli *c);
 

@@ -1,0 +1,52 @@
+/* When a certificate is ordered.  Layer agent, control process; pure. */
+#include "agent/acme/pace.h"
+
+#define PACE_HOUR_MS 3600000ll
+
+static int64_t pace_less(int64_t ms, uint64_t seed)
+{
+	return ms - (int64_t)((uint64_t)ms / 10 * (seed % 1000) / 1000);
+}
+
+static int64_t pace_double(int64_t first, int64_t most, unsigned n, uint64_t seed)
+{
+	int64_t ms = first;
+
+	for (unsigned i = 1; i < n && ms < most; i++)
+		ms *= 2;
+	return pace_less(ms < most ? ms : most, seed);
+}
+
+int64_t pace_renew(int64_t not_before_ms, int64_t not_after_ms, uint64_t seed)
+{
+	int64_t third = (not_after_ms - not_before_ms) / 3;
+
+	return not_after_ms - third - (third - pace_less(third, seed));
+}
+
+int64_t pace_refused(unsigned n, uint64_t seed)
+{
+	return pace_double(300000, 24 * PACE_HOUR_MS, n, seed);
+}
+
+int64_t pace_unavailable(unsigned n, uint64_t seed)
+{
+	return pace_double(5000, PACE_HOUR_MS, n, seed);
+}
+
+int64_t pace_window_next(const struct pace_window *w, uint32_t most, int64_t now_ms)
+{
+	/* A clock that went back begins anew. */
+	if (w->count < most || now_ms - w->since_ms >= PACE_HOUR_MS || now_ms < w->since_ms)
+		return 0;
+	return w->since_ms + PACE_HOUR_MS;
+}
+
+void pace_window_add(struct pace_window *w, int64_t now_ms)
+{
+	if (w->count == 0 || now_ms - w->since_ms >= PACE_HOUR_MS || now_ms < w->since_ms) {
+		w->since_ms = now_ms;
+		w->count = 0;
+	}
+	w->count++;
+}

@@ -1,0 +1,29 @@
+/* When a certificate is ordered: renewal, pauses after failures.  Layer agent, control process; pure.
+ * Times are wall clock, milliseconds. */
+#ifndef TULOU_AGENT_ACME_PACE_H
+#define TULOU_AGENT_ACME_PACE_H
+
+#include <stdint.h>
+
+/* When a third of its time is left, less up to a tenth of that third, which `seed` chooses: certificates of one day are
+ * not renewed in one hour. */
+int64_t pace_renew(int64_t not_before_ms, int64_t not_after_ms, uint64_t seed);
+
+/* Pause after the n-th failure in a row of one name (n >= 1): 5 minutes, doubled each time up to a day, less up to a
+ * tenth.  Let's Encrypt allows five failed validations of a name in an hour. */
+int64_t pace_refused(unsigned n, uint64_t seed);
+
+/* After the n-th time in a row that the authority could not be had: 5 s, doubled up to an hour, less up to a tenth. */
+int64_t pace_unavailable(unsigned n, uint64_t seed);
+
+/* At most `most` in an hour.  What is counted lies with the caller; all zero = nothing yet. */
+struct pace_window {
+	int64_t since_ms;
+	uint32_t count;
+	uint32_t pad;
+};
+/* 0 when one more may be now, else when it may be. */
+int64_t pace_window_next(const struct pace_window *w, uint32_t most, int64_t now_ms);
+void pace_window_add(struct pace_window *w, int64_t now_ms);
+
+#endif
