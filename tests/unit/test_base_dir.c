@@ -27,7 +27,8 @@ static void note(void *arg, uint64_t id, const char *suffix)
 
 Test(base, numbers_of_a_directory)
 {
-	static const char *const names[] = {"7", "12.gone", "3.new.x", "0", "07", "-1", "+1", "x", "5x", ".9", "18446744073709551616"};
+	static const char *const names[] = {
+		"7", "12.gone", "3.new.x", "0", "07", "-1", "+1", "x", "5x", ".9", "18446744073709551616"};
 	char path[] = "/tmp/tulou-unit-XXXXXX";
 	int file;
 
