@@ -193,7 +193,8 @@
 #define LIMIT_PROXY_LINGER_MS 2000u    /* after an early answer the rest of the request is thrown away so long */
 #define LIMIT_PROXY_LINGER_BYTES (1u << 20)
 #define LIMIT_PROXY_IDLE_UPSTREAM_MS 30000u /* a kept connection to an instance */
-#define LIMIT_PROXY_IDLE_PER_INSTANCE 64u
+#define LIMIT_PROXY_IDLE_PER_INSTANCE                                                                                  \
+	1024u /* never more than the app had requests at a time; ten clients of HTTP/2 have 1,000 */
 #define LIMIT_PROXY_PARKED_APP 256u	    /* requests of one app that wait for an instance, per worker */
 #define LIMIT_PROXY_PARKED_WORKER 2048u	    /* of all apps: each holds a buffer of which one page is touched */
 #define LIMIT_PROXY_WAIT_MS 120000u	    /* longest wait that control may ask for */
