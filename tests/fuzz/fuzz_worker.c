@@ -365,7 +365,7 @@ static void understand(unsigned c)
 
 static void judge_id(unsigned c, unsigned k, const char *body, size_t len)
 {
-	const char *p = len > 19 ? memmem(body, len, "id=", 3) : NULL;
+	const char *p = len >= 19 ? memmem(body, len, "id=", 3) : NULL;
 	char text[17] = "";
 	uint64_t id;
 

@@ -166,6 +166,7 @@ static void relay_to_h2c(struct client *c, const struct http_request *r)
 static bool relay_send_head(struct client *c)
 {
 	struct proxy *p = c->proxy;
+	struct upstream *u = c->up;
 	struct iovec iov = {.iov_base = p->wbuf};
 	size_t len;
 	char *data;
@@ -186,7 +187,12 @@ static bool relay_send_head(struct client *c)
 	client_move(c, CLIENT_RELAY);
 	c->sent_us = c->progress_us = proxy_now(p);
 	relay_timer(c, c->progress_us + relay_patience_us(c));
-	if (conn_send(p, &c->up->conn, &iov, 1) < 0) {
+	if (conn_send(p, &u->conn, &iov, 1) < 0) {
+		/* A kept connection that ended before the question: whatever stands in it is no answer. */
+		if (u->reused)
+			relay_early(c);
+		if (c->up != u)
+			return false;
 		c->req_broken = true;
 		c->up->conn.can_read = true;
 	} else if (c->req.done && c->up->conn.stream) {
