@@ -439,8 +439,12 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 					      "tulou.yaml.release", a->release_command, e)
 			    : err_field(e, EINVAL, "tulou.yaml.release", "tulou.yaml.release: expected a command");
 	listen = json_object_get(root, "listen");
-	if (r == 0 && listen && (!json_is_string(listen) || strcmp(json_string_value(listen), "tcp") != 0))
-		r = err_field(e, EINVAL, "tulou.yaml.listen", "tulou.yaml.listen: must be tcp");
+	if (r == 0 && listen) {
+		const char *how = json_is_string(listen) ? json_string_value(listen) : "";
+		a->listen_unix = strcmp(how, "unix") == 0;
+		if (!a->listen_unix && strcmp(how, "tcp") != 0)
+			r = err_field(e, EINVAL, "tulou.yaml.listen", "tulou.yaml.listen: must be tcp or unix");
+	}
 	if (r == 0)
 		r = appfile_protocol(json_object_get(root, "protocol"), a, e);
 	return r;

@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct appfile_type {
@@ -34,6 +35,7 @@ struct appfile {
 	char health_path[256];			 /* "" = not given; begins with '/' */
 	char release_command[LIMIT_COMMAND + 1]; /* "" = none; also what a Procfile calls type "release" */
 	bool h2c;				 /* protocol: h2c, HTTP/2 without TLS; else http/1.1 */
+	bool listen_unix;			 /* the web process listens on a unix socket, whose path is $PORT */
 	json_t *env; /* owned; default config vars, an object of strings, never NULL after appfile_init */
 };
 
@@ -56,7 +58,7 @@ int appfile_release_yml(const char *text, size_t n, struct appfile *a, struct er
  * else in it (name, addons, buildpacks, scripts.postdeploy, …) is for Heroku's own forms and ignored. */
 int appfile_app_json(const char *text, size_t n, struct appfile *a, struct err *e);
 
-/* tulou.yaml, strict: health: {path}, formation: {web: 2}, release: command, listen: tcp,
+/* tulou.yaml, strict: health: {path}, formation: {web: 2}, release: command, listen: tcp or unix,
  * protocol: http/1.1 or h2c. */
 int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err *e);
 

@@ -12,4 +12,8 @@ enum msg_kind {
 	MSG_KIND_COUNT,
 };
 
+/* An app that listens on a unix socket finds this path in $PORT: a folder of its own, which holds nothing else. */
+#define KIND_SOCKET_DIR "dev/tulou" /* below the root */
+#define KIND_SOCKET_NAME "app.sock"
+
 #endif

@@ -24,6 +24,7 @@
 #define LIMIT_APPS 20000     /* slots of the proxies' statistics segment */
 #define LIMIT_INSTANCES 8000 /* 3 descriptors each in the supervisor, under a 65,536 limit */
 #define LIMIT_LISTEN 8	     /* addresses per kind: http and https each */
+#define LIMIT_PROXY_FROM 32  /* networks whose PROXY headers are believed */
 #define LIMIT_WORKERS 16     /* proxy workers */
 #define LIMIT_UID_RANGE 65536u
 #define LIMIT_UID_BASE 0x40000000u /* clear of subuid (100,000..) and of systemd's dynamic ranges (0x70000000..) */
@@ -114,9 +115,12 @@
 #define LIMIT_REPO_BYTES (2ull << 30)	  /* one app's bare repository */
 
 /* One sandbox. */
-#define LIMIT_SANDBOX_INODES_MIN 64u  /* the private file system's own folders and devices take about 30 */
-#define LIMIT_SANDBOX_NOFILE_MIN 16u  /* standard descriptors, a listener, an event queue and a few connections */
-#define LIMIT_SANDBOX_STDIO 8u	      /* descriptors handed to a job: 0..7, below those of the launch (UNPACK is 8) */
+#define LIMIT_SANDBOX_INODES_MIN 64u /* the private file system's own folders and devices take about 30 */
+#define LIMIT_SANDBOX_SOCKET_BYTES                                                                                     \
+	(64u << 10)			/* of the folder of a unix socket: what is written there is the app's memory */
+#define LIMIT_SANDBOX_SOCKET_INODES 16u /* of it: the socket, and one that replaces it */
+#define LIMIT_SANDBOX_NOFILE_MIN 16u	/* standard descriptors, a listener, an event queue and a few connections */
+#define LIMIT_SANDBOX_STDIO 8u		/* descriptors handed to a job: 0..7, below those of the launch (UNPACK is 8) */
 #define LIMIT_SANDBOX_ARGS 4096u      /* strings in argv and environment together, with the 256 config vars far below */
 #define LIMIT_SANDBOX_FILTER 32768u   /* bytes of a seccomp filter: 4,096 instructions, the kernel's limit */
 #define LIMIT_SANDBOX_TERMINALS 64u   /* pseudo terminals of one instance; the whole host has 3,072 (kernel.pty.max) */
@@ -180,13 +184,15 @@
 #define LIMIT_API_SESSION_MS 43200000 /* a login of the dashboard: 12 h */
 
 /* The front door.  Waits in milliseconds. */
-#define LIMIT_PROXY_HEAD_MS 10000u /* first byte of a request to the end of its head */
+#define LIMIT_PROXY_HEAD_MS 10000u   /* first byte of a request to the end of its head */
+#define LIMIT_PROXY_PREFACE_MS 3000u /* accept to the end of a PROXY header: a balancer sends it at once */
 #define LIMIT_PROXY_KEEPALIVE_MS                                                                                       \
 	75000u			       /* between two requests of a client; longer than browsers and balancers wait    \
 					*/
 #define LIMIT_PROXY_CONNECT_MS 5000u   /* to an instance: on the same host, so only a stopped app is that slow */
 #define LIMIT_PROXY_RESPONSE_MS 60000u /* no byte from an app, while we wait for it */
 #define LIMIT_PROXY_CONTROL_MS 600000u /* the same for the API: long polls and followed logs */
+#define LIMIT_PROXY_FORSAKEN_MS 5000u  /* the same while an instance leaves, for a client that ended its direction */
 #define LIMIT_PROXY_TUNNEL_MS 600000u  /* a WebSocket without a byte either way */
 #define LIMIT_PROXY_WINDOW_MS 20000u   /* a client that we wait for moves LIMIT_PROXY_WINDOW_BYTES within this */
 #define LIMIT_PROXY_WINDOW_BYTES 4096u /* 200 bytes/s: below any modem, above what starves us */

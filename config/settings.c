@@ -25,6 +25,7 @@ enum setting_kind {
 	SETTING_LINK,	 /* char[5] */
 	SETTING_POOL,	 /* pool_net, pool_prefix */
 	SETTING_LISTEN,	 /* addresses and, in `offset2`, their count */
+	SETTING_NETS,	 /* networks and, in `offset2`, their count */
 	SETTING_WORKERS, /* unsigned or "auto" */
 	SETTING_AUTO,	 /* bool: "auto" or "off" */
 	SETTING_PROOF,	 /* bool: "required" or "none" */
@@ -61,6 +62,7 @@ static const struct setting settings_table[] = {
 	{"node.user_fetcher", SETTING_USER, AT(user_fetcher), 0, 0, sizeof((struct settings *)0)->user_fetcher - 1},
 	{"listen.http", SETTING_LISTEN, AT(http), AT(http_count), 0, 0},
 	{"listen.https", SETTING_LISTEN, AT(https), AT(https_count), 0, 0},
+	{"listen.proxy_from", SETTING_NETS, AT(proxy_from), AT(proxy_from_count), 0, LIMIT_PROXY_FROM},
 	{"tls.certificates", SETTING_PATH, AT(tls_certificates), 0, 0,
 	 sizeof((struct settings *)0)->tls_certificates - 1},
 	{"tls.acme.directory", SETTING_URL, AT(acme.directory), 0, 0, 255},
@@ -206,11 +208,16 @@ static void settings_hostname(char out[LIMIT_HOST + 1])
 static int settings_address(const char *text, const char *field, struct settings_address *ret, struct err *e)
 {
 	struct settings_address a = {0};
-	int r = parse_sockaddr(text, field, &a.addr, &a.len, e);
+	size_t n = strcspn(text, " ");
+	int r;
 
+	if (n >= sizeof a.text || (text[n] && strcmp(text + n, " proxy") != 0))
+		return err_field(e, EINVAL, field, "%s: expected address:port, or \"address:port proxy\"", field);
+	memcpy(a.text, text, n);
+	a.proxied = text[n] != '\0';
+	r = parse_sockaddr(a.text, field, &a.addr, &a.len, e);
 	if (r < 0)
 		return r;
-	snprintf(a.text, sizeof a.text, "%s", text);
 	*ret = a;
 	return 0;
 }
@@ -328,7 +335,7 @@ static int settings_listen(json_t *list, const struct setting *row, struct setti
 		const char *text = json_string_value(json_array_get(list, i));
 		int r;
 		snprintf(field, sizeof field, "%s[%zu]", row->key, i);
-		if (!text || strlen(text) >= sizeof out[i].text)
+		if (!text)
 			return err_field(e, EINVAL, field, "%s: expected address:port", field);
 		r = settings_address(text, field, &out[i], e);
 		if (r < 0)
@@ -336,6 +343,31 @@ static int settings_listen(json_t *list, const struct setting *row, struct setti
 		for (size_t j = 0; j < i; j++)
 			if (out[j].len == out[i].len && memcmp(&out[j].addr, &out[i].addr, out[i].len) == 0)
 				return err_field(e, EINVAL, field, "%s: %s is listed twice", field, text);
+		++*count;
+	}
+	return 0;
+}
+
+static int settings_nets(json_t *list, const struct setting *row, struct settings *s, struct err *e)
+{
+	struct cidr *out = (struct cidr *)(void *)((char *)s + row->offset);
+	unsigned *count = (unsigned *)(void *)((char *)s + row->offset2);
+	char field[48];
+
+	if (!json_is_array(list))
+		return err_field(e, EINVAL, row->key, "%s: expected a list of networks like [\"10.0.0.0/8\"]",
+				 row->key);
+	if (json_array_size(list) > row->max)
+		return err_field(e, ERANGE, row->key, "%s: %zu networks are over the limit of %d", row->key,
+				 json_array_size(list), (int)row->max);
+	*count = 0;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+		int r;
+		snprintf(field, sizeof field, "%s[%zu]", row->key, i);
+		r = cidr_parse(text ? text : "", field, &out[i], e);
+		if (r < 0)
+			return r;
 		++*count;
 	}
 	return 0;
@@ -350,6 +382,8 @@ static int settings_value(json_t *value, const struct setting *row, struct setti
 
 	if (row->kind == SETTING_LISTEN)
 		return settings_listen(value, row, s, e);
+	if (row->kind == SETTING_NETS)
+		return settings_nets(value, row, s, e);
 	if (!v)
 		return err_field(e, EINVAL, row->key, "%s: expected one value", row->key);
 	switch (row->kind) {
@@ -413,6 +447,7 @@ static int settings_value(json_t *value, const struct setting *row, struct setti
 	case SETTING_TIME:
 		return parse_duration_ms(v, row->min, row->max, row->key, (uint64_t *)(void *)at, e);
 	case SETTING_LISTEN:
+	case SETTING_NETS:
 		break;
 	}
 	return 0;
@@ -456,6 +491,7 @@ static int settings_limit_value(json_t *value, const char *section, const struct
 static int settings_check(const struct settings *s, struct err *e)
 {
 	size_t n = strlen(s->data), m = strlen(s->runtime);
+	bool proxied = false;
 
 	if (s->http_count == 0)
 		return err_field(e, EINVAL, "listen.http", "listen.http: at least one address is needed");
@@ -470,6 +506,18 @@ static int settings_check(const struct settings *s, struct err *e)
 	if (!s->acme.eab_kid[0] != !s->acme.eab_key[0])
 		return err_field(e, EINVAL, "tls.acme.eab_key",
 				 "tls.acme.eab_key: tls.acme.eab_kid and eab_key go together");
+	for (unsigned i = 0; i < s->http_count; i++)
+		proxied |= s->http[i].proxied;
+	for (unsigned i = 0; i < s->https_count; i++)
+		proxied |= s->https[i].proxied;
+	if (proxied && s->proxy_from_count == 0)
+		return err_field(e, EINVAL, "listen.proxy_from",
+				 "listen.proxy_from: name the balancers of the address that says proxy; nobody else's "
+				 "word on who the client is may be taken");
+	if (!proxied && s->proxy_from_count > 0)
+		return err_field(e, EINVAL, "listen.proxy_from",
+				 "listen.proxy_from: no address of listen.http or listen.https says proxy, like "
+				 "\"0.0.0.0:80 proxy\"");
 	/* One is emptied when the node stops, the other is kept for ever. */
 	if (strncmp(s->data, s->runtime, n < m ? n : m) == 0 && (n == m || (n < m ? s->runtime[n] : s->data[m]) == '/'))
 		return err_field(e, EINVAL, "node.runtime",

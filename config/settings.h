@@ -4,6 +4,7 @@
 #define TULOU_CONFIG_SETTINGS_H
 
 #include "base/err.h"
+#include "base/cidr.h"
 #include "config/limits.h"
 #include "config/quota.h"
 
@@ -14,7 +15,8 @@
 struct settings_address {
 	struct sockaddr_storage addr;
 	unsigned len;  /* of addr */
-	char text[64]; /* as written */
+	bool proxied;  /* "ADDRESS proxy": a balancer stands in front and says who the client is */
+	char text[64]; /* as written, without that word */
 };
 
 /* Where the writable layers of the instances lie. */
@@ -66,6 +68,8 @@ struct settings {
 	unsigned http_count;
 	struct settings_address https[LIMIT_LISTEN]; /* listen.https: none */
 	unsigned https_count;
+	struct cidr proxy_from[LIMIT_PROXY_FROM]; /* listen.proxy_from: none; whose PROXY headers are believed */
+	unsigned proxy_from_count;
 
 	char tls_certificates[200]; /* tls.certificates: "" = none; a folder of NAME.crt and NAME.key */
 

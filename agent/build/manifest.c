@@ -113,6 +113,8 @@ char *manifest_app_json(const struct manifest *m)
 		json_object_set_new(app, "health_path", json_string(m->app.health_path));
 	if (m->app.h2c)
 		json_object_set_new(app, "protocol", json_string("h2c"));
+	if (m->app.listen_unix)
+		json_object_set_new(app, "listen", json_string("unix"));
 	if (m->app.release_command[0])
 		json_object_set_new(app, "release", json_string(m->app.release_command));
 	if (m->profile)

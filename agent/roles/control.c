@@ -321,6 +321,9 @@ static void control_on_msg(void *arg, uint16_t type, const void *body, size_t le
 	case MSG_INSTANCE:
 		control_on_instance(c, body);
 		break;
+	case MSG_SOCKET:
+		control_on_socket(c, body, &fds[0]);
+		break;
 	case MSG_SYNC_DONE:
 		control_on_synced(c);
 		break;

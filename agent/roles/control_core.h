@@ -203,6 +203,8 @@ struct control_instance {
 	int64_t started_ms;	       /* wall */
 	char *health_path;	       /* owned; NULL = TCP only */
 	bool h2c;		       /* it speaks HTTP/2 without TLS */
+	bool listens_unix;	       /* web: on a unix socket, not on a port */
+	int socket;		       /* owned: O_PATH, its folder; -1 = not told yet, or none */
 	struct control_health *health; /* owned; NULL while nothing is checked */
 	struct msg_usage usage;	       /* last sample; all 0 before the first */
 	unsigned restarts;	       /* in its place, before it */
@@ -399,6 +401,7 @@ void control_instance_unroute(struct control_instance *ci);
 void control_instance_crashed(struct control_instance *ci); /* counts for the back-off, once */
 void control_instance_gone(struct control_instance *ci, const struct msg_instance *m); /* it ended; frees it */
 void control_on_instance(struct control *c, const struct msg_instance *m);
+void control_on_socket(struct control *c, const struct msg_socket *m, int *fd); /* takes *fd when it wants it */
 /* Its place in the sums of the node and of a tenant (NULL: the node only, for builds). */
 void control_charge(struct control *c, struct control_tenant *t, const struct quota_limits *limits, int sign);
 /* Room for one more?  Instances of `replaced` (NULL = none) that are of another release than `release` do not count for

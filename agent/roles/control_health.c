@@ -1,8 +1,8 @@
 /* Health checks.  Layer agent, control process.
  *
- *   web, starting:   TCP connect (or HTTP GET health_path, 2xx/3xx) every 50 ms, growing to 500 ms, until it succeeds
- *   web, running:    TCP connect every 10 s; 3 failures in a row = unhealthy, checked every second until it answers
- * again other types:     healthy after having run for 2 s
+ *   web, starting:   connect, by TCP or to its unix socket, (or HTTP GET health_path, 2xx/3xx) every 50 ms, growing to
+ * 500 ms, until it succeeds web, running:    connect every 10 s; 3 failures in a row = unhealthy, checked every second
+ * until it answers again other types:     healthy after having run for 2 s
  *
  *   WAITING --timer--> CONNECTING --connected, no path--> good
  *      ^                    |  \--connected--> SENDING --written--> READING --status line--> good / bad
@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define HEALTH_FIRST_MS 10
@@ -91,13 +92,40 @@ static void health_bad(struct control_health *h, const char *fmt, ...)
 		control_instance_healthy(ci, false, h->why);
 }
 
+/* Where it should listen, for a person. */
+static const char *health_where(const struct control_health *h, char out[48])
+{
+	if (h->ci->listens_unix)
+		return "/" KIND_SOCKET_DIR "/" KIND_SOCKET_NAME " ($PORT)";
+	snprintf(out, 48, "port %u", h->ci->app->control->app_port);
+	return out;
+}
+
+/* The connection failed. */
+static void health_refused(struct control_health *h, int error)
+{
+	bool local = h->ci->listens_unix;
+	char where[48];
+
+	if (error == ECONNREFUSED || (local && error == ENOENT))
+		health_bad(h, "nothing accepts connections on %s", health_where(h, where));
+	else if (local && error == EACCES)
+		health_bad(h, "%s must be writable for all, as with umask 0", health_where(h, where));
+	else if (local && error == ELOOP)
+		health_bad(h, "%s is a symbolic link", health_where(h, where));
+	else if (local && error == EAGAIN)
+		health_bad(h, "too many connections wait at %s", health_where(h, where));
+	else
+		health_bad(h, "no connection to %s: %s", health_where(h, where), strerror(error));
+}
+
 static void health_on_deadline(void *arg)
 {
 	struct control_health *h = arg;
+	char where[48];
 
 	if (h->state == HEALTH_CONNECTING)
-		health_bad(h, "no connection to port %u within %d s", h->ci->app->control->app_port,
-			   HEALTH_CONNECT_MS / 1000);
+		health_bad(h, "no connection to %s within %d s", health_where(h, where), HEALTH_CONNECT_MS / 1000);
 	else
 		health_bad(h, "no answer to GET %.60s within %d s", h->ci->health_path, HEALTH_ANSWER_MS / 1000);
 }
@@ -180,10 +208,8 @@ static void health_on_io(void *arg, short what)
 	}
 	if (getsockopt(h->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
-	if (error == ECONNREFUSED)
-		health_bad(h, "nothing accepts connections on port %u", h->ci->app->control->app_port);
-	else if (error)
-		health_bad(h, "no connection to port %u: %s", h->ci->app->control->app_port, strerror(error));
+	if (error)
+		health_refused(h, error);
 	else
 		health_connected(h);
 }
@@ -192,16 +218,24 @@ static void health_check(void *arg)
 {
 	struct control_health *h = arg;
 	struct control_instance *ci = h->ci;
-	struct sockaddr_in to = {.sin_family = AF_INET,
+	struct sockaddr_in in = {.sin_family = AF_INET,
 				 .sin_addr.s_addr = htonl(ci->address),
 				 .sin_port = htons(ci->app->control->app_port)};
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	bool local = ci->listens_unix;
 
 	if (strcmp(ci->rec.type, "web") != 0) {
 		loop_timer_stop(&h->timer);
 		control_instance_healthy(ci, true, "");
 		return;
 	}
-	h->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (local && ci->socket < 0) {
+		health_bad(h, "the folder of its socket is not known yet");
+		return;
+	}
+	/* Our own descriptor of that folder; in it no link is followed. */
+	snprintf(un.sun_path, sizeof un.sun_path, "/proc/self/fd/%d/" KIND_SOCKET_NAME, ci->socket);
+	h->fd = socket(local ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (h->fd < 0) {
 		/* Our fault, not the app's: a running one must not be called sick for it. */
 		LOG_WARN("health check", "app=%s instance=%" PRId64 " error=\"%s\"", ci->app->rec.name, ci->rec.id,
@@ -210,16 +244,13 @@ static void health_check(void *arg)
 		return;
 	}
 	h->state = HEALTH_CONNECTING;
-	if (connect(h->fd, (const struct sockaddr *)&to, sizeof to) == 0) {
+	if (connect(h->fd, local ? (const struct sockaddr *)&un : (const struct sockaddr *)&in,
+		    local ? sizeof un : sizeof in) == 0) {
 		health_connected(h);
 		return;
 	}
-	if (errno == ECONNREFUSED) {
-		health_bad(h, "nothing accepts connections on port %u", ci->app->control->app_port);
-		return;
-	}
 	if (errno != EINPROGRESS) {
-		health_bad(h, "no connection to port %u: %s", ci->app->control->app_port, strerror(errno));
+		health_refused(h, errno);
 		return;
 	}
 	loop_timer_start(health_loop(h), &h->timer, HEALTH_CONNECT_MS * 1000, health_on_deadline, h);

@@ -108,6 +108,7 @@ static struct control_instance *control_instance_new(struct control_app *ca, con
 		return NULL;
 	ci->app = ca;
 	ci->rec = *rec;
+	ci->socket = -1;
 	ci->limits = ca->rec.limits;
 	ci->since_ms = control_now_ms();
 	ci->use = (struct control_use){
@@ -126,7 +127,7 @@ static struct control_instance *control_instance_new(struct control_app *ca, con
 static int control_instance_release(struct control_instance *ci, const struct model_release *r, json_t **types,
 				    json_t **app, struct err *e)
 {
-	const char *path = NULL, *protocol = NULL;
+	const char *path = NULL, *protocol = NULL, *how = NULL;
 
 	*types = json_read(r->types_json ? r->types_json : "", r->types_json ? strlen(r->types_json) : 0, 1u << 20, e);
 	*app = json_read(r->app_json && r->app_json[0] ? r->app_json : "{}",
@@ -143,6 +144,8 @@ static int control_instance_release(struct control_instance *ci, const struct mo
 	ci->health_path = path && *path ? strdup(path) : NULL;
 	json_get_str(*app, "protocol", false, 16, &protocol, NULL);
 	ci->h2c = protocol && strcmp(protocol, "h2c") == 0;
+	json_get_str(*app, "listen", false, 16, &how, NULL);
+	ci->listens_unix = how && strcmp(how, "unix") == 0 && strcmp(ci->rec.type, "web") == 0;
 	return 0;
 }
 
@@ -170,7 +173,10 @@ static int control_instance_blob(struct control_instance *ci, const struct model
 	blob_envf(&blob, "TULOU_RELEASE", "v%" PRIu32, r->version);
 	blob_envf(&blob, "TULOU_INSTANCE", "%s.%" PRId64, ci->rec.type, ci->rec.id);
 	blob_envf(&blob, "TULOU_TYPE", "%s", ci->rec.type);
-	blob_envf(&blob, "PORT", "%u", c->app_port);
+	if (ci->listens_unix)
+		blob_env(&blob, "PORT", "/" KIND_SOCKET_DIR "/" KIND_SOCKET_NAME);
+	else
+		blob_envf(&blob, "PORT", "%u", c->app_port);
 	return blob_seal(&blob, e);
 }
 
@@ -190,6 +196,7 @@ static void control_instance_free(struct control_instance *ci)
 	map_del(c->instances, &ci->rec.id, sizeof ci->rec.id);
 	free(ci->health_path);
 	free(ci->before);
+	own_close(&ci->socket);
 	free(ci);
 }
 
@@ -205,6 +212,7 @@ static int control_instance_launch(struct control_instance *ci, const struct mod
 		.kind = MSG_KIND_APP,
 		.slot = ca->tenant->rec.slot,
 		.limits = ci->limits,
+		.listen_unix = ci->listens_unix,
 	};
 	int blob = control_instance_blob(ci, r, command, profile, e);
 
@@ -502,6 +510,16 @@ static void control_launch_waits(struct control_instance *ci, const struct msg_i
 			ca->candidate_since_ms = ci->since_ms;
 	}
 	control_touch(ca);
+}
+
+void control_on_socket(struct control *c, const struct msg_socket *m, int *fd)
+{
+	int64_t id = (int64_t)m->instance;
+	struct control_instance *ci = map_get(c->instances, &id, sizeof id);
+
+	/* It is the same folder for all its life. */
+	if (ci && ci->listens_unix && ci->socket < 0)
+		ci->socket = TAKE_FD(*fd);
 }
 
 void control_on_instance(struct control *c, const struct msg_instance *m)

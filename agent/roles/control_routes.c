@@ -115,6 +115,15 @@ static struct proxy_msg_instance routes_instance(const struct control_instance *
 					   .protocol = ci->h2c ? PROXY_PROTOCOL_H2C : PROXY_PROTOCOL_HTTP1};
 }
 
+/* The folder of a unix socket goes along, each time: a worker that knows the instance lets it be. */
+static void routes_send_instance(struct control_worker *w, const struct control_instance *ci,
+				 const struct proxy_msg_instance *m)
+{
+	if (!ci->listens_unix || ci->socket >= 0)
+		control_routes_send(w, PROXY_INSTANCE, m, sizeof *m, ci->listens_unix ? &ci->socket : NULL,
+				    ci->listens_unix);
+}
+
 static bool routes_draining(const struct control_instance *ci)
 {
 	return strcmp(ci->rec.type, "web") == 0 && ci->address &&
@@ -143,7 +152,7 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 			routes_instance(ci, ci->routed ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING);
 		if (!ci->routed && !routes_draining(ci))
 			continue;
-		routes_send(w, PROXY_INSTANCE, &m, sizeof m);
+		routes_send_instance(w, ci, &m);
 		if (!ci->routed && !ci->drained)
 			ci->drain_pending |= 1u << (w - w->control->workers) | control_old_workers(w->control);
 	}
@@ -385,7 +394,9 @@ void control_routes_instance(struct control_instance *ci, enum proxy_instance_st
 	if (!ci->address || ci->app->deleted)
 		return;
 	control_routes_app(ci->app, false);
-	control_routes_all(ci->app->control, PROXY_INSTANCE, &m, sizeof m);
+	for (unsigned i = 0; i < LIMIT_WORKERS; i++)
+		if (ci->app->control->workers[i].chan && ci->app->control->synced)
+			routes_send_instance(&ci->app->control->workers[i], ci, &m);
 }
 
 void control_routes_instance_gone(struct control_instance *ci)

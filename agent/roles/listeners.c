@@ -70,6 +70,14 @@ static bool listeners_wants(const struct sockaddr_storage *addr, const struct se
 	return false;
 }
 
+bool listeners_proxied(int fd, const struct settings_address *wanted, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (listeners_find(&fd, 1, &wanted[i].addr) >= 0)
+			return wanted[i].proxied;
+	return false;
+}
+
 void listeners_offer(struct listeners *l, const struct settings *s, int fd)
 {
 	struct sockaddr_storage own = {0};

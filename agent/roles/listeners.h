@@ -24,6 +24,9 @@ void listeners_offer(struct listeners *l, const struct settings *s, int fd);
  * warning as long as one remains; any other failure, such as a port in use, is an error that names the address. */
 int listeners_open(struct listeners *l, const struct settings *s, struct err *e);
 
+/* Does this listening socket's address say proxy? */
+bool listeners_proxied(int fd, const struct settings_address *wanted, unsigned n);
+
 /* The name server's sockets on port 53 of address (host byte order), which need not exist yet.  Sockets that l has
  * already, from an earlier supervisor, are kept when they are there.  0 or negative errno with e set. */
 int listeners_open_names(struct listeners *l, uint32_t address, struct err *e);

@@ -54,6 +54,7 @@ const struct chan_rule msg_rules_control[] = {
 	{MSG_FSCK_DONE, "fsck-done", EXACT(struct msg_fsck_done), 0, 0},
 	{MSG_OLD_WORKERS, "old-workers", EXACT(struct msg_old_workers), 0, 0},
 	{MSG_DISK, "disk", EXACT(struct msg_disk), 0, 0},
+	{MSG_SOCKET, "socket", EXACT(struct msg_socket), 1, 1},
 	{MSG_CERT_FILE, "cert-file", EXACT(struct msg_cert_file), 1, 1},
 };
 const size_t msg_rules_control_count = ARRAY_LEN(msg_rules_control);

@@ -51,7 +51,8 @@ enum msg_type {
 	MSG_FSCK_DONE,	   /* struct msg_fsck_done */
 	MSG_OLD_WORKERS,   /* struct msg_old_workers */
 	MSG_DISK,	   /* struct msg_disk */
-	MSG_CERT_FILE,	   /* struct msg_cert_file; fds: sealed memfd: the operator's chain, then its key */
+	MSG_SOCKET,    /* struct msg_socket; fds: O_PATH, the folder of an instance's unix socket; before its RUNNING */
+	MSG_CERT_FILE, /* struct msg_cert_file; fds: sealed memfd: the operator's chain, then its key */
 
 	/* supervisor -> logger */
 	MSG_LOG_OPEN = 96, /* struct msg_log_open; fds: pipe (read end) */
@@ -69,6 +70,9 @@ struct msg_init_control {
 struct msg_init_proxy {
 	uint32_t worker;		  /* 0..workers-1; row of the stats segment */
 	uint32_t http_count, https_count; /* listeners among the descriptors, in this order */
+	uint32_t proxied;		  /* bit i: the i-th of them is behind a balancer */
+	uint32_t proxy_from_count;
+	struct cidr proxy_from[LIMIT_PROXY_FROM]; /* whose PROXY headers are believed there */
 	char control_path[100]; /* unix socket of the API, relative to the proxy's root directory: "/control.sock" */
 	char control_host[LIMIT_HOST + 1];
 	char node_name[LIMIT_HOST + 1];
@@ -128,6 +132,7 @@ struct msg_launch {
 	struct quota_limits limits;
 	struct quota_egress egress;
 	uint32_t profile;	       /* enum quota_profile */
+	uint32_t listen_unix;	       /* 1: it listens on a unix socket (APP) */
 	uint32_t private_layers;       /* 1: share no file of the stack with other tenants */
 	uint32_t deadline_ms;	       /* 0 = none; killed then with reason MSG_EXIT_DEADLINE */
 	char name[LIMIT_APP_NAME + 1]; /* host name inside, and for logs */
@@ -184,6 +189,9 @@ enum msg_oom {
 	MSG_OOM_COUNT,
 };
 
+struct msg_socket {
+	uint64_t instance;
+};
 struct msg_instance {
 	uint64_t instance, tenant, app, object;
 	uint32_t kind, state, exit; /* enum msg_kind, msg_state, msg_exit */

@@ -32,6 +32,7 @@ struct proxy_role {
 	int fds[FD_PASS_MAX]; /* statistics, log, listeners: numbers that a later supervisor may take back */
 	size_t nfds;
 	unsigned http_count;
+	uint32_t proxied; /* bit i: listener i is behind a balancer */
 	bool listening;
 };
 
@@ -46,7 +47,7 @@ static void proxy_role_listen(void *arg)
 	pr->listening = true;
 	loop_timer_stop(&pr->patience);
 	for (size_t i = 2; i < pr->nfds; i++) {
-		int r = proxy_listen(pr->proxy, pr->fds[i], i - 2 >= pr->http_count);
+		int r = proxy_listen(pr->proxy, pr->fds[i], i - 2 >= pr->http_count, pr->proxied >> (i - 2) & 1);
 		if (r < 0)
 			LOG_ERROR("listener refused", "listener=%zu error=\"%s\"", i - 2, strerror(-r));
 	}
@@ -118,6 +119,11 @@ static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *
 	memcpy(pr->fds, fds, nfds * sizeof *fds);
 	pr->nfds = nfds;
 	pr->http_count = init->http_count;
+	pr->proxied = init->proxied;
+	if (init->proxy_from_count > LIMIT_PROXY_FROM)
+		return err_set(e, EBADMSG, "too many networks of balancers");
+	config.proxy_from_count = init->proxy_from_count;
+	memcpy(config.proxy_from, init->proxy_from, sizeof config.proxy_from);
 	memcpy(config.control_host, init->control_host, sizeof config.control_host);
 	memcpy(config.control_path, init->control_path, sizeof config.control_path);
 	memcpy(config.node_name, init->node_name, sizeof config.node_name);

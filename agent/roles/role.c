@@ -84,8 +84,10 @@ static const int role_calls_common[] = {
 	SCMP_SYS(sysinfo),
 };
 
-/* Proxy and resolver open no file: they accept, and connect to instances, to control, to the host's resolvers. */
-static const int role_calls_proxy[] = {SCMP_SYS(accept4), SCMP_SYS(socket), SCMP_SYS(connect)};
+/* Proxy and resolver open no file: they accept, and connect to instances, to control, to the host's resolvers.  A
+ * folder that the proxy was given is where an instance's unix socket is. */
+static const int role_calls_proxy[] = {SCMP_SYS(accept4), SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(fchdir),
+				       SCMP_SYS(chdir)};
 
 /* Asks servers on the internet; tells its answers in sealed memory; bind(2) tells what is an address of this host. */
 static const int role_calls_fetcher[] = {SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(memfd_create),

@@ -107,10 +107,18 @@ static void supervisor_init_proxy(struct supervisor *s, struct child *c)
 
 	fds[n++] = s->stats;
 	fds[n++] = s->access[1];
-	for (unsigned i = 0; i < s->listeners.http_count && n < ARRAY_LEN(fds); i++, init.http_count++)
+	for (unsigned i = 0; i < s->listeners.http_count && n < ARRAY_LEN(fds); i++, init.http_count++) {
+		if (listeners_proxied(s->listeners.http[i], s->settings.http, s->settings.http_count))
+			init.proxied |= 1u << (n - 2);
 		fds[n++] = s->listeners.http[i];
-	for (unsigned i = 0; i < s->listeners.https_count && n < ARRAY_LEN(fds); i++, init.https_count++)
+	}
+	for (unsigned i = 0; i < s->listeners.https_count && n < ARRAY_LEN(fds); i++, init.https_count++) {
+		if (listeners_proxied(s->listeners.https[i], s->settings.https, s->settings.https_count))
+			init.proxied |= 1u << (n - 2);
 		fds[n++] = s->listeners.https[i];
+	}
+	init.proxy_from_count = s->settings.proxy_from_count;
+	memcpy(init.proxy_from, s->settings.proxy_from, sizeof init.proxy_from);
 	memcpy(init.control_host, s->settings.domain_control, sizeof init.control_host);
 	memcpy(init.node_name, s->settings.node_name, sizeof init.node_name);
 	memcpy(init.user, s->settings.user_proxy, sizeof init.user);

@@ -33,6 +33,14 @@ static void relay_instance(void *arg, const struct msg_instance *m)
 	relay_to_control(arg, MSG_INSTANCE, m, sizeof *m);
 }
 
+static void relay_socket(void *arg, const struct msg_socket *m, int fd)
+{
+	struct supervisor *s = arg;
+
+	if (s->control.chan)
+		chan_send(s->control.chan, MSG_SOCKET, m, sizeof *m, &fd, 1);
+}
+
 static void relay_fsck_found(void *arg, const struct msg_fsck_found *m)
 {
 	relay_to_control(arg, MSG_FSCK_FOUND, m, sizeof *m);
@@ -81,6 +89,7 @@ static void relay_log_rate(void *arg, const struct msg_log_rate *m)
 struct supervise_ops supervisor_relay_ops(struct supervisor *s)
 {
 	return (struct supervise_ops){.on_instance = relay_instance,
+				      .on_socket = relay_socket,
 				      .on_usage = relay_usage,
 				      .on_tenant_usage = relay_tenant_usage,
 				      .on_disk = relay_disk,

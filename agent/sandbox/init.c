@@ -113,7 +113,8 @@ _Noreturn void init_run(struct sandbox *s)
 	sigset_t all;
 
 	shrink(s);
-	keep_only(3, (const int[]){LAUNCH_FD_STATUS, LAUNCH_FD_OUT, LAUNCH_FD_OUT_READ});
+	keep_only(s->spec.socket ? 4 : 3,
+		  (const int[]){LAUNCH_FD_STATUS, LAUNCH_FD_OUT, LAUNCH_FD_OUT_READ, LAUNCH_FD_SOCKET});
 	user_capabilities(1u << CAP_KILL);
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) < 0)
 		_exit(125);

@@ -168,3 +168,20 @@ int inner_pivot(struct sandbox *s)
 	}
 	return 0;
 }
+
+int inner_socket(struct sandbox *s)
+{
+	struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	if (!s->spec.socket)
+		return 0;
+	/* For the front door: a mount of its own that is attached nowhere, so that nothing else of this sandbox is one
+	 * ".." away from it, and that nobody makes files through. */
+	int m = sys_open_tree(AT_FDCWD, "/" KIND_SOCKET_DIR, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (m < 0)
+		return -errno;
+	if (sys_mount_setattr(m, "", AT_EMPTY_PATH, &a, sizeof a) < 0 || dup3(m, LAUNCH_FD_SOCKET, O_CLOEXEC) < 0)
+		return -errno;
+	close(m);
+	return 0;
+}

@@ -26,6 +26,9 @@ enum launch_fd {
 	LAUNCH_FD_CGROUP,   /* first of cgroup_count descriptors: v1 `tasks` files, or one v2 directory */
 			    /* after the cgroups: stdio_count descriptors that become 0,1,2,... of the program */
 };
+/* In PID 1, in the layer's place: the folder of the unix socket, a detached read-only mount that a supervisor may take
+ * (pidfd_getfd(2)). */
+#define LAUNCH_FD_SOCKET LAUNCH_FD_LAYER
 #define LAUNCH_CGROUPS_MAX 6
 
 struct launch {
@@ -52,6 +55,7 @@ struct launch {
 	uint32_t profile;      /* enum quota_profile */
 	uint64_t net_in, net_out; /* bytes a second to and from it, 0 = not limited */
 	uint32_t layer;		  /* 1: LAUNCH_FD_LAYER is a directory */
+	uint32_t socket;	  /* 1: it listens on KIND_SOCKET_NAME in KIND_SOCKET_DIR (APP) */
 };
 
 /* Progress to the supervisor.  The last one is EXEC or FAILED. */

@@ -207,6 +207,30 @@ static const struct entry building[] = {
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+static const struct entry socketed[] = {
+	{.path = KIND_SOCKET_DIR, .mode = S_IFDIR | 0755},
+};
+
+/* Where the app's unix socket lies: a few small files of the app's, through which nobody is led elsewhere.  A link
+ * cannot be followed here (Linux 5.14), a hard link cannot leave a mount. */
+static int make_socket_dir(const struct sandbox *s)
+{
+	int fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
+
+	if (fs < 0)
+		return -errno;
+	int r = config_u64(fs, "size", LIMIT_SANDBOX_SOCKET_BYTES);
+	if (r == 0)
+		r = config_u64(fs, "nr_inodes", LIMIT_SANDBOX_SOCKET_INODES);
+	if (r == 0)
+		r = config_u64(fs, "uid", s->spec.uid_base + SANDBOX_UID);
+	if (r == 0)
+		r = config_u64(fs, "gid", s->spec.uid_base + SANDBOX_UID);
+	if (r == 0)
+		r = config(fs, "mode", "0711");
+	return create(fs, r, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW);
+}
+
 /* /etc/hosts and /etc/hostname, in the private layer: no mounts of their own. */
 static int write_names(struct sandbox *s)
 {
@@ -255,6 +279,8 @@ int root_private(struct sandbox *s)
 	if (s->files < 0)
 		return s->files;
 	int r = make_entries(s, s->files, common, COUNT(common));
+	if (r == 0 && s->spec.socket)
+		r = make_entries(s, s->files, socketed, COUNT(socketed));
 	if (r < 0 || !has_overlay(s))
 		return r;
 	r = make_entries(s, s->files, layered, COUNT(layered));
@@ -420,6 +446,11 @@ int root_assemble(struct sandbox *s)
 	if (s->spec.shm) {
 		m = make_tmpfs(s, s->spec.shm, "1777", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 		if ((r = attach(m, s->root, "dev/shm")) < 0)
+			return r;
+	}
+	if (s->spec.socket) {
+		s->what = "/" KIND_SOCKET_DIR;
+		if ((r = attach(make_socket_dir(s), s->root, KIND_SOCKET_DIR)) < 0)
 			return r;
 	}
 	if (!has_overlay(s)) {

@@ -82,7 +82,7 @@ sandbox_step_fn namespace_wait_done;
 sandbox_step_fn root_take, root_idmap, root_private, root_assemble, root_hand_over;
 
 /* inner.c: the rest of the file system, by PID 1. */
-sandbox_step_fn inner_wait, inner_proc, inner_masks, inner_pivot;
+sandbox_step_fn inner_wait, inner_proc, inner_masks, inner_pivot, inner_socket;
 
 /* net.c: the pair of interfaces. */
 sandbox_step_fn net_connect, net_configure, net_carrier, net_wait_carrier;

@@ -42,6 +42,7 @@ int spec_check(const struct launch *l, const char **field)
 	CHECK(l->stdio_count <= LIMIT_SANDBOX_STDIO, "stdio_count");
 	CHECK(l->layer <= 1, "layer");
 	CHECK(!l->layer || (l->kind != MSG_KIND_GIT && l->kind != MSG_KIND_STORE), "layer");
+	CHECK(l->socket <= (l->kind == MSG_KIND_APP), "socket");
 	CHECK(l->network <= 1, "network");
 	CHECK(!l->network || l->address != 0, "address");
 	CHECK(!l->network || (name_ok(l->link, sizeof l->link)), "link");

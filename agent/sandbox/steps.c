@@ -37,6 +37,7 @@ static const struct step steps[] = {
 	{SANDBOX_INSIDE, "mount /proc", inner_proc},
 	{SANDBOX_INSIDE, "hide the host's parts of /proc", inner_masks},
 	{SANDBOX_INSIDE, "enter the root file system", inner_pivot},
+	{SANDBOX_INSIDE, "keep the folder of the socket", inner_socket},
 	{SANDBOX_INSIDE, "set the host name", namespace_name},
 	{SANDBOX_INSIDE, "read the program's arguments", program_read},
 	{SANDBOX_INSIDE, "read the system call filter", program_filter},

@@ -53,8 +53,11 @@ static const unsigned allowed[INSTANCE_STATE_COUNT] = {
 
 void instance_tell(const struct instance *in)
 {
-	if (!in->s->quiet)
-		in->s->ops.on_instance(in->s->ops.arg, &in->rec.m);
+	if (in->s->quiet)
+		return;
+	if (in->rec.m.state == MSG_STATE_RUNNING)
+		instance_socket_open(in);
+	in->s->ops.on_instance(in->s->ops.arg, &in->rec.m);
 }
 
 static void on_timer(void *arg)

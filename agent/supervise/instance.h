@@ -176,6 +176,9 @@ void instance_tell(const struct instance *in);
 /* Hands the output pipe to the logger again; nothing when there is none. */
 void instance_log_open(const struct instance *in);
 
+/* Hands the folder of its unix socket to control again; nothing when there is none. */
+void instance_socket_open(const struct instance *in);
+
 const char *instance_state_name(enum instance_state st);
 
 /* supervise.c: an instance reached EXITED, or a builder is done: others may go on. */

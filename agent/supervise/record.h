@@ -34,7 +34,7 @@ struct record {
 	uint32_t profile;	 /* enum quota_profile */
 	uint32_t layer;		 /* 1: has a layer on the disk */
 	uint32_t private_layers; /* 1: runs on its tenant's own mount of /usr */
-	uint32_t pad2;
+	uint32_t socket;	 /* 1: PID 1 keeps the folder of its unix socket */
 	struct msg_instance m;
 };
 

@@ -67,6 +67,7 @@ struct instance *instance_new(struct supervise *s, const struct msg_launch *m, i
 	rec.egress = m->egress;
 	rec.profile = m->profile;
 	rec.private_layers = m->private_layers;
+	rec.socket = m->listen_unix;
 	memcpy(rec.m.type, m->type, sizeof rec.m.type);
 	memcpy(rec.boot, s->boot, sizeof rec.boot);
 	memcpy(rec.stack, s->stack_name, sizeof rec.stack);
@@ -121,6 +122,18 @@ void instance_log_open(const struct instance *in)
 		return; /* it is ending */
 	fill_log(in, &m);
 	in->s->ops.on_log_open(in->s->ops.arg, &m, fd);
+}
+
+void instance_socket_open(const struct instance *in)
+{
+	struct msg_socket m = {in->rec.m.instance};
+	OWN_FD int fd = -1;
+
+	if (!in->rec.socket || !in->s->ops.on_socket || in->pidfd < 0 || in->gone)
+		return;
+	fd = sys_pidfd_getfd(in->pidfd, LAUNCH_FD_SOCKET);
+	if (fd >= 0)
+		in->s->ops.on_socket(in->s->ops.arg, &m, fd);
 }
 
 /* --- what the builder and PID 1 tell -------------------------------------------------------------------------------
@@ -244,6 +257,7 @@ static void fill_spec(struct instance *in, struct launch *spec)
 		.profile = m->kind == MSG_KIND_APP || m->kind == MSG_KIND_RUN ? m->profile : QUOTA_PROFILE_DEFAULT,
 		.cgroup_v2 = cgroup_is_v2(s->cgroup),
 		.stdio_count = m->stdio_count,
+		.socket = m->listen_unix,
 		.network = has_network(m->kind),
 		.address = in->rec.m.address,
 		.resolver_count = 1,

@@ -340,6 +340,8 @@ static int check_launch(const struct supervise *s, const struct msg_launch *m, i
 	if (r == 0)
 		r = check_u64(m->private_layers, 0, 1, "private_layers", e);
 	if (r == 0)
+		r = check_u64(m->listen_unix, 0, m->kind == MSG_KIND_APP, "listen_unix", e);
+	if (r == 0)
 		r = quota_check(QUOTA_OF_LIMITS, &m->limits, "", e);
 	if (r == 0)
 		r = supervise_check_egress(&m->egress, e);

@@ -27,6 +27,9 @@ struct supervise;
 struct supervise_ops {
 	/* An instance was started, changed its state, or ended. */
 	void (*on_instance)(void *arg, const struct msg_instance *m);
+	/* The folder of the unix socket that a running instance listens on (O_PATH, borrowed for the call); told
+	 * before on_instance.  May be NULL. */
+	void (*on_socket)(void *arg, const struct msg_socket *m, int fd);
 	/* Samples of living instances, 1..MSG_USAGE_MAX of them. */
 	void (*on_usage)(void *arg, const struct msg_usage *list, size_t n);
 	/* The same of tenants that have living instances, 1..MSG_TENANT_USAGE_MAX of them; may be NULL. */

@@ -8,7 +8,7 @@ $(O)/fuzz/http: tests/fuzz/fuzz_http.c $(wildcard web/http/*.c web/http/*.h) $(w
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_http.c web/http/http.c web/http/chunked.c web/http/scan.c
 $(O)/fuzz/config: tests/fuzz/fuzz_config.c $(wildcard config/*.c config/*.h) $(wildcard base/*.c)
 	$(Q)mkdir -p $(@D)/corpus/config
-	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_config.c $(wildcard config/*.c) base/err.c base/parse.c base/json.c base/utf8.c base/buf.c base/fd.c -lyaml -ljansson
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_config.c $(wildcard config/*.c) base/err.c base/cidr.c base/parse.c base/json.c base/utf8.c base/buf.c base/fd.c -lyaml -ljansson
 
 $(O)/fuzz/dns: tests/fuzz/fuzz_dns.c agent/resolve/dns.c agent/resolve/dns.h
 	$(Q)mkdir -p $(@D)/corpus/dns
@@ -18,12 +18,16 @@ $(O)/fuzz/front: tests/fuzz/fuzz_front.c web/proxy/front.c web/proxy/front.h age
 	$(Q)mkdir -p $(@D)/corpus/front
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_front.c web/proxy/front.c agent/resolve/dns.c base/err.c base/parse.c -lcrypto
 
+$(O)/fuzz/proxyproto: tests/fuzz/fuzz_proxyproto.c web/http/proxyproto.c web/http/proxyproto.h
+	$(Q)mkdir -p $(@D)/corpus/proxyproto
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_proxyproto.c web/http/proxyproto.c
+
 WORKER_SRC := $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.c))
 $(O)/fuzz/worker: tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
 	$(Q)mkdir -p $(@D)/corpus/worker
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(WORKER_LIBS)
 
-FUZZERS := http config dns front worker
+FUZZERS := http config dns front proxyproto worker
 fuzz: $(FUZZERS:%=$(O)/fuzz/%) ## fuzz the parsers (FUZZ_SECONDS=60 each)
 	$(Q)for f in $(FUZZERS); do $(O)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(FUZZ_ARGS) $(O)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 

@@ -24,7 +24,7 @@ class Worker:
         self.log = os.path.join(folder, "access.log")
         self.control = os.path.join(folder, "control.sock")
         self.process = subprocess.Popen(
-            [command, *program, "-p", "0", "-s", "0", "-l", self.log, "-c", self.control],
+            [command, *program, "-p", "0", "-s", "0", "-P", "0", "-S", "0", "-T", "127.0.0.1", "-l", self.log, "-c", self.control],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said = queue.Queue()
         self.stderr = []
@@ -32,6 +32,8 @@ class Worker:
         threading.Thread(target=lambda: self.stderr.extend(self.process.stderr), daemon=True).start()
         self.port = int(self.expect("port").split()[1])
         self.tls_port = int(self.expect("tlsport").split()[1])
+        self.front_port = int(self.expect("frontport").split()[1])
+        self.front_tls_port = int(self.expect("fronttlsport").split()[1])
         self.folder = folder
         self.sanitized = "asan" in command  # its memory says nothing
         self.next_id = 1

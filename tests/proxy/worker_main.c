@@ -1,17 +1,20 @@
 /* A proxy worker alone, for conversations and benchmarks.  Test program; not part of the product.
  *
- * usage: worker [-p PORT]... [-s TLS_PORT]... [-c CONTROL_SOCKET] [-l ACCESS_LOG] [-w WORKER] [-f ROUTES]
- * PORT 0 is chosen by the kernel; "port N", "tlsport N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT":
+ * usage: worker [-p PORT]... [-s TLS_PORT]... [-P PORT]... [-S TLS_PORT]... [-T NETWORK]... [-c CONTROL_SOCKET]
+ * [-l ACCESS_LOG] [-w WORKER] [-f ROUTES]
+ * -P and -S are behind balancers of NETWORK (PROXY protocol).  PORT 0 is chosen by the kernel; "port N", "tlsport N",
+ * "frontport N", "fronttlsport N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT":
  * each becomes an app with one instance.  On standard input it takes what control would say, a line each, through a
  * real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] | cert ID APP app|node|default|challenge FILE |
  * certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER | challengedel HOST TOKEN | staple CERT
- * UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT
- * up|draining [canary|h2c] | instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints
- * what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
+ * UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID
+ * ADDRESS:PORT|unix:PATH up|draining [canary|h2c] | instdel ID | barrier ID | begin | end | drain MS | stats APP |
+ * worker | newchan and prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
 #include "base/parse.h"
+#include "config/kind.h"
 #include "web/proxy/messages.h"
 #include "web/proxy/proxy.h"
 
@@ -19,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +106,19 @@ static void instance(uint64_t id, uint64_t inst, const char *address, uint16_t s
 	unsigned len;
 	struct sockaddr_in in;
 
+	if (strncmp(address, "unix:", 5) == 0) {
+		char folder[PATH_MAX];
+		int dir = -1;
+		const char *name = strrchr(address, '/');
+		snprintf(folder, sizeof folder, "%.*s", name ? (int)(name - address - 5) : 0, address + 5);
+		if (name && strcmp(name + 1, KIND_SOCKET_NAME) == 0)
+			dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (dir < 0 || chan_send(control, PROXY_INSTANCE, &m, sizeof m, &dir, 1) < 0)
+			printf("error folder\n");
+		if (dir >= 0)
+			close(dir);
+		return;
+	}
 	if (parse_sockaddr(address, "address", &a, &len, NULL) < 0) {
 		printf("error address\n");
 		return;
@@ -304,7 +321,7 @@ static void on_stdin(void *arg, short what)
 	}
 }
 
-static void listen_on(int port, bool tls)
+static void listen_on(int port, bool tls, bool proxied)
 {
 	struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = in6addr_any};
 	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, off = 0;
@@ -317,22 +334,22 @@ static void listen_on(int port, bool tls)
 		exit(2);
 	}
 	getsockname(fd, (struct sockaddr *)&a, &len);
-	if (proxy_listen(proxy, fd, tls) < 0)
+	if (proxy_listen(proxy, fd, tls, proxied) < 0)
 		exit(2);
-	printf("%sport %d\n", tls ? "tls" : "", ntohs(a.sin6_port));
+	printf("%s%sport %d\n", proxied ? "front" : "", tls ? "tls" : "", ntohs(a.sin6_port));
 }
 
 static void read_routes(const char *path)
 {
 	FILE *f = fopen(path, "re");
-	char name[LIMIT_HOST + 1], address[64];
+	char name[LIMIT_HOST + 1], address[200];
 	uint64_t id = 1;
 
 	if (!f) {
 		perror(path);
 		exit(2);
 	}
-	for (; fscanf(f, "%253s %63s", name, address) == 2; id++) {
+	for (; fscanf(f, "%253s %199s", name, address) == 2; id++) {
 		char label[LIMIT_APP_NAME + 1];
 		snprintf(label, sizeof label, "app-%u", (unsigned)id);
 		app(id, PROXY_APP_SERVING, 10000, label, NULL, NULL);
@@ -349,13 +366,17 @@ int main(int argc, char **argv)
 	const char *routes = NULL;
 	struct err e;
 	int ports[8], count = 0, o, fd;
-	bool tls[8] = {false};
+	bool tls[8] = {false}, proxied[8] = {false};
 
-	while ((o = getopt(argc, argv, "p:s:c:l:w:f:")) > 0) {
-		if ((o == 'p' || o == 's') && count < 8) {
-			tls[count] = o == 's';
+	while ((o = getopt(argc, argv, "p:s:P:S:T:c:l:w:f:")) > 0) {
+		if (strchr("psPS", o) && count < 8) {
+			tls[count] = o == 's' || o == 'S';
+			proxied[count] = o == 'P' || o == 'S';
 			cfg.tls |= tls[count];
 			ports[count++] = (int)strtol(optarg, NULL, 10);
+		} else if (o == 'T' && cfg.proxy_from_count < LIMIT_PROXY_FROM) {
+			if (cidr_parse(optarg, "-T", &cfg.proxy_from[cfg.proxy_from_count++], &e) < 0)
+				return 2;
 		} else if (o == 'c')
 			snprintf(cfg.control_path, sizeof cfg.control_path, "%s", optarg);
 		else if (o == 'l')
@@ -377,7 +398,7 @@ int main(int argc, char **argv)
 	}
 	new_channel();
 	for (int i = 0; i < count; i++)
-		listen_on(ports[i], tls[i]);
+		listen_on(ports[i], tls[i], proxied[i]);
 	if (routes)
 		read_routes(routes);
 	if (fcntl(0, F_GETFD) >= 0)

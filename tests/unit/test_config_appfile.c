@@ -199,6 +199,7 @@ Test(config, tulou_yaml)
 		{"listen: udp", "tulou.yaml.listen", EINVAL},
 		{"protocol: h2", "tulou.yaml.protocol", EINVAL},
 		{"protocol: 2", "tulou.yaml.protocol", EINVAL},
+		{"listen: [unix]", "tulou.yaml.listen", EINVAL},
 		{"[a]", "tulou.yaml", EINVAL},
 		{"a: [", "tulou.yaml", EINVAL},
 	};

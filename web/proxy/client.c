@@ -15,6 +15,7 @@
 #define S(x) (1u << CLIENT_##x)
 static const unsigned client_allowed[CLIENT_STATE_COUNT] = {
 	[CLIENT_IDLE] = S(HEAD) | S(CLOSED),
+	[CLIENT_PREFACE] = S(IDLE) | S(HANDSHAKE) | S(CLOSED),
 	[CLIENT_HANDSHAKE] = S(IDLE) | S(H2) | S(CLOSED),
 	[CLIENT_HEAD] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
 	[CLIENT_PARKED] = S(PARKED) | S(CONNECT) | S(RELAY) | S(CLOSED),
@@ -50,6 +51,8 @@ static void client_on_io(void *arg, short what)
 		client_close(c);
 		return;
 	}
+	if ((what & EV_CLOSED) && c->state == CLIENT_RELAY)
+		relay_hurry(c);
 	/* Records of TLS's own go out in any state; answers are flushed by those who wait for it. */
 	if (c->conn.tls && c->conn.out && c->state < CLIENT_CONNECT && conn_flush(c->proxy, &c->conn) < 0) {
 		client_close(c);
@@ -64,6 +67,7 @@ static void client_on_deadline(struct wheel_entry *e)
 
 	switch ((enum client_state)c->state) {
 	case CLIENT_IDLE:
+	case CLIENT_PREFACE:
 	case CLIENT_HANDSHAKE:
 	case CLIENT_LINGER:
 		client_close(c);
@@ -116,7 +120,8 @@ struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage
 	c->local_port = l->port;
 	c->conn.can_write = true;
 	client_text_address(c, peer);
-	if (l->tls && tls_open(p, &c->conn) < 0) {
+	c->wants_tls = l->tls;
+	if (l->tls && !l->proxied && tls_open(p, &c->conn) < 0) {
 		free(c);
 		return NULL;
 	}
@@ -126,13 +131,18 @@ struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage
 		free(c);
 		return NULL;
 	}
-	if (l->tls)
-		c->state = CLIENT_HANDSHAKE; /* it is born so */
+	/* It is born so. */
+	if (l->proxied)
+		c->state = CLIENT_PREFACE;
+	else if (l->tls)
+		c->state = CLIENT_HANDSHAKE;
 	TAILQ_INSERT_TAIL(&p->clients, c, all);
 	p->client_count++;
 	stat_add32(&p->worker->connections, 1);
 	c->progress_us = proxy_now(p);
-	client_deadline(c, l->tls ? LIMIT_TLS_HANDSHAKE_MS : LIMIT_PROXY_KEEPALIVE_MS);
+	client_deadline(c, l->proxied ? LIMIT_PROXY_PREFACE_MS
+			   : l->tls   ? LIMIT_TLS_HANDSHAKE_MS
+				      : LIMIT_PROXY_KEEPALIVE_MS);
 	proxy_tick_start(p);
 	return c;
 }
@@ -149,6 +159,15 @@ void client_init_stream(struct client *c, const struct client *base)
 	memcpy(c->addr, base->addr, sizeof c->addr);
 	TAILQ_INSERT_TAIL(&p->clients, c, all);
 	p->stream_count++;
+}
+
+bool client_begin_tls(struct client *c)
+{
+	if (tls_open(c->proxy, &c->conn) < 0)
+		return false;
+	client_move(c, CLIENT_HANDSHAKE);
+	client_deadline(c, LIMIT_TLS_HANDSHAKE_MS);
+	return true;
 }
 
 static void client_free(void *arg)
@@ -656,6 +675,9 @@ void client_run(struct client *c)
 		case CLIENT_IDLE:
 		case CLIENT_HEAD:
 			again = client_read_head(c);
+			break;
+		case CLIENT_PREFACE:
+			again = preface_run(c);
 			break;
 		case CLIENT_HANDSHAKE:
 			again = client_handshake(c);

@@ -229,6 +229,7 @@ struct instance {
 		struct sockaddr_un un;
 	} addr;
 	socklen_t addr_len;
+	int dir; /* owned: O_PATH, where its unix socket lies; -1 = addr says all */
 	struct upstream_list idle;
 	unsigned idle_count;
 	TAILQ_HEAD(, h2) sessions; /* of HTTP/2 */
@@ -247,7 +248,8 @@ struct host {
 
 int routes_init(struct proxy *p, const struct proxy_config *cfg);
 void routes_done(struct proxy *p);
-void routes_message(struct proxy *p, uint16_t type, const void *body);
+/* Takes *fd (set to -1) when it wants it; fd may be NULL. */
+void routes_message(struct proxy *p, uint16_t type, const void *body, int *fd);
 /* The app for a checked Host field, NULL when there is none. */
 struct app *routes_find(struct proxy *p, struct http_str host, struct client *c);
 /* The app that a name in lower case, without port, leads to; never the control plane. */
@@ -287,6 +289,7 @@ bool upstream_quiet(struct upstream *u);
 /* ---- clients (client.c, relay.c, head.c, fault.c) ---- */
 enum client_state {
 	CLIENT_IDLE,
+	CLIENT_PREFACE,
 	CLIENT_HANDSHAKE,
 	CLIENT_HEAD,
 	CLIENT_PARKED,
@@ -398,6 +401,7 @@ struct client {
 	int64_t progress_us;		     /* last byte to or from the app */
 	uint64_t written;		     /* bytes given to the client's socket or kept for it */
 	size_t lingered;
+	bool wants_tls;		 /* after its preface */
 	struct address *address; /* its share of the connections of one address, NULL when not counted */
 	bool handshaking;	 /* counted in the address's handshakes */
 	char addr[INET6_ADDRSTRLEN];
@@ -409,7 +413,7 @@ struct listener {
 	struct loop_io io;
 	int fd;
 	uint16_t port;
-	bool open, tls;
+	bool open, tls, proxied;
 };
 
 struct proxy {
@@ -430,6 +434,8 @@ struct proxy {
 	unsigned client_count, stream_count, client_max, upstream_count, idle_count, parked_count;
 	struct pbuf *free_bufs;
 	unsigned free_count;
+	struct cidr proxy_from[LIMIT_PROXY_FROM];
+	unsigned proxy_from_count;
 	struct listener listeners[LIMIT_LISTEN * 2];
 	unsigned listener_count;
 	bool accepting;
@@ -485,6 +491,8 @@ static inline int64_t proxy_now(struct proxy *p)
 void proxy_ready(struct client *c);
 /* Something has a deadline or is to be flushed: let the tick run. */
 void proxy_tick_start(struct proxy *p);
+/* Counts a connection of this address; false when it has too many already (of handshakes, with tls). */
+bool proxy_admit(struct client *c, const uint8_t ip[16], bool tls);
 void proxy_address_put(struct proxy *p, struct address *a);
 /* Counts one more of the same address; false when it has too many.  NULL is not counted. */
 bool proxy_address_more(struct address *a);
@@ -503,9 +511,16 @@ static inline void stat_add32(_Atomic uint32_t *v, int n)
 	atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + (uint32_t)n, memory_order_relaxed);
 }
 
+/* NULL when there is no memory; the descriptor is still the caller's then.  l may be gone later. */
 struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, const struct listener *l);
 /* c, zero-filled but for conn, becomes a request of the session that base is. */
 void client_init_stream(struct client *c, const struct client *base);
+/* Is this the address of a balancer whose PROXY headers are believed? */
+bool preface_trusts(const struct proxy *p, const struct sockaddr_storage *peer);
+/* The PREFACE state: true when the header was read and the client is in its next state (preface.c). */
+bool preface_run(struct client *c);
+/* The client speaks TLS from here on.  False without memory. */
+bool client_begin_tls(struct client *c);
 void client_move(struct client *c, enum client_state to);
 void client_run(struct client *c);
 /* A parked client is let go to look for an instance again. */
@@ -536,6 +551,8 @@ void relay_start(struct client *c, struct instance *inst, bool fresh);
 /* Moves bytes both ways; true when the client should be run again at once. */
 bool relay_run(struct client *c);
 void relay_on_deadline(struct client *c);
+/* The client ended its direction, or its instance began to leave: its deadline may be nearer now. */
+void relay_hurry(struct client *c);
 /* There were bytes on the kept connection before this request went out on it, in this very turn: they are no answer to
  * it.  Another connection is taken where that does no harm; elsewhere relay_start() has looked before it sent. */
 void relay_early(struct client *c);

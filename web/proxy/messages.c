@@ -15,7 +15,7 @@ const struct chan_rule proxy_rules_from_control[] = {
 	RULE(PROXY_APP_DEL, sizeof(struct proxy_msg_id)),
 	RULE(PROXY_HOST, sizeof(struct proxy_msg_host)),
 	RULE(PROXY_HOST_DEL, sizeof(struct proxy_msg_host)),
-	RULE(PROXY_INSTANCE, sizeof(struct proxy_msg_instance)),
+	{PROXY_INSTANCE, "PROXY_INSTANCE", sizeof(struct proxy_msg_instance), sizeof(struct proxy_msg_instance), 0, 1},
 	RULE(PROXY_INSTANCE_DEL, sizeof(struct proxy_msg_id)),
 	RULE(PROXY_BARRIER, sizeof(struct proxy_msg_id)),
 	{PROXY_CERT, "PROXY_CERT", sizeof(struct proxy_msg_cert), sizeof(struct proxy_msg_cert), 1, 1},

@@ -20,7 +20,8 @@ enum proxy_msg_type {
 	PROXY_APP_DEL,		/* struct proxy_msg_id */
 	PROXY_HOST,		/* struct proxy_msg_host: host (exact or "*.x") leads to app */
 	PROXY_HOST_DEL,		/* struct proxy_msg_host */
-	PROXY_INSTANCE,		/* struct proxy_msg_instance: add, or change its state */
+	PROXY_INSTANCE,		/* struct proxy_msg_instance: add, or change its state; fds: none, or O_PATH the folder
+				   of its unix socket */
 	PROXY_INSTANCE_DEL,	/* struct proxy_msg_id: upstream connections closed at once */
 	PROXY_BARRIER,		/* struct proxy_msg_id: answered by PROXY_BARRIER_DONE when all before it is in force */
 	PROXY_CERT, /* struct proxy_msg_cert; fds: sealed memfd of PEM, chain then key: add, or replace what has the id
@@ -86,10 +87,10 @@ enum proxy_protocol {
 struct proxy_msg_instance {
 	uint64_t app, instance; /* an instance id is never used again: it is the generation too */
 	uint32_t address;	/* IPv4, host byte order */
-	uint16_t port;
-	uint16_t state;	   /* enum proxy_instance_state */
-	uint32_t group;	   /* 0, or 1: of the app's canary */
-	uint32_t protocol; /* enum proxy_protocol; never changes */
+	uint16_t port;		/* both say nothing for one with a unix socket */
+	uint16_t state;		/* enum proxy_instance_state */
+	uint32_t group;		/* 0, or 1: of the app's canary */
+	uint32_t protocol;	/* enum proxy_protocol; never changes */
 };
 
 enum proxy_cert_kind {

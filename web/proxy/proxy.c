@@ -142,35 +142,27 @@ static void proxy_resume(void *arg)
 }
 
 /* This host's own addresses are not limited: balancers and tests stand there. */
-static bool proxy_address_key(const struct sockaddr_storage *a, uint8_t key[16])
+static bool proxy_address_key(const uint8_t ip[16], uint8_t key[16])
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}, loopback[16] = {[15] = 1};
 
-	if (a->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
-		memcpy(key, mapped, 12);
-		memcpy(key + 12, &in->sin_addr, 4);
-	} else {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)a;
-		memcpy(key, &in6->sin6_addr, 16);
-		/* A subscriber has a whole /64. */
-		if (memcmp(key, mapped, 12) != 0 && !IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr)) {
-			memset(key + 8, 0, 8);
-			return true;
-		}
-		if (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr))
-			return false;
-	}
-	return key[12] != 127;
+	memcpy(key, ip, 16);
+	if (memcmp(key, mapped, sizeof mapped) == 0)
+		return key[12] != 127;
+	if (memcmp(key, loopback, sizeof loopback) == 0)
+		return false;
+	/* A subscriber has a whole /64. */
+	memset(key + 8, 0, 8);
+	return true;
 }
 
-static bool proxy_address_take(struct proxy *p, const struct sockaddr_storage *peer, struct address **ret)
+static bool proxy_address_take(struct proxy *p, const uint8_t ip[16], struct address **ret)
 {
 	uint8_t key[16];
 	struct address *a;
 
 	*ret = NULL;
-	if (!proxy_address_key(peer, key))
+	if (!proxy_address_key(ip, key))
 		return true;
 	a = map_get(p->addresses, key, sizeof key);
 	if (!a) {
@@ -207,6 +199,39 @@ void proxy_address_put(struct proxy *p, struct address *a)
 	free(a);
 }
 
+bool proxy_admit(struct client *c, const uint8_t ip[16], bool tls)
+{
+	if (!proxy_address_take(c->proxy, ip, &c->address))
+		return false;
+	if (!tls || !c->address)
+		return true;
+	/* The place among the address's connections goes with the client. */
+	if (c->address->handshakes >= LIMIT_TLS_PER_ADDRESS)
+		return false;
+	c->address->handshakes++;
+	c->handshaking = true;
+	return true;
+}
+
+/* Takes one connection that was accepted; false when nobody wants it. */
+static bool proxy_welcome(struct proxy *p, const struct listener *l, int fd, const struct sockaddr_storage *peer)
+{
+	struct client *c;
+	uint8_t ip[16];
+
+	if (l->proxied && !preface_trusts(p, peer))
+		return false;
+	if (!(c = client_new(p, fd, peer, l)))
+		return false;
+	/* A balancer's own connections are not counted: it is its clients that are. */
+	if (l->proxied)
+		return true;
+	cidr_address(peer, ip);
+	if (!proxy_admit(c, ip, l->tls))
+		client_close(c);
+	return true;
+}
+
 static void proxy_on_accept(void *arg, short what)
 {
 	struct listener *l = arg;
@@ -215,8 +240,6 @@ static void proxy_on_accept(void *arg, short what)
 	(void)what;
 	for (unsigned i = 0; i < ACCEPT_BUDGET && p->accepting; i++) {
 		struct sockaddr_storage peer;
-		struct address *address;
-		struct client *c;
 		socklen_t len = sizeof peer;
 		int fd;
 		if (p->client_count >= p->client_max) {
@@ -234,18 +257,9 @@ static void proxy_on_accept(void *arg, short what)
 			return;
 		}
 		stat_add(&p->worker->accepted, 1);
-		if (!proxy_address_take(p, &peer, &address) ||
-		    (l->tls && address && address->handshakes >= LIMIT_TLS_PER_ADDRESS) ||
-		    !(c = client_new(p, fd, &peer, l))) {
-			proxy_address_put(p, address);
+		if (!proxy_welcome(p, l, fd, &peer)) {
 			close(fd);
 			stat_add(&p->worker->closed, 1);
-			continue;
-		}
-		c->address = address;
-		if (l->tls && address) {
-			address->handshakes++;
-			c->handshaking = true;
 		}
 	}
 }
@@ -283,6 +297,8 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 	p->index = cfg->worker;
 	p->on_synced = cfg->on_synced;
 	p->arg = cfg->arg;
+	memcpy(p->proxy_from, cfg->proxy_from, sizeof p->proxy_from);
+	p->proxy_from_count = cfg->proxy_from_count;
 	p->worker = &stats->worker[cfg->worker];
 	p->log_fd = -1;
 	memcpy(p->node_name, cfg->node_name, sizeof p->node_name);
@@ -350,7 +366,7 @@ void proxy_free(struct proxy *p)
 	loop_defer(p->loop, free, p);
 }
 
-int proxy_listen(struct proxy *p, int fd, bool tls)
+int proxy_listen(struct proxy *p, int fd, bool tls, bool proxied)
 {
 	struct listener *l;
 	struct sockaddr_storage a;
@@ -370,7 +386,7 @@ int proxy_listen(struct proxy *p, int fd, bool tls)
 		return r;
 	}
 	l = &p->listeners[p->listener_count];
-	*l = (struct listener){.proxy = p, .fd = fd, .open = true, .tls = tls};
+	*l = (struct listener){.proxy = p, .fd = fd, .open = true, .tls = tls, .proxied = proxied};
 	if (a.ss_family == AF_INET)
 		l->port = ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
 	else if (a.ss_family == AF_INET6)
@@ -389,13 +405,12 @@ static void proxy_on_message(void *arg, uint16_t type, const void *body, size_t 
 {
 	struct proxy *p = arg;
 
-	(void)nfds;
 	if (type == PROXY_STAPLE)
 		certs_staple(p, body, fds[0]);
 	else if (type == PROXY_FRONT)
 		policy_front(p, body, len);
 	else if (type != PROXY_CERT)
-		routes_message(p, type, body);
+		routes_message(p, type, body, nfds > 0 ? &fds[0] : NULL);
 	else if (p->tls)
 		certs_message(p, body, fds[0]);
 }

@@ -2,7 +2,7 @@
  *
  * A client connection:
  *
- *  (HANDSHAKE ->)
+ *  (PREFACE ->) (HANDSHAKE ->)
  *   IDLE -> HEAD -> (PARKED ->) CONNECT -> RELAY -> IDLE ...          LINGER = answered, input thrown away, then closed
  *     |       |          |         |         |-> TUNNEL -> CLOSED
  *     +-------+----------+---------+---------+-> LINGER -> CLOSED
@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "base/cidr.h"
 #include "config/limits.h"
 #include "web/proxy/stats.h"
 
@@ -28,6 +29,8 @@ struct proxy_config {
 	char control_path[100];		   /* unix socket of the API, in the process's root directory */
 	char node_name[LIMIT_HOST + 1];	   /* shown on our own pages */
 	bool tls;			   /* certificates and tickets are wanted, and proxy_listen() for TLS */
+	struct cidr proxy_from[LIMIT_PROXY_FROM]; /* whose PROXY headers are believed */
+	unsigned proxy_from_count;
 	int log_fd; /* pipe for the access log, owned from now on, made non-blocking; -1 = none */
 	/* Called once, when control has told all routes for the first time: a worker that accepts earlier answers 404
 	 * for apps that exist.  NULL = none. */
@@ -43,10 +46,10 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 void proxy_free(struct proxy *p);
 
 /* Accepts on fd: a listening TCP socket, made non-blocking, owned from now on; may be shared with other processes.
- * tls: clients speak TLS there; -ENOTSUP when the configuration did not say so.  0 or negative errno, fd is closed
- * then.
- */
-int proxy_listen(struct proxy *p, int fd, bool tls);
+ * tls: clients speak TLS there; -ENOTSUP when the configuration did not say so.
+ * proxied: before that, each connection begins with a PROXY header (web/http/proxyproto.h) and comes from one of
+ * proxy_from; any other is closed without a word.  0 or negative errno, fd is closed then. */
+int proxy_listen(struct proxy *p, int fd, bool tls, bool proxied);
 
 /* Takes fd (owned) as the channel to control (web/proxy/messages.h) in place of an older one.  Losing the channel keeps
  * the routes.  0 or -ENOMEM, fd is closed then. */

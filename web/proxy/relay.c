@@ -16,6 +16,14 @@
 #define RELAY_INFOS 16	    /* 1xx answers before the real one */
 #define RELAY_INFO_MAX 8192 /* bytes of them passed on */
 
+/* Its instance leaves, and the client has ended its direction: most such clients are gone, and the few that still want
+ * their answer have LIMIT_PROXY_FORSAKEN_MS without a byte of it.  Otherwise whoever asks and leaves holds an instance
+ * for the whole time of a drain. */
+static bool relay_forsaken(const struct client *c)
+{
+	return c->conn.closing && c->req.done && c->inst && c->inst->state == PROXY_INSTANCE_DRAINING;
+}
+
 static int64_t relay_patience_us(const struct client *c)
 {
 	if (c->tunnel_in_end || c->tunnel_out_end)
@@ -24,6 +32,8 @@ static int64_t relay_patience_us(const struct client *c)
 		return LIMIT_PROXY_TUNNEL_MS * 1000ll;
 	if (c->app && c->app->control)
 		return LIMIT_PROXY_CONTROL_MS * 1000ll;
+	if (relay_forsaken(c))
+		return LIMIT_PROXY_FORSAKEN_MS * 1000ll;
 	return LIMIT_PROXY_RESPONSE_MS * 1000ll;
 }
 
@@ -33,6 +43,17 @@ static void relay_timer(struct client *c, int64_t at_us)
 	if (c->policy.end_us && c->policy.end_us < at_us && c->state != CLIENT_TUNNEL)
 		at_us = c->policy.end_us;
 	wheel_set(&c->proxy->wheel, &c->timer, at_us);
+}
+
+void relay_hurry(struct client *c)
+{
+	int64_t due;
+
+	if (c->state != CLIENT_RELAY || !relay_forsaken(c))
+		return;
+	due = c->progress_us + relay_patience_us(c);
+	if (c->timer.deadline_us == 0 || c->timer.deadline_us > due)
+		wheel_set(&c->proxy->wheel, &c->timer, due);
 }
 
 /* The connection has done its work, or is good for nothing any more; so has the instance. */
@@ -71,6 +92,17 @@ static void relay_refused(struct client *c, bool slow)
 		client_fault(c, FAULT_APP_SLOW_CONNECT, 504, "");
 	else if (c->attempts >= LIMIT_PROXY_ATTEMPTS)
 		client_fault(c, FAULT_APP_REFUSED, 502, "");
+	else
+		client_route(c);
+}
+
+/* The instance takes no more connections for the moment: another one, or the end. */
+static void relay_crowded(struct client *c)
+{
+	c->tried[c->attempts++] = c->inst->id;
+	relay_drop(c);
+	if (c->attempts >= LIMIT_PROXY_ATTEMPTS || !routes_pick(c->proxy, c->app, c->tried, c->attempts))
+		client_fault(c, FAULT_APP_CROWDED, 503, "");
 	else
 		client_route(c);
 }
@@ -230,6 +262,8 @@ void relay_start(struct client *c, struct instance *inst, bool fresh)
 		client_move(c, CLIENT_CONNECT);
 		if (e == EMFILE || e == ENFILE || e == ENOMEM || e == ENOBUFS)
 			client_fault(c, FAULT_BUSY, 503, "");
+		else if (e == EAGAIN) /* unix(7): its backlog is full */
+			relay_crowded(c);
 		else
 			relay_refused(c, false);
 		return;

@@ -2,7 +2,9 @@
  * What a message names and we do not know is ignored: control sends an app before what belongs to it. */
 #include "web/proxy/internal.h"
 
+#include "base/own.h"
 #include "base/parse.h"
+#include "config/kind.h"
 #include "web/proxy/policy.h"
 
 #include <arpa/inet.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define TELL_US 1000000	   /* PROXY_WAKE per app and PROXY_FAILING per instance: at most one in this time */
 #define REFUSED_US 1000000 /* an instance that refused a connection is the last choice for this long */
@@ -50,6 +53,11 @@ static void routes_instance_unref(struct instance *i)
 	if (!i->dead || i->in_flight > 0 || i->upstreams > 0)
 		return;
 	routes_app_unref(i->app);
+	if (i->dir >= 0) {
+		/* It may be where we stand, which would keep it alive: back to our own root. */
+		(void)!chdir("/");
+		close(i->dir);
+	}
 	free(i);
 }
 
@@ -303,6 +311,7 @@ static struct instance *routes_instance_new(struct proxy *p, struct app *a, uint
 	if (!i)
 		return NULL;
 	i->id = id;
+	i->dir = -1;
 	i->app = a;
 	TAILQ_INIT(&i->idle);
 	TAILQ_INIT(&i->sessions);
@@ -315,26 +324,56 @@ static struct instance *routes_instance_new(struct proxy *p, struct app *a, uint
 	return i;
 }
 
-static void routes_instance(struct proxy *p, const struct proxy_msg_instance *m)
+/* Its address: of the folder of a unix socket, when there is one (taken), else as the message says. */
+static void routes_place(struct instance *i, const struct sockaddr_in *in, int *fd)
+{
+	if (fd) {
+		i->addr.un = (struct sockaddr_un){.sun_family = AF_UNIX, .sun_path = KIND_SOCKET_NAME};
+		i->addr_len = sizeof i->addr.un;
+		i->dir = TAKE_FD(*fd);
+	} else {
+		i->addr.in = *in;
+		i->addr_len = sizeof *in;
+	}
+}
+
+/* Does it listen somewhere else than the message says? */
+static bool routes_moved(const struct instance *i, const struct sockaddr_in *in, bool local)
+{
+	if (local || i->dir >= 0)
+		return local != (i->dir >= 0);
+	return i->addr.in.sin_addr.s_addr != in->sin_addr.s_addr || i->addr.in.sin_port != in->sin_port;
+}
+
+/* It leaves: those who may not be there any more get less time. */
+static void routes_hurry(struct proxy *p, const struct instance *i)
+{
+	struct client *c;
+
+	if (i->in_flight > 0)
+		TAILQ_FOREACH(c, &p->clients, all)
+	if (c->inst == i)
+		relay_hurry(c);
+}
+
+static void routes_instance(struct proxy *p, const struct proxy_msg_instance *m, int *fd)
 {
 	struct app *a = map_get(p->apps, &m->app, sizeof m->app);
 	struct instance *i = map_get(p->instances, &m->instance, sizeof m->instance);
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(m->port), .sin_addr = {htonl(m->address)}};
 
-	if (!a || m->state >= PROXY_INSTANCE_STATE_COUNT || m->port == 0)
+	if (!a || m->state >= PROXY_INSTANCE_STATE_COUNT || (m->port == 0 && !fd))
 		return;
 	/* An id never changes hands or place; a message that says so describes another thing than we know. */
-	if (i &&
-	    (i->app != a || i->addr.in.sin_addr.s_addr != in.sin_addr.s_addr || i->addr.in.sin_port != in.sin_port)) {
+	if (i && (i->app != a || routes_moved(i, &in, fd != NULL))) {
 		routes_del_instance(p, i);
 		i = NULL;
 	}
 	if (!i) {
 		if (a->instance_count >= LIMIT_INSTANCES || !(i = routes_instance_new(p, a, m->instance)))
 			return;
-		i->addr.in = in;
+		routes_place(i, &in, fd);
 		i->h2c = m->protocol == PROXY_PROTOCOL_H2C;
-		i->addr_len = sizeof in;
 	}
 	i->mark = p->mark;
 	i->canary = m->group == 1;
@@ -346,6 +385,7 @@ static void routes_instance(struct proxy *p, const struct proxy_msg_instance *m)
 		/* Asked again is answered again. */
 		i->drain_told = false;
 		upstream_close_idle(i);
+		routes_hurry(p, i);
 		routes_check_drained(p, i);
 	}
 }
@@ -382,7 +422,7 @@ static void routes_sweep(struct proxy *p)
 		}
 }
 
-void routes_message(struct proxy *p, uint16_t type, const void *body)
+void routes_message(struct proxy *p, uint16_t type, const void *body, int *fd)
 {
 	const struct proxy_msg_id *id = body;
 
@@ -417,7 +457,7 @@ void routes_message(struct proxy *p, uint16_t type, const void *body)
 		routes_host_del(p, body);
 		break;
 	case PROXY_INSTANCE:
-		routes_instance(p, body);
+		routes_instance(p, body, fd);
 		break;
 	case PROXY_INSTANCE_DEL: {
 		struct instance *i = map_get(p->instances, &id->id, sizeof id->id);

@@ -63,7 +63,10 @@ static struct upstream *upstream_new(struct proxy *p, struct instance *i)
 		return NULL;
 	if (family == AF_INET)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	r = connect(fd, &i->addr.sa, i->addr_len);
+	/* Its name is relative to a folder that is in no tree of ours (messages.h). */
+	r = i->dir >= 0 ? fchdir(i->dir) : 0;
+	if (r == 0)
+		r = connect(fd, &i->addr.sa, i->addr_len);
 	if (r < 0 && errno != EINPROGRESS)
 		goto fail;
 	if (!(u = calloc(1, sizeof *u)))
