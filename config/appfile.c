@@ -410,10 +410,10 @@ static int appfile_protocol(const json_t *v, struct appfile *a, struct err *e)
 
 int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err *e)
 {
-	static const char *const top[] = {"health", "formation", "release", "listen", "protocol", NULL};
+	static const char *const top[] = {"health", "formation", "release", "listen", "protocol", "rollout", NULL};
 	static const char *const in_health[] = {"path", NULL};
 	OWN_JSON json_t *root = yaml_read(text, n, LIMIT_MANIFEST_BYTES, e);
-	json_t *health, *formation, *release, *listen;
+	json_t *health, *formation, *release, *listen, *rollout;
 	int r;
 
 	if (!root)
@@ -447,5 +447,10 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 	}
 	if (r == 0)
 		r = appfile_protocol(json_object_get(root, "protocol"), a, e);
+	rollout = json_object_get(root, "rollout");
+	a->hold = rollout && json_is_string(rollout) && strcmp(json_string_value(rollout), "hold") == 0;
+	if (r == 0 && rollout && !a->hold &&
+	    (!json_is_string(rollout) || strcmp(json_string_value(rollout), "start-first") != 0))
+		r = err_field(e, EINVAL, "tulou.yaml.rollout", "tulou.yaml.rollout: must be start-first or hold");
 	return r;
 }

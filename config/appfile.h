@@ -33,6 +33,7 @@ struct appfile {
 	struct appfile_formation formation[LIMIT_TYPES];
 	unsigned formation_count;
 	char health_path[256];			 /* "" = not given; begins with '/' */
+	bool hold;				 /* rollout: hold */
 	char release_command[LIMIT_COMMAND + 1]; /* "" = none; also what a Procfile calls type "release" */
 	bool h2c;				 /* protocol: h2c, HTTP/2 without TLS; else http/1.1 */
 	bool listen_unix;			 /* the web process listens on a unix socket, whose path is $PORT */
@@ -59,7 +60,7 @@ int appfile_release_yml(const char *text, size_t n, struct appfile *a, struct er
 int appfile_app_json(const char *text, size_t n, struct appfile *a, struct err *e);
 
 /* tulou.yaml, strict: health: {path}, formation: {web: 2}, release: command, listen: tcp or unix,
- * protocol: http/1.1 or h2c. */
+ * protocol: http/1.1 or h2c, rollout: start-first or hold. */
 int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err *e);
 
 #endif

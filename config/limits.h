@@ -204,6 +204,12 @@
 #define LIMIT_PROXY_PARKED_APP 256u	    /* requests of one app that wait for an instance, per worker */
 #define LIMIT_PROXY_PARKED_WORKER 2048u	    /* of all apps: each holds a buffer of which one page is touched */
 #define LIMIT_PROXY_WAIT_MS 120000u	    /* longest wait that control may ask for */
+#define LIMIT_PROXY_CONCURRENCY 10000u	    /* of one instance: above it the setting limits nothing */
+#define LIMIT_PROXY_ASIDE_MS 30000u	    /* an instance that fails is left alone at most so long between two tries */
+#define LIMIT_PROXY_REPEATS 64u		    /* requests that may be repeated at once, of one app and worker */
+#define LIMIT_PROXY_REPEAT_PART 5u	    /* and one of so many in the long run: repeats cannot double a load */
+#define LIMIT_DRAIN_S 3600u		    /* longest time that an app may ask for its open connections */
+#define LIMIT_ACCESS_PART 10000u	    /* one request of so many is the thinnest sample of an access log */
 #define LIMIT_PROXY_RESERVE 64u		    /* descriptors kept free for channels, listeners, the log */
 #define LIMIT_PROXY_ATTEMPTS 3u		    /* instances tried for one request */
 #define LIMIT_PROXY_PER_ADDRESS 1024u	    /* connections of one address that is not this host, per worker */

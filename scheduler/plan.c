@@ -158,13 +158,36 @@ static void plan_retire(const struct plan_input *in, struct plan_output *out, co
 		plan_of_instance(in, out, PLAN_STOP, i, reason);
 }
 
+/* With hold: does anything of another release still live? */
+static bool plan_others(const struct plan_input *in, int64_t release)
+{
+	for (unsigned i = 0; i < in->instance_count; i++)
+		if (in->instances[i].release != release && plan_kind(in, &in->instances[i]) != PLAN_GONE)
+			return true;
+	return false;
+}
+
+/* How many of (release, type) there are already, as far as starting more goes. */
+static unsigned plan_have(const struct plan_input *in, int64_t release, const char *type, struct plan_tally n)
+{
+	unsigned alive = 0;
+
+	if (!in->hold)
+		return n.pending + n.ready;
+	for (unsigned i = 0; i < in->instance_count; i++) {
+		const struct plan_instance *p = &in->instances[i];
+		alive += p->release == release && strcmp(p->type, type) == 0 && plan_kind(in, p) != PLAN_GONE;
+	}
+	return alive;
+}
+
 /* Starts what is missing of (release, type): at once, or when its back-off allows. */
 static void plan_start(const struct plan_input *in, struct plan_output *out, int64_t release, const char *type,
 		       unsigned missing, unsigned pending, unsigned *budget)
 {
 	const struct plan_backoff *b = plan_backoff_find(in->backoffs, release, type);
 
-	if (missing == 0 || in->node_draining)
+	if (missing == 0 || in->node_draining || (in->hold && plan_others(in, release)))
 		return;
 	if (b && b->retry_ms > in->now_ms) {
 		plan_again(out, b->retry_ms);
@@ -282,7 +305,7 @@ static bool plan_rollout(const struct plan_input *in, struct plan_output *out, u
 	for (const char *const *t = in->candidate_types; *t; t++) {
 		unsigned wanted = plan_wanted(in, in->candidate_types, *t);
 		struct plan_tally n = plan_count(in, app->candidate, *t);
-		unsigned have = n.pending + n.ready;
+		unsigned have = plan_have(in, app->candidate, *t, n);
 		if (have < wanted)
 			plan_start(in, out, app->candidate, *t, wanted - have, n.pending, budget);
 	}
@@ -335,8 +358,8 @@ static void plan_member(const struct plan_input *in, struct plan_output *out, co
 			plan_of_instance(in, out, PLAN_ROUTE, p, "");
 		break;
 	case PLAN_SICK:
-		/* Better a sick one than none: it leaves when all of its replacements serve. */
-		if (n.ready >= wanted)
+		/* Better a sick one than none: it leaves when all of its replacements serve.  With hold they cannot. */
+		if (n.ready >= wanted || in->hold)
 			plan_retire(in, out, p, wanted ? "it no longer answered its health check" : "scaled down");
 		break;
 	case PLAN_LEAVING:
@@ -349,7 +372,7 @@ static void plan_member(const struct plan_input *in, struct plan_output *out, co
 static void plan_leftover(const struct plan_input *in, struct plan_output *out, const struct plan_instance *p,
 			  bool live_serves)
 {
-	bool needed = plan_wanted(in, in->live_types, "web") > 0 && !live_serves;
+	bool needed = plan_wanted(in, in->live_types, "web") > 0 && !live_serves && !in->hold;
 
 	if (!(p->routed && needed))
 		plan_retire(in, out, p,
@@ -380,6 +403,8 @@ void plan_app(const struct plan_input *in, struct plan_output *out)
 						 p->drained ? "drained" : "the time to drain is over");
 			else
 				plan_again(out, end);
+		} else if (in->hold && app->candidate && p->release != app->candidate) {
+			plan_retire(in, out, p, "the next release takes its place");
 		} else if (app->release && p->release == app->release) {
 			plan_member(in, out, p);
 		} else if (app->candidate && p->release == app->candidate) {
@@ -393,8 +418,8 @@ void plan_app(const struct plan_input *in, struct plan_output *out)
 	for (const char *const *t = app->release ? in->live_types : NULL; t && *t; t++) {
 		unsigned wanted = plan_wanted(in, in->live_types, *t);
 		struct plan_tally n = plan_count(in, app->release, *t);
-		unsigned have = n.pending + n.ready;
-		if (have < wanted)
+		unsigned have = plan_have(in, app->release, *t, n);
+		if (have < wanted && !(in->hold && app->candidate))
 			plan_start(in, out, app->release, *t, wanted - have, n.pending, &budget);
 	}
 	if (plan_is_canary(in, app->canary) && app->release) {

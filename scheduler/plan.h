@@ -9,6 +9,16 @@
  *        |                                                                                          |
  *        +-- one of them exits or misses the health deadline -> ABORT (old release serves on)        +-> route new,
  * drain old, stop old
+ *
+ * With `hold` (an app with a volume, or one that must not run twice) the order is the other way round, while requests
+ * wait in the proxies:
+ *
+ *   candidate set -> drain and stop all that is not of it -> start it -> healthy -> PROMOTE -> route new
+ *        |                                                     |
+ *        +-- ABORT as above: it is stopped, then the old release is started again
+ *
+ * An instance is then started only when none of another release is left, and one that is ill or leaves counts until it
+ * is gone.
  */
 #ifndef TULOU_SCHEDULER_PLAN_H
 #define TULOU_SCHEDULER_PLAN_H
@@ -65,6 +75,7 @@ struct plan_input {
 	uint64_t health_ms, drain_ms;
 	unsigned start_budget; /* START actions allowed now (node-wide concurrency and capacity) */
 	bool node_draining;    /* nothing new is started */
+	bool hold;	       /* no two releases of the app ever run beside each other: see below */
 };
 
 enum plan_verb { PLAN_START, PLAN_ROUTE, PLAN_UNROUTE, PLAN_STOP, PLAN_PROMOTE, PLAN_ABORT, PLAN_VERB_COUNT };

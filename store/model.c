@@ -62,6 +62,22 @@ enum model_https model_https_parse(const char *s)
 	return (enum model_https)i;
 }
 
+static const char *const model_rollouts[MODEL_ROLLOUT_COUNT] = {"auto", "start-first", "hold"};
+
+const char *model_rollout_name(enum model_rollout r)
+{
+	return r < MODEL_ROLLOUT_COUNT ? model_rollouts[r] : "unknown";
+}
+
+enum model_rollout model_rollout_parse(const char *s)
+{
+	unsigned i = 0;
+
+	while (i < MODEL_ROLLOUT_COUNT && strcmp(s, model_rollouts[i]) != 0)
+		i++;
+	return (enum model_rollout)i;
+}
+
 const char *model_cert_origin_name(enum model_cert_origin o)
 {
 	static const char *const names[MODEL_CERT_ORIGIN_COUNT] = {"uploaded", "self-signed", "acme"};

@@ -111,6 +111,21 @@ struct model_domain {
 	char error[160]; /* what the last check found; "" = nothing to say */
 };
 
+/* How a release takes the place of another.  AUTO: as the release itself says (tulou.yaml), else start-first. */
+enum model_rollout { MODEL_ROLLOUT_AUTO, MODEL_ROLLOUT_START_FIRST, MODEL_ROLLOUT_HOLD, MODEL_ROLLOUT_COUNT };
+/* "auto", "start-first", "hold"; the inverse returns MODEL_ROLLOUT_COUNT when unknown. */
+const char *model_rollout_name(enum model_rollout r);
+enum model_rollout model_rollout_parse(const char *s);
+
+/* How the requests of an app are served; all 0 unless it was set. */
+struct model_serving {
+	uint32_t concurrency; /* requests that one instance has at a time; 0 = not limited */
+	uint32_t drain_s;     /* time for open connections when an instance leaves; 0 = the node's */
+	uint32_t rollout;     /* enum model_rollout */
+	uint32_t access_log;  /* the app's own: 0 = none, n = one request of n */
+	bool hold;	      /* its requests wait, whatever runs */
+};
+
 enum model_cert_origin { MODEL_CERT_UPLOADED, MODEL_CERT_SELF, MODEL_CERT_ACME, MODEL_CERT_ORIGIN_COUNT };
 const char *model_cert_origin_name(enum model_cert_origin o); /* "uploaded", "self-signed", "acme" */
 

@@ -161,6 +161,7 @@ static const char schema_5[] = "ALTER TABLE tenant ADD COLUMN requests INTEGER N
 static const char schema_6[] = "ALTER TABLE app ADD COLUMN canary INTEGER NOT NULL DEFAULT 0;";
 
 _Static_assert(MODEL_PROOF_WANTED == 0 && MODEL_PROOF_NONE == 1, "schema 4 names these numbers");
+
 /* Accounts at authorities that sign certificates, by the directory's URL; what is ordered there, and how it went. */
 static const char schema_7[] =
 	"CREATE TABLE acme_account (directory TEXT PRIMARY KEY, key TEXT NOT NULL, url TEXT NOT NULL);"
@@ -169,9 +170,15 @@ static const char schema_7[] =
 	" challenge INTEGER NOT NULL, failures INTEGER NOT NULL, next_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL,"
 	" window_count INTEGER NOT NULL, error TEXT NOT NULL);";
 
+/* How the requests of an app are served; no row = all 0. */
+static const char schema_8[] = "CREATE TABLE serving (app INTEGER PRIMARY KEY REFERENCES app(id) ON DELETE CASCADE,"
+			       " concurrency INTEGER NOT NULL, drain_s INTEGER NOT NULL, rollout INTEGER NOT NULL,"
+			       " access_log INTEGER NOT NULL, hold INTEGER NOT NULL);";
+
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4, schema_5, schema_6, schema_7};
+static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4,
+					   schema_5, schema_6, schema_7, schema_8};
 
 int db_schema_version(void)
 {

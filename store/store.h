@@ -168,6 +168,10 @@ int store_instance_list(struct store *s, int64_t app, bool alive_only, store_ins
 			struct err *e); /* app 0 = all */
 int store_instance_prune(struct store *s, unsigned keep_per_app, struct err *e);
 
+/* How an app's requests are served; all 0 for one that was never set. */
+int store_serving_get(struct store *s, int64_t app, struct model_serving *ret, struct err *e);
+int store_serving_set(struct store *s, int64_t app, const struct model_serving *f, struct err *e);
+
 /* Events: bounded to the newest 100,000 of the node and 1,000 per app by store_event_prune. */
 int store_event_add(struct store *s, struct model_event *ev, struct err *e); /* fills id, time_ms (when 0) */
 int store_event_list(

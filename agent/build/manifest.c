@@ -117,6 +117,8 @@ char *manifest_app_json(const struct manifest *m)
 		json_object_set_new(app, "listen", json_string("unix"));
 	if (m->app.release_command[0])
 		json_object_set_new(app, "release", json_string(m->app.release_command));
+	if (m->app.hold)
+		json_object_set_new(app, "rollout", json_string("hold"));
 	if (m->profile)
 		json_object_set_new(app, "profile", json_true());
 	if (json_object_size(m->app.env))

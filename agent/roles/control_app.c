@@ -46,8 +46,8 @@ static uint32_t control_slot_take(struct control *c, int64_t id)
 static void control_types_load(struct control *c, int64_t release, struct control_types *t)
 {
 	struct model_release r;
-	OWN_JSON json_t *types = NULL;
-	const char *name;
+	OWN_JSON json_t *types = NULL, *app = NULL;
+	const char *name, *rollout;
 	json_t *value;
 
 	if (t->release == release)
@@ -64,7 +64,18 @@ static void control_types_load(struct control *c, int64_t release, struct contro
 		if (t->count < LIMIT_TYPES && strlen(name) <= LIMIT_TYPE_NAME && json_is_string(value))
 			memcpy(t->name[t->count++], name, strlen(name) + 1);
 	}
+	app = json_read(r.app_json && *r.app_json ? r.app_json : "{}",
+			r.app_json && *r.app_json ? strlen(r.app_json) : 2, 4u * LIMIT_CONFIG_TOTAL, NULL);
+	rollout = json_string_value(json_object_get(app, "rollout"));
+	t->hold = rollout && model_rollout_parse(rollout) == MODEL_ROLLOUT_HOLD;
 	model_release_done(&r);
+}
+
+bool control_holds(const struct control_app *ca)
+{
+	if (ca->serving.rollout == MODEL_ROLLOUT_AUTO)
+		return (ca->rec.release && ca->live.hold) || (ca->rec.candidate && ca->candidate.hold);
+	return ca->serving.rollout == MODEL_ROLLOUT_HOLD;
 }
 
 static int control_domain_add(void *arg, const char *host, const char *value)
@@ -126,6 +137,7 @@ static int control_app_refresh(struct control_app *ca)
 	struct model_formation wanted[LIMIT_TYPES];
 	unsigned wanted_count = ca->formation_count;
 	struct model_app was = ca->rec;
+	struct model_serving serving;
 	int n, r = store_app_get(c->store, ca->rec.id, &ca->rec, NULL);
 
 	if (r < 0)
@@ -153,6 +165,12 @@ static int control_app_refresh(struct control_app *ca)
 		ca->https_shown = ca->rec.https;
 		ca->hsts_shown = ca->rec.hsts_s;
 		control_routes_app(ca, true);
+	}
+	if (store_serving_get(c->store, ca->rec.id, &serving, NULL) >= 0 &&
+	    memcmp(&serving, &ca->serving, sizeof serving) != 0) {
+		ca->serving = serving;
+		control_routes_app(ca, false);
+		control_routes_spread(ca);
 	}
 	control_app_relimit(ca, &was);
 	control_touch(ca);
@@ -536,7 +554,8 @@ static void control_plan_app(struct control_app *ca)
 		.now_ms = now,
 		.candidate_since_ms = ca->candidate_since_ms,
 		.health_ms = c->settings.health_ms,
-		.drain_ms = c->settings.drain_ms,
+		.drain_ms = ca->serving.drain_s ? ca->serving.drain_s * 1000ull : c->settings.drain_ms,
+		.hold = control_holds(ca),
 		.start_budget =
 			CONTROL_PLAN_ACTIONS, /* what CONTROL_STARTS does not allow now comes when a launch has ended */
 		.node_draining = c->draining,

@@ -103,6 +103,7 @@ struct control_types {
 	int64_t release; /* 0 = none */
 	int64_t build;
 	uint32_t version;
+	bool hold; /* the release asks for it: model_rollout AUTO */
 	unsigned count;
 	char name[LIMIT_TYPES][LIMIT_TYPE_NAME + 1];
 };
@@ -141,6 +142,7 @@ struct control_app {
 	uint32_t https_shown, hsts_shown;
 	char *front; /* owned: the message that tells its front door; NULL = none */
 	size_t front_len;
+	struct model_serving serving; /* as the proxies know it */
 	char *domains; /* owned: NUL-terminated names one after the other, an empty one at the end; NULL = none */
 	struct control_types live, candidate, canary;
 	unsigned canary_count; /* web instances of the canary */
@@ -383,6 +385,8 @@ unsigned control_running(const struct control_app *ca);
 unsigned control_standing(const struct control_app *ca); /* of the live release: running or starting */
 /* "3 of 50 instances fit, the others wait: <limit, whose, how much>"; false when nothing of it waits for room. */
 bool control_waiting(const struct control_app *ca, char *out, size_t cap);
+/* Its releases never run beside each other (scheduler/plan.h). */
+bool control_holds(const struct control_app *ca);
 bool control_looping(const struct control_app *ca, const char *type);
 const char *control_app_state(const struct control_app *ca);
 void control_disk_add(struct control_app *ca, uint64_t bytes);
@@ -427,6 +431,7 @@ void control_on_old_workers(struct control *c, unsigned count);
 uint32_t control_old_workers(const struct control *c);
 void control_workers_free(struct control *c);
 void control_routes_app(struct control_app *ca, bool force); /* state and hosts */
+void control_routes_spread(struct control_app *ca);
 void control_routes_host(struct control_app *ca, const char *host, bool gone);
 void control_routes_app_gone(struct control_app *ca);
 void control_routes_instance(struct control_instance *ci, enum proxy_instance_state state);

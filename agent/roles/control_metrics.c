@@ -7,6 +7,7 @@
 #include "base/own.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,6 +96,59 @@ static void metrics_instances(struct control *c, struct buf *out)
 #undef INSTANCE_METRIC
 }
 
+/* The lines of one app's histogram; bounds in the unit shown, the last bucket is open. */
+static void metrics_histogram(struct buf *out, const struct control_app *ca, const char *name, const uint64_t *bucket,
+			      unsigned n, double first, unsigned factor, double sum)
+{
+	uint64_t seen = 0;
+	double bound = first;
+
+	for (unsigned i = 0; i < n; i++, bound *= factor) {
+		seen += bucket[i];
+		if (i < n - 1)
+			buf_printf(out, "%s_bucket{tenant=\"%s\",app=\"%s\",le=\"%.*f\"} %" PRIu64 "\n", name,
+				   ca->rec.tenant_name, ca->rec.name, first < 1 ? 6 : 0, bound, seen);
+	}
+	buf_printf(out,
+		   "%s_bucket{tenant=\"%s\",app=\"%s\",le=\"+Inf\"} %" PRIu64 "\n%s_sum" APP_LABELS
+		   " %.6f\n%s_count" APP_LABELS " %" PRIu64 "\n",
+		   name, ca->rec.tenant_name, ca->rec.name, seen, name, ca->rec.tenant_name, ca->rec.name, sum, name,
+		   ca->rec.tenant_name, ca->rec.name, seen);
+}
+
+/* Of every app that had a request: buckets and sum stand at these offsets of struct stats_sum. */
+static void metrics_times(struct control *c, struct buf *out, const char *name, const char *help, size_t bucket,
+			  size_t sum)
+{
+	struct control_app *ca;
+	struct stats_sum s;
+
+	metric(out, name, "histogram", help);
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
+		control_sum(ca, &s);
+		if (s.requests)
+			metrics_histogram(out, ca, name, (const uint64_t *)(const void *)((const char *)&s + bucket),
+					  STATS_BUCKETS, 128e-6, 2,
+					  (double)*(const uint64_t *)(const void *)((const char *)&s + sum) / 1e6);
+	}
+}
+
+static void metrics_sizes(struct control *c, struct buf *out, const char *name, const char *help, size_t bucket,
+			  size_t sum)
+{
+	struct control_app *ca;
+	struct stats_sum s;
+
+	metric(out, name, "histogram", help);
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
+		control_sum(ca, &s);
+		if (s.requests)
+			metrics_histogram(out, ca, name, (const uint64_t *)(const void *)((const char *)&s + bucket),
+					  STATS_SIZES, 256, 4,
+					  (double)*(const uint64_t *)(const void *)((const char *)&s + sum));
+	}
+}
+
 static void metrics_apps(struct control *c, struct buf *out)
 {
 	static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
@@ -118,30 +172,17 @@ static void metrics_apps(struct control *c, struct buf *out)
 				   "tulou_app_requests_total{tenant=\"%s\",app=\"%s\",status=\"%s\"} %" PRIu64 "\n",
 				   ca->rec.tenant_name, ca->rec.name, classes[i], s.status[i]);
 	}
-	metric(out, "tulou_app_request_duration_seconds", "histogram", "From the request's head to the answer's end.");
-	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
-		uint64_t sum = 0;
-
-		control_sum(ca, &s);
-		if (!s.requests)
-			continue;
-		for (unsigned i = 0; i < STATS_BUCKETS; i++) {
-			sum += s.bucket[i];
-			if (i < STATS_BUCKETS - 1)
-				buf_printf(out,
-					   "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"%."
-					   "6f\"} %" PRIu64 "\n",
-					   ca->rec.tenant_name, ca->rec.name, (double)(1u << (i + 7)) / 1e6, sum);
-		}
-		buf_printf(out,
-			   "tulou_app_request_duration_seconds_bucket{tenant=\"%s\",app=\"%s\",le=\"+Inf\"} %" PRIu64
-			   "\n",
-			   ca->rec.tenant_name, ca->rec.name, sum);
-		buf_printf(out, "tulou_app_request_duration_seconds_sum" APP_LABELS " %.6f\n", ca->rec.tenant_name,
-			   ca->rec.name, (double)s.duration_us / 1e6);
-		buf_printf(out, "tulou_app_request_duration_seconds_count" APP_LABELS " %" PRIu64 "\n",
-			   ca->rec.tenant_name, ca->rec.name, sum);
-	}
+	metrics_times(c, out, "tulou_app_request_duration_seconds", "From the request's head to the answer's end.",
+		      offsetof(struct stats_sum, bucket), offsetof(struct stats_sum, duration_us));
+	metrics_times(c, out, "tulou_app_upstream_duration_seconds",
+		      "From the head given to an instance to the head of its answer.",
+		      offsetof(struct stats_sum, upstream), offsetof(struct stats_sum, upstream_us));
+	metrics_times(c, out, "tulou_app_queue_seconds", "Of requests that waited for an instance: how long.",
+		      offsetof(struct stats_sum, queue), offsetof(struct stats_sum, queue_us));
+	metrics_sizes(c, out, "tulou_app_request_size_bytes", "Bodies of requests that had one.",
+		      offsetof(struct stats_sum, in), offsetof(struct stats_sum, bytes_in));
+	metrics_sizes(c, out, "tulou_app_response_size_bytes", "Bodies of answers.", offsetof(struct stats_sum, out),
+		      offsetof(struct stats_sum, bytes_out));
 	metric(out, "tulou_app_upstream_errors_total", "counter", "Connections to instances that failed.");
 	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
 		control_sum(ca, &s);

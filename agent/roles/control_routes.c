@@ -18,7 +18,9 @@
 #define ROUTES_APPS 500 /* apps sent to one worker in one turn */
 #define ROUTES_RETRY_US 5000
 #define ROUTES_OLD_WORKERS (1u << LIMIT_WORKERS) /* in drain_pending, beside a bit for each worker */
-#define ROUTES_WAIT_MS 30000 /* how long a request may wait for an instance: a cold start of a slow app */
+#define ROUTES_WAIT_MS 30000  /* how long a request may wait for an instance: a cold start of a slow app */
+#define ROUTES_HOLD_MS 120000 /* the same where one must stop before another starts */
+_Static_assert(ROUTES_HOLD_MS <= LIMIT_PROXY_WAIT_MS, "a worker would cut it off");
 
 static void routes_worker_lost(struct control_worker *w);
 
@@ -67,6 +69,10 @@ static enum proxy_app_state routes_state(const struct control_app *ca)
 		has_web = has_web || strcmp(ca->live.name[i], "web") == 0;
 	for (unsigned i = 0; i < ca->formation_count; i++)
 		wanted = wanted || (strcmp(ca->formation[i].type, "web") == 0 && ca->formation[i].count);
+	/* Before the first of the old ones leaves: what comes from now on waits. */
+	if (ca->rec.release && wanted && !ca->control->draining &&
+	    (ca->serving.hold || (ca->rec.candidate && control_holds(ca))))
+		return PROXY_APP_HOLD;
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
 		serves = serves || ci->routed;
@@ -84,7 +90,8 @@ static struct proxy_msg_app routes_app(const struct control_app *ca)
 				  .tenant = (uint64_t)ca->rec.tenant,
 				  .slot = ca->slot,
 				  .state = ca->shown,
-				  .wait_ms = ROUTES_WAIT_MS,
+				  .wait_ms = ca->shown == PROXY_APP_HOLD || control_holds(ca) ? ROUTES_HOLD_MS
+											      : ROUTES_WAIT_MS,
 				  .https = ca->rec.https,
 				  .hsts_s = ca->rec.hsts_s};
 
@@ -115,6 +122,12 @@ static struct proxy_msg_instance routes_instance(const struct control_instance *
 					   .protocol = ci->h2c ? PROXY_PROTOCOL_H2C : PROXY_PROTOCOL_HTTP1};
 }
 
+static struct proxy_msg_spread routes_spread(const struct control_app *ca)
+{
+	return (struct proxy_msg_spread){
+		.app = (uint64_t)ca->rec.id, .concurrency = ca->serving.concurrency, .access = ca->serving.access_log};
+}
+
 /* The folder of a unix socket goes along, each time: a worker that knows the instance lets it be. */
 static void routes_send_instance(struct control_worker *w, const struct control_instance *ci,
 				 const struct proxy_msg_instance *m)
@@ -136,9 +149,11 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 {
 	struct proxy_msg_app app = routes_app(ca);
 	struct proxy_msg_host host = routes_host(ca, NULL);
+	struct proxy_msg_spread spread = routes_spread(ca);
 	struct control_instance *ci;
 
 	routes_send(w, PROXY_APP, &app, sizeof app);
+	routes_send(w, PROXY_SPREAD, &spread, sizeof spread);
 	routes_send(w, PROXY_HOST, &host, sizeof host);
 	for (const char *p = ca->domains; p && *p; p += strlen(p) + 1) {
 		host = routes_host(ca, p);
@@ -367,8 +382,17 @@ void control_routes_app(struct control_app *ca, bool force)
 	if (ca->host_shown && !force)
 		return;
 	ca->host_shown = true;
+	control_routes_spread(ca);
 	host = routes_host(ca, NULL);
 	control_routes_all(ca->control, PROXY_HOST, &host, sizeof host);
+}
+
+void control_routes_spread(struct control_app *ca)
+{
+	struct proxy_msg_spread m = routes_spread(ca);
+
+	if (!ca->deleted && ca->host_shown)
+		control_routes_all(ca->control, PROXY_SPREAD, &m, sizeof m);
 }
 
 void control_routes_host(struct control_app *ca, const char *host, bool gone)

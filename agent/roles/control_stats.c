@@ -50,7 +50,11 @@ static void sum_sub(struct stats_sum *a, const struct stats_sum *b)
 	SUB(bytes_out);
 	SUB(duration_us);
 	for (unsigned i = 0; i < STATS_BUCKETS; i++)
-		SUB(bucket[i]);
+		SUB(bucket[i]), SUB(upstream[i]), SUB(queue[i]);
+	for (unsigned i = 0; i < STATS_SIZES; i++)
+		SUB(in[i]), SUB(out[i]);
+	SUB(upstream_us);
+	SUB(queue_us);
 	SUB(upstream_errors);
 	SUB(waited);
 #undef SUB

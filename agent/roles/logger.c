@@ -87,6 +87,7 @@ static void logger_on_msg(void *arg, uint16_t type, const void *body, size_t len
 		const struct msg_log_drop *m = body;
 		if (m->app == 0 || map_get(lg->files, &m->app, sizeof m->app))
 			return; /* still written to: its instances are stopped first */
+		logger_access_drop(lg, m->app);
 		snprintf(name, sizeof name, "%" PRIu64, m->app);
 		fd_remove_tree(lg->dir, name);
 	}
@@ -135,8 +136,10 @@ int role_logger_main(void)
 	lg.files = map_new();
 	lg.tenants = map_new();
 	lg.streams = map_new();
+	lg.access = map_new();
 	TAILQ_INIT(&lg.paused);
-	lg.chan = lg.loop && lg.files && lg.tenants && lg.streams
+	TAILQ_INIT(&lg.accesses);
+	lg.chan = lg.loop && lg.files && lg.tenants && lg.streams && lg.access
 			  ? chan_new(lg.loop, ROLE_CHANNEL_FD, msg_rules_logger, msg_rules_logger_count, &ops, &lg)
 			  : NULL;
 	if (!lg.chan || loop_signal_start(lg.loop, &term, SIGTERM, logger_on_signal, &lg) < 0) {

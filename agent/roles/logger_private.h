@@ -17,6 +17,7 @@ struct logger_file {
 	int dir, fd;	/* owned; fd -1 until the first line */
 	uint64_t bytes; /* in `current` */
 	unsigned streams;
+	TAILQ_ENTRY(logger_file) recent; /* of access logs */
 };
 
 /* What the streams of one tenant share. */
@@ -49,6 +50,9 @@ struct logger {
 	int dir;	     /* owned: <data>/logs */
 	struct map *files;   /* app id -> logger_file */
 	struct map *tenants; /* slot -> logger_tenant */
+	struct map *access;  /* app id -> logger_file of its access log (logger_access.c) */
+	TAILQ_HEAD(logger_recent, logger_file) accesses;
+	unsigned access_count;
 	struct map *streams; /* instance -> logger_stream; not the access log */
 	TAILQ_HEAD(logger_paused, logger_stream) paused;
 	struct loop_timer resume;
@@ -61,6 +65,9 @@ void logger_file_write(struct logger *lg, struct logger_file *f, struct iovec *i
 
 /* logger_stream.c: takes *fd (then -1), or leaves it to the caller. */
 void logger_open(struct logger *lg, const struct msg_log_open *m, int *fd);
+/* logger_access.c: bytes of the access log, which go into those of apps where they are marked; p is scratched on. */
+void logger_access_feed(struct logger_stream *st, char *p, size_t n);
+void logger_access_drop(struct logger *lg, uint64_t app);
 /* New rates of a stream, of its tenant, or both. */
 void logger_change(struct logger *lg, const struct msg_log_rate *m);
 

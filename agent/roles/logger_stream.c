@@ -174,7 +174,7 @@ static void logger_stream_close(struct logger_stream *st)
 
 	if (!st->file)
 		return;
-	if (st->part_len)
+	if (st->part_len && st->tenant)
 		logger_line(st, st->part, st->part_len);
 	if (st->dropped) {
 		int k = snprintf(note, sizeof note, "[tulou] dropped %" PRIu64 " lines", st->dropped);
@@ -258,6 +258,7 @@ static void logger_on_readable(void *arg, short what)
 		if (!st->tenant) {
 			struct iovec iov = {buf, (size_t)n};
 			logger_file_write(st->logger, st->file, &iov, 1, (size_t)n);
+			logger_access_feed(st, buf, (size_t)n);
 		} else {
 			logger_rate_take(&st->bytes, (double)n);
 			logger_rate_take(&st->tenant->bytes, (double)n);

@@ -20,11 +20,16 @@ def until(what, condition, seconds=WAIT):
 
 
 class Worker:
-    def __init__(self, command, folder, program=()):
+    def __init__(self, command, folder, program=(), beside=None):
+        """beside: a worker whose statistics it shares, as workers of one node do."""
+        self.command = command
+        self.number = beside.number + 1 if beside else 0
+        stats = beside.stats_fd() if beside else -1
         self.log = os.path.join(folder, "access.log")
         self.control = os.path.join(folder, "control.sock")
         self.process = subprocess.Popen(
-            [command, *program, "-p", "0", "-s", "0", "-P", "0", "-S", "0", "-T", "127.0.0.1", "-l", self.log, "-c", self.control],
+            [command, *program, "-p", "0", "-s", "0", "-P", "0", "-S", "0", "-T", "127.0.0.1", "-l", self.log, "-c", self.control, "-w", str(self.number),
+             *(["-m", str(stats)] if beside else [])], pass_fds=[stats] if beside else [],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said = queue.Queue()
         self.stderr = []
@@ -37,6 +42,13 @@ class Worker:
         self.folder = folder
         self.sanitized = "asan" in command  # its memory says nothing
         self.next_id = 1
+
+    def stats_fd(self):
+        folder = f"/proc/{self.process.pid}/fd"
+        for n in os.listdir(folder):
+            if "tulou-stats" in os.readlink(f"{folder}/{n}"):
+                return os.open(f"{folder}/{n}", os.O_RDWR)
+        raise AssertionError("the worker has no statistics")
 
     def _read(self):
         for line in self.process.stdout:

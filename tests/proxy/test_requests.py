@@ -133,9 +133,10 @@ def test_request_is_written_anew(worker):
     worker.app("a", app)
     seen = forwarded(worker, app, b"GET /p?q HTTP/1.1\r\nhost:  a.test \r\nAccept:*/*\r\nX-Empty:\r\nCookie: \t a=b; c=d \t\r\n\r\n")
     seen = re.sub(rb"X-Request-Id: [0-9a-f]{24}", b"X-Request-Id: ID", seen)
+    seen = re.sub(rb"traceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-00", b"traceparent: TRACE", seen)
     assert seen == (b"GET /p?q HTTP/1.1\r\nHost: a.test\r\nAccept: */*\r\nX-Empty: \r\nCookie: a=b; c=d\r\n"
                     b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.test\r\n"
-                    b"X-Forwarded-Port: %d\r\nX-Request-Id: ID\r\n\r\n" % worker.port), seen
+                    b"X-Forwarded-Port: %d\r\nX-Request-Id: ID\r\ntraceparent: TRACE\r\n\r\n" % worker.port), seen
 
 
 def test_fields_of_the_hop_and_false_witnesses_are_dropped(worker):
@@ -148,7 +149,7 @@ def test_fields_of_the_hop_and_false_witnesses_are_dropped(worker):
     lines = seen.split(b"\r\n")
     names = [x.split(b":")[0] for x in lines[1:] if x]
     assert names == [b"Host", b"X-Stays", b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port",
-                     b"X-Request-Id"], names
+                     b"X-Request-Id", b"traceparent"], names
     assert b"X-Forwarded-For: 127.0.0.1" in lines and b"X-Request-Id: mine-1" in lines and b"6.6.6.6" not in seen
 
 

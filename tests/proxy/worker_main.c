@@ -1,15 +1,14 @@
 /* A proxy worker alone, for conversations and benchmarks.  Test program; not part of the product.
  *
- * usage: worker [-p PORT]... [-s TLS_PORT]... [-P PORT]... [-S TLS_PORT]... [-T NETWORK]... [-c CONTROL_SOCKET]
- * [-l ACCESS_LOG] [-w WORKER] [-f ROUTES]
- * -P and -S are behind balancers of NETWORK (PROXY protocol).  PORT 0 is chosen by the kernel; "port N", "tlsport N",
- * "frontport N", "fronttlsport N" is printed for each.  ROUTES holds lines "HOST ADDRESS:PORT":
- * each becomes an app with one instance.  On standard input it takes what control would say, a line each, through a
- * real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] | cert ID APP app|node|default|challenge FILE |
- * certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER | challengedel HOST TOKEN | staple CERT
- * UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | host APP HOST | hostdel APP HOST inst APP ID
- * ADDRESS:PORT|unix:PATH up|draining [canary|h2c] | instdel ID | barrier ID | begin | end | drain MS | stats APP |
- * worker | newchan and prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
+ * usage: worker [-p PORT]... [-s TLS_PORT]... [-P PORT]... [-S TLS_PORT]... [-T NETWORK]... [-c CONTROL_SOCKET] [-l
+ * ACCESS_LOG] [-w WORKER] [-f ROUTES] [-m STATS_FD] PORT 0 is chosen by the kernel; "port N", "tlsport N" is printed
+ * for each.  ROUTES holds lines "HOST ADDRESS:PORT": each becomes an app with one instance.  On standard input it takes
+ * what control would say, a line each, through a real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] |
+ * cert ID APP app|node|default|challenge FILE | certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER
+ * | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | spread APP
+ * CONCURRENCY ACCESS | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT|unix:PATH up|draining [canary|h2c] |
+ * instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints what the proxy says: "done
+ * ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -253,7 +252,12 @@ static void command(char *line)
 				app(id.id, s, (uint32_t)strtoul(w[3], NULL, 10), w[4], w[5], w[6]);
 	} else if (!strcmp(w[0], "appdel"))
 		say(PROXY_APP_DEL, &id, sizeof id);
-	else if (!strcmp(w[0], "host") && n == 3)
+	else if (!strcmp(w[0], "spread") && n == 4) {
+		struct proxy_msg_spread m = {.app = id.id,
+					     .concurrency = (uint32_t)strtoul(w[2], NULL, 10),
+					     .access = (uint32_t)strtoul(w[3], NULL, 10)};
+		say(PROXY_SPREAD, &m, sizeof m);
+	} else if (!strcmp(w[0], "host") && n == 3)
 		host(PROXY_HOST, id.id, w[2]);
 	else if (!strcmp(w[0], "hostdel") && n == 3)
 		host(PROXY_HOST_DEL, id.id, w[2]);
@@ -365,10 +369,10 @@ int main(int argc, char **argv)
 	struct loop_io in = {.loop = NULL};
 	const char *routes = NULL;
 	struct err e;
-	int ports[8], count = 0, o, fd;
+	int ports[8], count = 0, o, fd = -1;
 	bool tls[8] = {false}, proxied[8] = {false};
 
-	while ((o = getopt(argc, argv, "p:s:P:S:T:c:l:w:f:")) > 0) {
+	while ((o = getopt(argc, argv, "p:s:P:S:T:c:l:w:f:m:")) > 0) {
 		if (strchr("psPS", o) && count < 8) {
 			tls[count] = o == 's' || o == 'S';
 			proxied[count] = o == 'P' || o == 'S';
@@ -383,6 +387,8 @@ int main(int argc, char **argv)
 			cfg.log_fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 		else if (o == 'w')
 			cfg.worker = worker = (unsigned)strtoul(optarg, NULL, 10);
+		else if (o == 'm')
+			fd = (int)strtol(optarg, NULL, 10);
 		else if (o == 'f')
 			routes = optarg;
 		else
@@ -390,7 +396,8 @@ int main(int argc, char **argv)
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	loop = loop_new();
-	fd = stats_create();
+	if (fd < 0)
+		fd = stats_create();
 	stats = fd >= 0 ? stats_map(fd, 1) : NULL;
 	if (!loop || !stats || !(proxy = proxy_new(loop, &cfg, stats, &e))) {
 		fprintf(stderr, "worker: cannot start\n");

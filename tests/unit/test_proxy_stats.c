@@ -16,8 +16,8 @@ Test(proxy, stats_are_shared_and_summed)
 	struct stats_sum sum;
 
 	cr_assert(fd >= 0 && w && r);
-	atomic_store(&w->worker[0].accepted, 1);
-	atomic_store(&w->worker[3].accepted, 1);
+	atomic_store(&w->touched[0][17 / 64], 1ull << 17);
+	atomic_store(&w->touched[3][17 / 64], 1ull << 17);
 	atomic_store(&w->row[0][17].requests, 5);
 	atomic_store(&w->row[3][17].requests, 7);
 	atomic_store(&w->row[3][17].status[2], 7);
@@ -54,7 +54,7 @@ Test(proxy, stats_segment_is_sparse_and_sealed)
 
 Test(proxy, tables_permit_exactly_what_is_listed)
 {
-	cr_assert_eq(proxy_rules_from_control_count, (size_t)(PROXY_FRONT_DEL - PROXY_SYNC_BEGIN + 1));
+	cr_assert_eq(proxy_rules_from_control_count, (size_t)(PROXY_SPREAD - PROXY_SYNC_BEGIN + 1));
 	cr_assert_eq(proxy_rules_from_proxy_count, (size_t)(PROXY_FAILING - PROXY_BARRIER_DONE + 1));
 	for (size_t i = 0; i < proxy_rules_from_control_count; i++) {
 		const struct chan_rule *r = &proxy_rules_from_control[i];

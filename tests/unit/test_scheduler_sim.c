@@ -25,7 +25,7 @@ struct sim {
 	bool crashing[4096];   /* releases whose instances exit by themselves */
 	unsigned exit_percent; /* chance per step that a running instance exits or falls ill */
 	unsigned promoted, aborted;
-	bool node_draining;
+	bool node_draining, hold;
 	unsigned budget;
 };
 
@@ -136,6 +136,8 @@ static void sim_act(struct sim *s, const struct plan_action *a)
 		cr_assert(a->release && (a->release == s->app.release || a->release == s->app.candidate));
 		cr_assert(!s->node_draining && !s->app.paused);
 		cr_assert_lt(s->count, SIM_INSTANCES, "instances without end");
+		for (unsigned i = 0; s->hold && i < s->count; i++)
+			cr_assert_eq(s->instances[i].release, a->release, "two releases beside each other");
 		s->instances[s->count] = (struct plan_instance){.id = s->next_id++,
 								.release = a->release,
 								.state = MODEL_INSTANCE_STARTING,
@@ -219,6 +221,7 @@ static unsigned sim_plan(struct sim *s)
 		.drain_ms = 5000,
 		.start_budget = s->budget,
 		.node_draining = s->node_draining,
+		.hold = s->hold,
 	};
 
 	plan_app(&in, &out);
@@ -318,6 +321,35 @@ Test(scheduler, sim_bad_releases_leave_the_old_one_serving)
 		}
 		cr_assert_eq(s.promoted, 1);
 		cr_assert_gt(s.aborted, 10);
+		s.app.candidate = 0;
+		sim_settle(&s);
+	}
+}
+
+/* Never two releases, never more of one than wanted; a bad one goes and the old one comes back. */
+Test(scheduler, sim_held_rollouts_run_one_release_at_a_time)
+{
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		struct sim s;
+		sim_init(&s, seed);
+		s.hold = true;
+		s.formation[0].count = 1;
+		s.exit_percent = seed % 2;
+		for (int step = 0; step < 1500; step++) {
+			unsigned web = 0;
+			if (!s.app.candidate && sim_rand(&s, 30) == 0) {
+				sim_deploy(&s);
+				s.broken[s.app.candidate] = sim_rand(&s, 3) == 0;
+				s.crashing[s.app.candidate] = sim_rand(&s, 5) == 0;
+			}
+			s.budget = sim_rand(&s, 4) ? 50 : sim_rand(&s, 3);
+			sim_step(&s);
+			for (unsigned i = 0; i < s.count; i++)
+				web += strcmp(s.instances[i].type, "web") == 0;
+			cr_assert_leq(web, 1, "seed %" PRIu64 " step %d: %u at a time", seed, step, web);
+		}
+		cr_assert_gt(s.promoted, 5);
+		cr_assert_gt(s.aborted, 2);
 		s.app.candidate = 0;
 		sim_settle(&s);
 	}

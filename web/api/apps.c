@@ -3,6 +3,7 @@
 
 #include "base/parse.h"
 #include "web/api/fields.h"
+#include "web/api/serving.h"
 #include "web/api/plans.h"
 #include "web/api/route.h"
 
@@ -44,7 +45,7 @@ json_t *apps_json(struct api *a, const struct model_app *app)
 	snprintf(git, sizeof git, "%s://%s%s/git/%s.git", a->scheme, set->domain_control, a->config.public_port_suffix,
 		 app->name);
 	return json_pack(
-		"{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:b, s:s, s:i, s:o, s:o, s:s}",
+		"{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:b, s:s, s:i, s:o, s:o, s:o, s:s}",
 		"name", app->name, "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms),
 		"state", json_is_string(state) ? state : json_null(), "release",
 		app_release(a->config.store, app->release), "candidate", app_release(a->config.store, app->candidate),
@@ -52,8 +53,8 @@ json_t *apps_json(struct api *a, const struct model_app *app)
 		quota_profile_name((enum quota_profile)app->profile), "egress", fields_egress(&app->egress),
 		"egress_effective", fields_egress_effective(&t, app), "health_path", fields_safe(app->health_path),
 		"paused", app->paused ? 1 : 0, "https", model_https_name((enum model_https)app->https), "hsts",
-		(int)app->hsts_s, "formation", fields_formation(a->config.store, app->id), "stats", stats, "git_url",
-		git);
+		(int)app->hsts_s, "serving", serving_json(a->config.store, app->id), "formation",
+		fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
 }
 
 void apps_changed(struct exchange *x)
@@ -254,17 +255,20 @@ static int app_https(json_t *obj, struct model_app *app, struct err *e)
 
 void api_app_patch(struct exchange *x)
 {
-	static const char *const keys[] = {"limits",	  "profile", "egress", "paused",
-					   "health_path", "https",   "hsts",   NULL};
+	static const char *const keys[] = {"limits", "profile", "egress",  "paused", "health_path",
+					   "https",  "hsts",	"serving", NULL};
 	struct store *s = x->api->config.store;
 	struct model_app app = x->app;
+	struct model_serving serving;
 	struct err e = {0};
+	bool given = false;
 
 	if (json_only(x->json, keys, &e) < 0 || json_get_bool(x->json, "paused", false, &app.paused, &e) < 0 ||
 	    app_health_path(x->json, app.health_path, &e) < 0 ||
 	    fields_get_profile(x->json, "profile", &app.profile, &e) < 0 ||
 	    fields_get_egress(x->json, "egress", &app.egress, &e) < 0 || app_https(x->json, &app, &e) < 0 ||
-	    app_limits(x, &app, &e) < 0 || store_app_update(s, &app, &e) < 0) {
+	    app_limits(x, &app, &e) < 0 || serving_read(s, app.id, x->json, &serving, &given, &e) < 0 ||
+	    store_app_update(s, &app, &e) < 0 || (given && store_serving_set(s, app.id, &serving, &e) < 0)) {
 		api_answer_err(x, &e);
 		return;
 	}

@@ -188,9 +188,22 @@ static void logs_on_tick(void *arg)
 		loop_timer_start(a->loop, &a->log_tick, LIMIT_API_LOG_POLL_MS * 1000, logs_on_tick, a);
 }
 
+/* What the app printed, or the requests that it got. */
+static bool logs_source(struct exchange *x, const char *source, const char **sub)
+{
+	if (source && strcmp(source, "access") == 0)
+		*sub = "/access";
+	else if (source && strcmp(source, "app") != 0) {
+		api_answer_problem(x, 400, "source", "source: must be app or access");
+		return false;
+	}
+	return true;
+}
+
 void api_logs_get(struct exchange *x)
 {
 	const char *accept = api_header(x, "Accept");
+	const char *source = api_query(x, "source"), *sub = "";
 	uint64_t lines = 100;
 	bool follow = false;
 	unsigned found = 0, older;
@@ -198,20 +211,21 @@ void api_logs_get(struct exchange *x)
 	char previous[520];
 
 	if (!api_query_u64(x, "lines", 0, LIMIT_API_LOG_LINES, &lines) || !api_query_flag(x, "follow", &follow) ||
-	    !api_stream_count(x) || !(l = calloc(1, sizeof *l)))
+	    !logs_source(x, source, &sub) || !api_stream_count(x) || !(l = calloc(1, sizeof *l)))
 		return;
 	l->fd = l->next = -1;
 	l->follow = follow;
 	l->sse = accept && strstr(accept, "text/event-stream");
 	buf_init(&l->raw, LIMIT_LOG_LINE + 256 + CHUNK);
 	buf_init(&l->out, (LIMIT_LOG_LINE + 256 + CHUNK) * 8);
-	snprintf(l->path, sizeof l->path, "%s/%" PRId64 "/current", x->api->config.log_dir, x->app.id);
+	snprintf(l->path, sizeof l->path, "%s/%" PRId64 "%s/current", x->api->config.log_dir, x->app.id, sub);
 	l->fd = logs_open(l->path);
 	if (l->fd >= 0)
 		l->at = logs_tail(l->fd, (unsigned)lines, &found);
 	if (found < lines) {
 		int fd;
-		snprintf(previous, sizeof previous, "%s/%" PRId64 "/previous", x->api->config.log_dir, x->app.id);
+		snprintf(previous, sizeof previous, "%s/%" PRId64 "%s/previous", x->api->config.log_dir, x->app.id,
+			 sub);
 		fd = logs_open(previous);
 		if (fd >= 0) {
 			l->next = l->fd;

@@ -73,32 +73,40 @@ static const struct {
 	{"Formation", MAP(INT)},
 	{"App",
 	 OBJ("",
-	     P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) "," P(
-		     "limits",
-		     REF("Limits")) "," P("limits_own",
-					  BOOL) "," P("profile",
-						      REF("Profile")) "," P("egress",
-									    REF("Egress")) "," P("egress_effective",
-												 REF("EgressEffecti"
-												     "ve")) "," P("heal"
-														  "th_"
-														  "pat"
-														  "h",
-														  STR) "," P("paused",
-															     BOOL) "," P("https",
-																	 STR) "," P("hsts",
-																		    INT) "," P("formation",
-																			       REF("Formation")) "," P("stats",
-																						       ANY) "," P("git_url",
-																								  STR))},
+	     P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) "," P("limits", REF("Limits")) "," P(
+		     "limits_own",
+		     BOOL) "," P("profile",
+				 REF("Profile")) "," P("egress",
+						       REF("Egress")) "," P("egress_effective",
+									    REF("EgressEffecti"
+										"ve")) "," P("heal"
+											     "th_"
+											     "pat"
+											     "h",
+											     STR) "," P("paused",
+													BOOL) "," P("ht"
+														    "tp"
+														    "s",
+														    STR) "," P("hsts",
+															       INT) "," P("serving",
+																	  REF("Serving")) "," P("formation",
+																				REF("Formation")) "," P("stats",
+																							ANY) "," P("git_url",
+																								   STR))},
+	{"Serving", OBJ("", P("concurrency", INT) "," P("drain_seconds", INT) "," P("rollout", STR) "," P(
+				    "access_log", STR) "," P("hold", BOOL))},
 	{"Apps", LIST(REF("App"))},
 	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
 					   "profile", REF("Profile")) "," P("egress", REF("Egress")))},
 	{"AppChange",
 	 OBJ("",
 	     P("limits", "{\"anyOf\":[" REF("Limits") ",{\"type\":\"null\"}]}") "," P("profile", REF("Profile")) "," P(
-		     "egress", REF("Egress")) "," P("paused", BOOL) "," P("health_path",
-									  STR) "," P("https", STR) "," P("hsts", INT))},
+		     "egress", REF("Egress")) "," P("paused",
+						    BOOL) "," P("health_path",
+								STR) "," P("https",
+									   STR) "," P("hsts",
+										      INT) "," P("serving",
+												 REF("Serving")))},
 	{"Release", OBJ("", P("version", INT) "," P("state", STR) "," P("note", STR) "," P("build", INT) "," P(
 				    "types", MAP(STR)) "," P("created_at", TIME))},
 	{"Releases", LIST(REF("Release"))},

@@ -230,12 +230,18 @@ int cli_cmd_apps_pause(struct cli *c)
 	OWN_JSON json_t *body = json_pack("{s:b}", "paused", 1);
 
 	app_of_word(c);
+	if (cli_value(c, "hold")) {
+		json_object_clear(body);
+		json_object_set_new(body, "serving", json_pack("{s:b}", "hold", 1));
+		return patch(c, body,
+			     "is held: its requests wait up to 2 minutes each; `tulou apps resume` lets them in");
+	}
 	return patch(c, body, "is paused: its instances stop; `tulou apps resume` starts them again");
 }
 
 int cli_cmd_apps_resume(struct cli *c)
 {
-	OWN_JSON json_t *body = json_pack("{s:b}", "paused", 0);
+	OWN_JSON json_t *body = json_pack("{s:b, s:{s:b}}", "paused", 0, "serving", "hold", 0);
 
 	app_of_word(c);
 	return patch(c, body, "starts again");

@@ -55,10 +55,31 @@ static int follow_data(void *arg, const char *p, size_t n)
 	return cli_sse_feed(&f->sse, p, n);
 }
 
+/* A line of the access log is JSON: shown as it is, or for a person. */
+static void print_access_line(struct cli *c, const char *line, size_t n)
+{
+	OWN_JSON json_t *j = c->json ? NULL : json_read(line, n, CLI_LINE_MAX, NULL);
+
+	if (!j) {
+		cli_text(stdout, line, n);
+		putchar('\n');
+		return;
+	}
+	cli_say("%s  %-15s  %s %s%s  %lld  %lld B  %.1f ms  %s\n", cli_str(j, "time"), cli_str(j, "client"),
+		cli_str(j, "method"), cli_str(j, "host"), cli_str(j, "path"),
+		(long long)json_integer_value(json_object_get(j, "status")),
+		(long long)json_integer_value(json_object_get(j, "bytes")),
+		(double)json_integer_value(json_object_get(j, "duration_us")) / 1000, cli_str(j, "request_id"));
+}
+
 static void print_log_line(struct cli *c, const char *line, size_t n)
 {
 	size_t time = strcspn(line, " "), source = time < n ? strcspn(line + time + 1, " ") : 0;
 
+	if (cli_value(c, "access")) {
+		print_access_line(c, line, n);
+		return;
+	}
 	if (c->json) {
 		OWN_JSON json_t *j =
 			json_pack("{s:s%, s:s%, s:s%}", "time", line, time, "source", line + (time < n ? time + 1 : n),
@@ -86,7 +107,14 @@ static void print_log_line(struct cli *c, const char *line, size_t n)
 static int log_event(void *arg, const char *id, const char *kind, const char *data, size_t n)
 {
 	struct follow *f = arg;
+	const char *line = data;
 	size_t time = strcspn(data, " ");
+	bool access = cli_value(f->c, "access");
+
+	if (access && n > 33 && memcmp(data, "{\"time\":\"", 9) == 0) {
+		data += 9;
+		time = strcspn(data, "\"");
+	}
 
 	(void)id;
 	(void)kind;
@@ -96,7 +124,7 @@ static int log_event(void *arg, const char *id, const char *kind, const char *da
 		f->again = false;
 		snprintf(f->last, sizeof f->last, "%.*s", (int)time, data);
 	}
-	print_log_line(f->c, data, n);
+	print_log_line(f->c, line, n);
 	fflush(stdout);
 	return 0;
 }
@@ -158,7 +186,7 @@ static void logs_path(struct follow *f, const char *base, char *out, size_t cap)
 		n = 1000; /* what was written meanwhile, and older lines that are left out by their time */
 	else
 		lines_of(f->c, 100, &n);
-	snprintf(out, cap, "%s/logs?lines=%u&follow=1", base, n);
+	snprintf(out, cap, "%s/logs?lines=%u&follow=1%s", base, n, cli_value(f->c, "access") ? "&source=access" : "");
 }
 
 int cli_cmd_logs(struct cli *c)
@@ -183,7 +211,7 @@ int cli_cmd_logs(struct cli *c)
 		cli_sse_init(&f.sse, log_event, &f);
 		return follow_on(&f, logs_path, base);
 	}
-	snprintf(path, sizeof path, "%s/logs?lines=%u", base, n);
+	snprintf(path, sizeof path, "%s/logs?lines=%u%s", base, n, cli_value(c, "access") ? "&source=access" : "");
 	code = cli_request(c, &r, &a);
 	if (!code && lines.len > 0)
 		cli_lines_feed(&lines, "\n", 1); /* the last line, should it be without its end */

@@ -32,6 +32,7 @@ static const struct cli_option create_app[] = {
 static const struct cli_option yes[] = {{"yes", 'y', NULL, "do not ask"}, END};
 static const struct cli_option follow[] = {{"follow", 'f', NULL, "go on until interrupted"}, END};
 static const struct cli_option logs[] = {
+	{"access", 0, NULL, "the requests it got, where its access_log is on"},
 	{"follow", 'f', NULL, "go on until interrupted"},
 	{"lines", 'n', "N", "how many of the last lines (100)"},
 	END,
@@ -73,6 +74,7 @@ static const struct cli_option maintenance[] = {
 static const struct cli_option realm[] = {{"realm", 0, "TEXT", "what browsers show with the question"}, END};
 static const struct cli_option strip[] = {{"strip", 0, NULL, "the app does not see the path's beginning"}, END};
 static const struct cli_option accept[] = {{"accept", 0, NULL, "the operator's word is the proof"}, END};
+static const struct cli_option pause_hold[] = {{"hold", 0, NULL, "let instances run and requests wait"}, END};
 static const struct cli_option fsck[] = {{"repair", 0, NULL, "mend what can be mended"}, END};
 static const struct cli_option epoch[] = {
 	{"epoch", 0, "N", "not below the last that a fleet controller used (0)"},
@@ -90,7 +92,8 @@ const struct cli_command cli_commands[] = {
 	 create_app, false},
 	{"apps", "info", "[APP]", 0, 1, cli_cmd_apps_info, "show one app", NULL, false},
 	{"apps", "delete", "[APP]", 0, 1, cli_cmd_apps_delete, "remove an app with all its releases", yes, false},
-	{"apps", "pause", "[APP]", 0, 1, cli_cmd_apps_pause, "stop all instances, keep the formation", NULL, false},
+	{"apps", "pause", "[APP]", 0, 1, cli_cmd_apps_pause, "stop all instances, keep the formation", pause_hold,
+	 false},
 	{"apps", "resume", "[APP]", 0, 1, cli_cmd_apps_resume, "start them again", NULL, false},
 	{"apps", "restart", "[APP]", 0, 1, cli_cmd_apps_restart, "replace every instance, new ones first", NULL, false},
 	{"apps", "limits", "[KEY=VALUE...|reset]", 0, 20, cli_cmd_apps_limits,
@@ -104,6 +107,8 @@ const struct cli_command cli_commands[] = {
 	{"apps", "https", "[on|off|redirect [SECONDS]]", 0, 2, cli_cmd_apps_https,
 	 "show or set whether https is served, or what leads there; SECONDS: browsers are told to stay (HSTS)", NULL,
 	 false},
+	{"apps", "serving", "[KEY=VALUE...]", 0, 5, cli_cmd_apps_serving,
+	 "show or set concurrency, drain_seconds, rollout, access_log and hold", NULL, false},
 	{"open", NULL, "[APP]", 0, 1, cli_cmd_open, "print an app's URL, and open it where there is a desktop", NULL,
 	 false},
 

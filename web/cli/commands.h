@@ -59,6 +59,7 @@ int cli_cmd_certs_add(struct cli *c);
 int cli_cmd_certs_renew(struct cli *c);
 int cli_cmd_certs_remove(struct cli *c);
 int cli_cmd_apps_https(struct cli *c);
+int cli_cmd_apps_serving(struct cli *c);
 
 int cli_cmd_logs(struct cli *c);
 int cli_cmd_events(struct cli *c);

@@ -48,6 +48,8 @@ static const struct {
 	{"forwarded", HTTP_FIELD_FORWARDED},
 	{"connection", HTTP_FIELD_CONNECTION},
 	{"keep-alive", HTTP_FIELD_KEEP_ALIVE},
+	{"tracestate", HTTP_FIELD_TRACESTATE},
+	{"traceparent", HTTP_FIELD_TRACEPARENT},
 	{"x-request-id", HTTP_FIELD_REQUEST_ID},
 	{"content-length", HTTP_FIELD_CONTENT_LENGTH},
 	{"http2-settings", HTTP_FIELD_HTTP2_SETTINGS},
@@ -61,7 +63,7 @@ static uint8_t http_field_id(struct http_str name)
 {
 	/* Which lengths occur at all: most fields of most requests are settled by this bit. */
 	static const uint32_t lengths = 1u << 2 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 9 | 1u << 10 |
-					1u << 12 | 1u << 14 | 1u << 16 | 1u << 17 | 1u << 18 | 1u << 19;
+					1u << 11 | 1u << 12 | 1u << 14 | 1u << 16 | 1u << 17 | 1u << 18 | 1u << 19;
 	char c = (char)(name.p[0] | 0x20);
 
 	if (c == 'x' && name.n > 12 && strncasecmp(name.p, "x-forwarded-", 12) == 0)

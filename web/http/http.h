@@ -57,7 +57,9 @@ enum http_field_id {
 	HTTP_FIELD_ACCEPT,
 	HTTP_FIELD_FORWARDED,  /* Forwarded, X-Forwarded-*, X-Real-IP: only a proxy may say these */
 	HTTP_FIELD_REQUEST_ID, /* X-Request-Id */
-	HTTP_FIELD_PROXY,      /* Proxy: becomes HTTP_PROXY in CGI environments (CVE-2016-5385) */
+	HTTP_FIELD_TRACEPARENT,
+	HTTP_FIELD_TRACESTATE,
+	HTTP_FIELD_PROXY, /* Proxy: becomes HTTP_PROXY in CGI environments (CVE-2016-5385) */
 	HTTP_FIELD_COUNT,
 };
 

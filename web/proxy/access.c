@@ -118,7 +118,15 @@ void access_line(struct client *c, int64_t end_us)
 		p->log_second = wall_ms / 1000;
 		clock_rfc3339(p->log_second * 1000, p->log_time);
 	}
-	o = PUT(o, "{\"time\":\"");
+	if (c->app && c->app->access && ++c->app->access_turn >= c->app->access) {
+		/* The logger copies it into the app's own log, without this member. */
+		c->app->access_turn = 0;
+		o = PUT(o, "{\"to\":");
+		o = put_number(o, c->app->id);
+		o = PUT(o, ",\"time\":\"");
+	} else {
+		o = PUT(o, "{\"time\":\"");
+	}
 	o = put_text(o, p->log_time, 20);
 	*o++ = (char)('0' + wall_ms % 1000 / 100);
 	*o++ = (char)('0' + wall_ms % 100 / 10);
@@ -146,6 +154,9 @@ void access_line(struct client *c, int64_t end_us)
 	o = put_text(o, c->addr, strlen(c->addr));
 	o = PUT(o, "\",\"request_id\":\"");
 	o = put_text(o, c->id, c->id_len);
+	o = PUT(o, "\",\"trace_id\":\"");
+	if (c->trace[0])
+		o = put_text(o, c->trace, sizeof c->trace);
 	o = PUT(o, "\"}\n");
 	p->log_len = (size_t)(o - p->log_buf);
 	proxy_tick_start(p);

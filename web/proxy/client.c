@@ -51,6 +51,12 @@ static void client_on_io(void *arg, short what)
 		client_close(c);
 		return;
 	}
+	/* Nobody waits behind one who has left; only a request that an app has got is finished for half a connection.
+	 */
+	if (c->state == CLIENT_PARKED && c->app->is_queued && (c->conn.closing || conn_left(&c->conn))) {
+		client_close(c);
+		return;
+	}
 	if ((what & EV_CLOSED) && c->state == CLIENT_RELAY)
 		relay_hurry(c);
 	/* Records of TLS's own go out in any state; answers are flushed by those who wait for it. */
@@ -60,6 +66,8 @@ static void client_on_io(void *arg, short what)
 	}
 	client_run(c);
 }
+
+static void client_leave(struct client *c);
 
 static void client_on_deadline(struct wheel_entry *e)
 {
@@ -76,8 +84,9 @@ static void client_on_deadline(struct wheel_entry *e)
 		client_fault(c, FAULT_SLOW_REQUEST, 408, "the head of the request did not arrive within 10 seconds");
 		break;
 	case CLIENT_PARKED:
-		client_unpark(c);
-		client_fault(c, FAULT_APP_WAITED, 503, "");
+		client_leave(c);
+		client_fault(c, c->app->concurrency && routes_has_up(c->app) ? FAULT_APP_BUSY : FAULT_APP_WAITED, 503,
+			     "");
 		break;
 	case CLIENT_CONNECT:
 	case CLIENT_RELAY:
@@ -181,7 +190,7 @@ void client_close(struct client *c)
 
 	if (c->state == CLIENT_CLOSED)
 		return;
-	client_unpark(c);
+	client_leave(c);
 	client_account(c);
 	if (c->h2)
 		h2_front_close(c);
@@ -222,13 +231,24 @@ void client_account(struct client *c)
 	c->logged = true;
 	now = proxy_now(p);
 	if (row) {
-		uint64_t us = (uint64_t)(now - c->start_us), q = us >> 7;
-		unsigned b = q ? 64 - (unsigned)__builtin_clzll(q) : 0;
+		uint64_t us = (uint64_t)(now - c->start_us);
 		stat_add(&row->status[c->status / 100], 1);
 		stat_add(&row->bytes_in, c->req.bytes);
 		stat_add(&row->bytes_out, c->res.bytes);
 		stat_add(&row->duration_us, us);
-		stat_add(&row->bucket[b < STATS_BUCKETS ? b : STATS_BUCKETS - 1], 1);
+		stat_add(&row->bucket[stats_time_bucket(us)], 1);
+		stat_add(&row->out[stats_size_bucket(c->res.bytes)], 1);
+		if (c->req.bytes > 0)
+			stat_add(&row->in[stats_size_bucket(c->req.bytes)], 1);
+		if (c->first_us) {
+			uint64_t up = (uint64_t)(c->first_us - c->sent_us);
+			stat_add(&row->upstream_us, up);
+			stat_add(&row->upstream[stats_time_bucket(up)], 1);
+		}
+		if (c->parked_us) {
+			stat_add(&row->queue_us, (uint64_t)c->parked_us);
+			stat_add(&row->queue[stats_time_bucket((uint64_t)c->parked_us)], 1);
+		}
 		stat_add32(&row->in_flight, -1);
 	}
 	access_line(c, now);
@@ -247,7 +267,8 @@ static void client_begin(struct client *c, int len)
 
 	c->head_len = c->in->r = (size_t)len;
 	c->start_us = proxy_now(p);
-	c->sent_us = c->first_us = 0;
+	c->sent_us = c->first_us = c->parked_us = 0;
+	c->was_parked = false;
 	c->logged = c->responding = c->req_broken = c->out_chunked = c->res_keep = c->up_keep = false;
 	c->attempts = c->infos = 0;
 	c->duplex = c->again = false;
@@ -269,6 +290,7 @@ static void client_begin(struct client *c, int len)
 	c->req.left = r->head.content_length;
 	c->req.done = c->req.mode == BODY_NONE;
 	head_request_id(c, r);
+	trace_begin(c, r);
 }
 
 void client_reparse(struct client *c)
@@ -304,7 +326,7 @@ static void client_blank(struct client *c)
 	c->start_us = proxy_now(p);
 	c->logged = c->responding = c->keep_alive = c->minor0 = false;
 	c->status = 0;
-	c->sent_us = c->first_us = 0;
+	c->sent_us = c->first_us = c->parked_us = 0;
 	c->method = HTTP_METHOD_OTHER;
 	c->head_len = 0;
 	c->inst_id = 0;
@@ -313,6 +335,7 @@ static void client_blank(struct client *c)
 	memset(&c->res, 0, sizeof c->res);
 	memset(&c->policy, 0, sizeof c->policy);
 	head_request_id(c, NULL);
+	c->trace[0] = '\0';
 }
 
 void client_refuse(struct client *c, int status, const char *why)
@@ -388,6 +411,7 @@ static void client_park(struct client *c)
 {
 	struct proxy *p = c->proxy;
 	struct app *a = c->app;
+	struct client *after;
 
 	if (a->parked_count >= LIMIT_PROXY_PARKED_APP || p->parked_count >= LIMIT_PROXY_PARKED_WORKER) {
 		client_fault(c, FAULT_APP_CROWDED, 503, "");
@@ -395,15 +419,29 @@ static void client_park(struct client *c)
 	}
 	client_move(c, CLIENT_PARKED);
 	c->is_parked = true;
-	TAILQ_INSERT_TAIL(&a->parked, c, parked);
+	/* One that looked in vain goes back to its place: almost always the first. */
+	TAILQ_FOREACH(after, &a->parked, parked)
+	{
+		if (after->start_us > c->start_us)
+			break;
+	}
+	if (after && c->was_parked)
+		TAILQ_INSERT_BEFORE(after, c, parked);
+	else
+		TAILQ_INSERT_TAIL(&a->parked, c, parked);
 	a->parked_count++;
 	p->parked_count++;
 	stat_add32(&p->worker->parked, 1);
-	if (a->row)
+	if (a->row && !c->was_parked)
 		stat_add(&a->row->waited, 1);
+	c->was_parked = true;
 	wheel_set(&p->wheel, &c->timer, c->start_us + a->wait_ms * 1000ll);
 	proxy_tick_start(p);
-	if (a->state == PROXY_APP_SERVING)
+	if (a->state != PROXY_APP_SERVING)
+		return;
+	if (routes_has_up(a))
+		balance_queue(p, a);
+	else
 		routes_wake(p, a);
 }
 
@@ -418,6 +456,17 @@ void client_unpark(struct client *c)
 	c->app->parked_count--;
 	p->parked_count--;
 	stat_add32(&p->worker->parked, -1);
+	c->parked_us = proxy_now(p) - c->start_us;
+}
+
+/* It waits no longer, and not because its turn came. */
+static void client_leave(struct client *c)
+{
+	if (!c->is_parked)
+		return;
+	client_unpark(c);
+	if (c->app->is_queued)
+		balance_queue(c->proxy, c->app);
 }
 
 /* Is the host the one that the connection was opened for, and served over what the client speaks? */
@@ -467,6 +516,8 @@ static bool client_find_app(struct client *c)
 	c->app->refs++;
 	c->row = c->app->row;
 	if (c->row) {
+		if (!c->app->touched)
+			routes_touch(p, c->app);
 		stat_add(&c->row->requests, 1);
 		stat_add32(&c->row->in_flight, 1);
 		atomic_store_explicit(&c->row->last_ms, (uint64_t)(c->start_us / 1000), memory_order_relaxed);
@@ -489,6 +540,7 @@ void client_route(struct client *c)
 	};
 	struct proxy *p = c->proxy;
 	struct instance *i;
+	bool busy = false;
 
 	if (!c->app && !client_find_app(c))
 		return;
@@ -500,15 +552,43 @@ void client_route(struct client *c)
 		client_fault(c, faults[c->app->state], 503, "");
 		return;
 	}
+	if (c->app->concurrency && !c->was_parked && balance_behind(p, c->app)) {
+		client_park(c);
+		return;
+	}
+	if (c->attempts == 0 && !c->was_parked && c->app->repeats < LIMIT_PROXY_REPEATS * LIMIT_PROXY_REPEAT_PART)
+		c->app->repeats++;
 	i = c->app->front && c->app->state != PROXY_APP_HOLD ? policy_pick(c) : NULL;
+	/* The one that it belongs to may be full: then any. */
+	if (i && c->app->concurrency && !balance_fits(p, i))
+		i = NULL;
 	if (!i && c->app->state != PROXY_APP_HOLD)
-		i = routes_pick(p, c->app, c->tried, c->attempts);
+		i = balance_pick(p, c->app, c->tried, c->attempts, &busy);
+	if (i && c->app->concurrency && !balance_fits(p, i)) {
+		i = NULL;
+		busy = true;
+	}
 	if (i)
 		relay_start(c, i, false);
+	else if (busy)
+		client_park(c);
 	else if (c->state == CLIENT_CONNECT || c->attempts > 0)
 		client_fault(c, c->app->control ? FAULT_CONTROL_AWAY : FAULT_APP_REFUSED, 502, "");
 	else
 		client_park(c);
+}
+
+void client_again(struct client *c)
+{
+	const struct app *a = c->app;
+
+	if (!a->dead && !a->control &&
+	    (a->state == PROXY_APP_HOLD || (a->state == PROXY_APP_SERVING && !routes_has_up(a)))) {
+		c->attempts = 0; /* what it was tried at is gone: it waits for what comes */
+		client_park(c);
+		return;
+	}
+	client_route(c);
 }
 
 void client_fault(struct client *c, enum fault f, unsigned status, const char *why)

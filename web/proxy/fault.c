@@ -1,6 +1,7 @@
 /* The answers we give ourselves: which of us failed, and what to do.  Layer web, proxy process.
  * Nothing that a client or an app sent appears in them but the request id, which is a token; an owner's text for
  * maintenance does, escaped. */
+#include "web/proxy/fault_text.h"
 #include "web/proxy/internal.h"
 
 #include "web/proxy/policy.h"
@@ -45,6 +46,9 @@ static const struct {
 			      "Try again in a moment. If the app is yours: its log tells how far the start came."},
 	[FAULT_APP_CROWDED] = {503, 5, "app-crowded", "The app", "Too many requests wait for the app to come up",
 			       "Try again in a moment."},
+	[FAULT_APP_BUSY] = {503, 2, "app-busy", "The app", "The app is busy",
+			    "Try again in a moment. If the app is yours: all instances are at its setting concurrency; "
+			    "scale it up."},
 	[FAULT_APP_GONE] = {404, 0, "unknown-host", "The address", "No app is served under this name",
 			    "Check the address. If the app is yours: is it created, and is this domain added to it?"},
 	[FAULT_CONTROL_AWAY] = {503, 2, "control-away", "Tulou", "The control plane is restarting",
@@ -93,54 +97,71 @@ static bool fault_has(struct http_str v, const char *what)
 	return memmem(v.p, v.n, what, strlen(what)) != NULL;
 }
 
-static enum fault_form fault_form(struct client *c)
+/* In which form and language the client wants it. */
+static enum fault_form fault_form(struct client *c, const struct fault_text **text)
 {
 	struct proxy *p = c->proxy;
+	struct fault_choice choice = {NULL, 0};
+	enum fault_form form = FORM_PLAIN;
 
+	*text = NULL;
 	/* A head that was refused may have been left half way. */
 	if (c->head_len == 0 || c->host.n == 0)
 		return FORM_PLAIN;
 	client_reparse(c);
 	for (unsigned i = 0; i < p->req.head.count; i++) {
 		const struct http_field *f = &p->req.head.fields[i];
-		if (f->id != HTTP_FIELD_ACCEPT)
-			continue;
-		if (fault_has(f->value, "text/html"))
-			return FORM_HTML;
-		if (fault_has(f->value, "json"))
-			return FORM_JSON;
+		if (f->id == HTTP_FIELD_ACCEPT && form == FORM_PLAIN)
+			form = fault_has(f->value, "text/html") ? FORM_HTML
+			       : fault_has(f->value, "json")	? FORM_JSON
+								: FORM_PLAIN;
+		else if (http_eq(f->name, "accept-language"))
+			fault_text_accept(f->value.p, f->value.n, &choice);
 	}
-	return FORM_PLAIN;
+	if (form == FORM_HTML)
+		*text = choice.text;
+	return form;
 }
 
-static int fault_body(struct client *c, enum fault f, unsigned status, const char *why, enum fault_form form, char *out,
-		      size_t cap)
+/* The page of a person: what happened and what to do in their language, the rest for whom the app belongs to. */
+static int fault_html(struct client *c, enum fault f, unsigned status, const char *why, const struct fault_text *t,
+		      char *out, size_t cap)
+{
+	const char *what = fault_rows[f].what, *todo = fault_rows[f].todo, *sep = why[0] ? ": " : "";
+	char english[LIMIT_FRONT_TEXT * 6 + 640];
+
+	snprintf(english, sizeof english, "<p>%s%s%s.</p><p>%s</p>\n", what, sep, why, todo);
+	return snprintf(
+		out, cap,
+		"<!doctype html>\n<html lang=\"%s\"><head><meta charset=\"utf-8\">"
+		"<meta name=\"viewport\" content=\"width=device-width\"><title>%u %s</title>\n"
+		"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;"
+		"color:#222;background:#fff}h1{font-size:1.4em}small,details{color:#666}"
+		"@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}small,details{color:#999}}"
+		"</style></head>\n<body><h1>%s</h1>%s%s%s%s%s%s%s%s%s"
+		"<p><small lang=\"en\">%u %s &middot; failed: %s</small><br>"
+		"<small>%s %.*s</small></p></body></html>\n",
+		t ? t->lang : "en", status, t ? t->what[f] : what, t ? t->what[f] : what, t ? "<p>" : "",
+		t ? t->todo[fault_todo_of(f)] : "", t ? "</p>\n<details lang=\"en\"><summary lang=\"" : "",
+		t ? t->lang : "", t ? "\">" : "", t ? t->details : "", t ? "</summary>" : "", english,
+		t ? "</details>" : "", status, http_reason(status), fault_rows[f].who, t ? t->request : "Request",
+		c->id_len, c->id);
+}
+
+static int fault_body(struct client *c, enum fault f, unsigned status, const char *why, enum fault_form form,
+		      const struct fault_text *text, char *out, size_t cap)
 {
 	const char *who = fault_rows[f].who, *what = fault_rows[f].what, *todo = fault_rows[f].todo;
 	const char *sep = why[0] ? ": " : "";
 	int id = c->id_len;
 
-	switch (form) {
-	case FORM_HTML:
-		return snprintf(
-			out, cap,
-			"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-			"<meta name=\"viewport\" content=\"width=device-width\"><title>%u %s</title>\n"
-			"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;"
-			"color:#222;background:#fff}h1{font-size:1.4em}small{color:#666}"
-			"@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}</style></head>\n"
-			"<body><h1>%s</h1><p>%s%s%s.</p><p>%s</p>\n"
-			"<p><small>%u %s &middot; failed: %s &middot; request %.*s</small></p></body></html>\n",
-			status, http_reason(status), what, what, sep, why, todo, status, http_reason(status), who, id,
-			c->id);
-	case FORM_JSON:
+	if (form == FORM_HTML)
+		return fault_html(c, f, status, why, text, out, cap);
+	if (form == FORM_JSON)
 		return snprintf(out, cap,
 				"{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s%s%s. %s\","
 				"\"fault\":\"%s\",\"request_id\":\"%.*s\"}\n",
 				http_reason(status), status, what, sep, why, todo, fault_rows[f].name, id, c->id);
-	case FORM_PLAIN:
-		break;
-	}
 	return snprintf(out, cap, "%u %s\n%s%s%s.\n%s\nfailed: %s, request %.*s\n", status, http_reason(status), what,
 			sep, why, todo, who, id, c->id);
 }
@@ -176,7 +197,8 @@ size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *
 		[FORM_JSON] = "application/problem+json",
 		[FORM_HTML] = "text/html; charset=utf-8",
 	};
-	enum fault_form form = fault_form(c);
+	const struct fault_text *text;
+	enum fault_form form = fault_form(c, &text);
 	char body[6144], clean[LIMIT_FRONT_TEXT * 6 + 8], retry[40] = "", port[8] = "", more[160];
 	unsigned retry_s = c->policy.retry_s ? c->policy.retry_s : fault_rows[f].retry_s;
 	size_t host = 0;
@@ -186,7 +208,9 @@ size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *
 		*status = fault_rows[f].status;
 	fault_clean(clean, sizeof clean, why, form);
 	policy_fault_fields(c, f, more, sizeof more);
-	len = fault_body(c, f, *status, clean, form, body, sizeof body);
+	if (text && !text->what[f])
+		text = NULL;
+	len = fault_body(c, f, *status, clean, form, text, body, sizeof body);
 	if (retry_s)
 		snprintf(retry, sizeof retry, "Retry-After: %u\r\n", retry_s);
 	if (f == FAULT_TO_HTTPS) {
@@ -197,10 +221,12 @@ size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *
 			snprintf(port, sizeof port, ":%u", c->proxy->https_port);
 	}
 	n = snprintf(out, PBUF_SIZE,
-		     "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+		     "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Language: %s\r\nContent-Length: %d\r\n"
+		     "Cache-Control: no-store\r\nVary: Accept, Accept-Language\r\n"
 		     "X-Content-Type-Options: nosniff\r\nX-Request-Id: %.*s\r\nTulou-Fault: "
 		     "%s\r\n%s%s%s%s%s%.*s%s%.*s%s\r\n",
-		     *status, http_reason(*status), types[form], len, c->id_len, c->id, fault_rows[f].name, retry, more,
+		     *status, http_reason(*status), types[form], text ? text->lang : "en", len, c->id_len, c->id,
+		     fault_rows[f].name, retry, more,
 		     *status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "",
 		     close	 ? "Connection: close\r\n"
 		     : c->minor0 ? "Connection: keep-alive\r\n"

@@ -29,11 +29,12 @@ static char *put_number(char *o, uint64_t v)
 	return o;
 }
 
-static char *put_fields(char *o, const struct http_head *h)
+/* Those of `also` are left out too, 0 = none. */
+static char *put_fields(char *o, const struct http_head *h, uint32_t also)
 {
 	for (unsigned i = 0; i < h->count; i++) {
 		const struct http_field *f = &h->fields[i];
-		if (f->drop)
+		if (f->drop || also >> f->id & 1)
 			continue;
 		o = put(o, f->name.p, f->name.n);
 		*o++ = ':';
@@ -45,8 +46,7 @@ static char *put_fields(char *o, const struct http_head *h)
 	return o;
 }
 
-/* splitmix64: a bijection, so a worker never says the same number twice. */
-static uint64_t head_mix(uint64_t x)
+uint64_t head_mix(uint64_t x)
 {
 	x += 0x9e3779b97f4a7c15ull;
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -87,7 +87,7 @@ size_t head_request(struct client *c, const struct http_request *r, char *out)
 	o = PUT(o, " HTTP/1.1\r\nHost: ");
 	o = put(o, r->host.p, r->host.n);
 	o = PUT(o, "\r\n");
-	o = put_fields(o, &r->head);
+	o = put_fields(o, &r->head, c->trace_ours ? 1u << HTTP_FIELD_TRACEPARENT | 1u << HTTP_FIELD_TRACESTATE : 0);
 	o = PUT(o, "X-Forwarded-For: ");
 	o = put(o, c->addr, strlen(c->addr));
 	o = c->conn.tls ? PUT(o, "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: ")
@@ -102,6 +102,8 @@ size_t head_request(struct client *c, const struct http_request *r, char *out)
 	o = PUT(o, "\r\nX-Request-Id: ");
 	o = put(o, c->id, c->id_len);
 	o = PUT(o, "\r\n");
+	if (c->trace_ours)
+		o = trace_put(c, o);
 	if (c->upgrade) {
 		o = PUT(o, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
 	} else if (r->head.chunked) {
@@ -133,7 +135,7 @@ size_t head_response(struct client *c, const struct http_response *r, bool info,
 	*o++ = ' ';
 	o = put(o, r->reason.p, r->reason.n);
 	o = PUT(o, "\r\n");
-	o = put_fields(o, &r->head);
+	o = put_fields(o, &r->head, 0);
 	if (info) {
 		if (r->status == 101)
 			o = PUT(o, "Connection: Upgrade\r\nUpgrade: websocket\r\n");

@@ -11,6 +11,7 @@
 #include "web/http/cert.h"
 #include "web/http/chunked.h"
 #include "web/http/http.h"
+#include "web/proxy/fault_kind.h"
 #include "web/proxy/messages.h"
 #include "web/proxy/proxy.h"
 
@@ -206,8 +207,14 @@ struct app {
 	struct stats_row *row;	     /* borrowed; NULL for control */
 	struct instance **instances; /* owned array of borrowed pointers */
 	unsigned instance_count, instance_cap, next;
-	struct client_list parked;
+	struct client_list parked; /* by the time they came */
 	unsigned parked_count;
+	uint32_t concurrency, access; /* struct proxy_msg_spread */
+	unsigned access_turn;	      /* requests since the last that was logged */
+	uint32_t repeats;	      /* that may be made now, in parts of LIMIT_PROXY_REPEAT_PART */
+	int64_t deferred_us;	      /* since when the head of another worker's queue goes first, 0 = it does not */
+	LIST_ENTRY(app) queued;	      /* while requests wait for a free instance */
+	bool is_queued, touched;
 	int64_t wake_us; /* when PROXY_WAKE was sent */
 	uint32_t https;	 /* enum proxy_https */
 	uint32_t hsts_s;
@@ -234,8 +241,13 @@ struct instance {
 	unsigned idle_count;
 	TAILQ_HEAD(, h2) sessions; /* of HTTP/2 */
 	unsigned session_count;
-	int64_t failed_us;  /* last refused connection, 0 = none */
-	int64_t failing_us; /* when PROXY_FAILING was sent */
+	unsigned errors;	 /* in a row */
+	unsigned pauses;	 /* it was put aside so often in a row */
+	int64_t aside_us;	 /* until when, 0 = it is not; then one request tries it */
+	bool trying;		 /* that one is under way */
+	struct stats_cell *cell; /* borrowed; NULL for control, or while another one has it */
+	int64_t failed_us;	 /* last refused connection, 0 = none */
+	int64_t failing_us;	 /* when PROXY_FAILING was sent */
 };
 
 struct host {
@@ -254,13 +266,34 @@ void routes_message(struct proxy *p, uint16_t type, const void *body, int *fd);
 struct app *routes_find(struct proxy *p, struct http_str host, struct client *c);
 /* The app that a name in lower case, without port, leads to; never the control plane. */
 struct app *routes_find_name(struct proxy *p, const char *name, size_t n);
-/* The instance with the fewest requests in flight that is up and not among tried[0..n); NULL when there is none. */
-struct instance *routes_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n);
+/* balance.c.  The instance for a request, NULL with *busy when all that could serve have what they may have. */
+struct instance *balance_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n, bool *busy);
+/* A request begins and ends at an instance. */
+void balance_take(struct proxy *p, struct instance *i);
+void balance_give(struct proxy *p, struct instance *i);
+/* With the limit of concurrency the count of all workers decides; false: another worker was faster. */
+bool balance_fits(struct proxy *p, struct instance *i);
+/* What became of a request: bad counts towards a pause, refused puts it aside at once. */
+void balance_bad(struct proxy *p, struct instance *i, bool refused);
+void balance_good(struct proxy *p, struct instance *i);
+/* May one more request be repeated?  Counts it. */
+bool balance_repeat(struct app *a);
+/* Must a new request stand behind others, here or in another worker? */
+bool balance_behind(struct proxy *p, struct app *a);
+/* Requests of the app wait, or an instance has become free. */
+void balance_queue(struct proxy *p, struct app *a);
+void balance_unqueue(struct app *a);
+void balance_tick(struct proxy *p, int64_t now);
+void balance_init(struct proxy *p);
+void balance_instance(struct proxy *p, struct instance *i);
+void balance_instance_gone(struct instance *i);
 bool routes_has_up(const struct app *a);
 /* A client stops pointing to app and instance; may free them. */
 void routes_drop_app(struct proxy *p, struct app *a);
 void routes_drop_instance(struct proxy *p, struct instance *i);
 void routes_request_done(struct proxy *p, struct instance *i);
+/* The app has its first request here. */
+void routes_touch(struct proxy *p, struct app *a);
 void routes_wake(struct proxy *p, struct app *a);
 void routes_failing(struct proxy *p, struct instance *i);
 
@@ -310,43 +343,6 @@ struct body {
 	int64_t left; /* BODY_LENGTH */
 	struct chunked chunked;
 	uint64_t bytes;
-};
-
-/* Faults that we answer ourselves (fault.c). */
-enum fault {
-	FAULT_NONE,
-	FAULT_REQUEST, /* the head or body is malformed: the status comes from the parser */
-	FAULT_SLOW_REQUEST,
-	FAULT_UNKNOWN_HOST,
-	FAULT_APP_REFUSED,
-	FAULT_APP_CLOSED,
-	FAULT_APP_BAD_ANSWER,
-	FAULT_APP_SLOW,
-	FAULT_APP_SLOW_CONNECT,
-	FAULT_APP_EMPTY,
-	FAULT_APP_CRASHED,
-	FAULT_APP_PAUSED,
-	FAULT_APP_WAITED,
-	FAULT_APP_CROWDED,
-	FAULT_APP_GONE,
-	FAULT_CONTROL_AWAY,
-	FAULT_BUSY,
-	FAULT_MISDIRECTED,
-	FAULT_HTTPS_OFF,
-	FAULT_TO_HTTPS,
-	FAULT_PATH,
-	FAULT_ADDRESS,
-	FAULT_MAINTENANCE,
-	FAULT_AUTH,
-	FAULT_GUESSES,
-	FAULT_CLIENT_RATE,
-	FAULT_RATE,
-	FAULT_TOTAL_RATE,
-	FAULT_CROWD,
-	FAULT_TOTAL_CROWD,
-	FAULT_BODY,
-	FAULT_TIME,
-	FAULT_COUNT,
 };
 
 #define REQUEST_ID_MAX 64
@@ -403,9 +399,13 @@ struct client {
 	size_t lingered;
 	bool wants_tls;		 /* after its preface */
 	struct address *address; /* its share of the connections of one address, NULL when not counted */
+	bool was_parked;	 /* in this request */
+	int64_t parked_us;	 /* how long it waited before, in all */
 	bool handshaking;	 /* counted in the address's handshakes */
 	char addr[INET6_ADDRSTRLEN];
 	char id[REQUEST_ID_MAX + 1];
+	bool trace_ours; /* the trace begins here */
+	char trace[32];	 /* its id */
 };
 
 struct listener {
@@ -451,6 +451,9 @@ struct proxy {
 	struct challenge_list http_challenges; /* owned */
 	unsigned http_challenge_count;
 	struct h2_shared *h2;
+	uint32_t known, peers; /* workers beside this one: that ever were; that have requests in flight; a bit each */
+	LIST_HEAD(, app) queued;
+	struct loop_timer queue_timer;
 	/* routes */
 	struct map *apps, *instances, *hosts, *wildcards;
 	unsigned mark;
@@ -527,6 +530,8 @@ void client_run(struct client *c);
 void client_unpark(struct client *c);
 /* Finds app and instance for the request in c->in; starts it, parks it or answers. */
 void client_route(struct client *c);
+/* The same behind an attempt that came to nothing: where nothing is up any more it waits, as if it had just come. */
+void client_again(struct client *c);
 /* The answer is out: account, log, then next request or close. */
 void client_finish(struct client *c);
 /* Accounts and logs the request, once; lets go of app and instance. */
@@ -564,6 +569,12 @@ bool tunnel_run(struct client *c);
 size_t head_request(struct client *c, const struct http_request *r, char *out);
 size_t head_response(struct client *c, const struct http_response *r, bool info, char *out);
 void head_request_id(struct client *c, const struct http_request *r);
+/* splitmix64: a bijection, so numbers that differ stay so. */
+uint64_t head_mix(uint64_t x);
+
+/* trace.c: the trace that a request belongs to; and the line of one that begins here. */
+void trace_begin(struct client *c, const struct http_request *r);
+char *trace_put(struct client *c, char *o);
 
 /* Composes the whole answer of a fault (fault.c); returns its length, status in *status. */
 size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *why, bool close, char *out);

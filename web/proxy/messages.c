@@ -26,6 +26,7 @@ const struct chan_rule proxy_rules_from_control[] = {
 	{PROXY_STAPLE, "PROXY_STAPLE", sizeof(struct proxy_msg_staple), sizeof(struct proxy_msg_staple), 1, 1},
 	{PROXY_FRONT, "PROXY_FRONT", sizeof(struct proxy_msg_front), FRONT_MSG_MAX, 0, 0},
 	RULE(PROXY_FRONT_DEL, sizeof(struct proxy_msg_id)),
+	RULE(PROXY_SPREAD, sizeof(struct proxy_msg_spread)),
 };
 const size_t proxy_rules_from_control_count = ARRAY_LEN(proxy_rules_from_control);
 

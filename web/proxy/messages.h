@@ -33,6 +33,7 @@ enum proxy_msg_type {
 	PROXY_STAPLE,	     /* struct proxy_msg_staple; fds: sealed memfd of an OCSP response in DER */
 	PROXY_FRONT,	     /* struct proxy_msg_front (front.h) with its lists: all settings of an app's front door */
 	PROXY_FRONT_DEL,     /* struct proxy_msg_id: the app has none any more */
+	PROXY_SPREAD,	     /* struct proxy_msg_spread: after its app */
 
 	/* proxy -> control */
 	PROXY_BARRIER_DONE = 160, /* struct proxy_msg_id */
@@ -70,6 +71,13 @@ struct proxy_msg_app {
 	uint32_t hsts_s;  /* Strict-Transport-Security: max-age; 0 = none */
 	uint32_t pad;
 	char name[LIMIT_APP_NAME + 1];
+};
+
+/* How the requests of an app are spread. */
+struct proxy_msg_spread {
+	uint64_t app;
+	uint32_t concurrency; /* requests that one instance has at a time, over all workers; 0 = not limited */
+	uint32_t access;      /* its own access log: 0 = none, n = one request of n */
 };
 
 struct proxy_msg_host {

@@ -74,6 +74,7 @@ static void proxy_on_tick(void *arg)
 
 	p->wall_off_us = clock_wall_ms() * 1000 - now;
 	wheel_run(&p->wheel, now);
+	balance_tick(p, now);
 	if (p->draining)
 		proxy_close_idle(p, now);
 	access_flush(p);
@@ -83,8 +84,10 @@ static void proxy_on_tick(void *arg)
 
 void proxy_tick_start(struct proxy *p)
 {
-	if (!loop_timer_pending(&p->tick))
-		loop_timer_start(p->loop, &p->tick, TICK_US, proxy_on_tick, p);
+	if (loop_timer_pending(&p->tick))
+		return;
+	balance_tick(p, proxy_now(p));
+	loop_timer_start(p->loop, &p->tick, TICK_US, proxy_on_tick, p);
 }
 
 static void proxy_on_ready(void *arg)
@@ -96,8 +99,13 @@ static void proxy_on_ready(void *arg)
 		TAILQ_REMOVE(&p->ready, c, ready);
 		c->in_ready = false;
 		if (c->state == CLIENT_PARKED) {
+			struct app *a = c->app;
+			a->refs++;
 			client_unpark(c);
 			client_route(c);
+			if (a->is_queued)
+				balance_queue(p, a);
+			routes_drop_app(p, a);
 		}
 		client_run(c);
 	}
@@ -312,6 +320,7 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 	atomic_store(&p->worker->connections, 0);
 	atomic_store(&p->worker->upstreams, 0);
 	atomic_store(&p->worker->parked, 0);
+	balance_init(p);
 	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
 		rl.rlim_cur = 1024;
 	n = rl.rlim_cur > LIMIT_PROXY_RESERVE * 2 ? rl.rlim_cur - LIMIT_PROXY_RESERVE : LIMIT_PROXY_RESERVE;
@@ -354,6 +363,7 @@ void proxy_free(struct proxy *p)
 	access_done(p);
 	loop_timer_stop(&p->tick);
 	loop_timer_stop(&p->ready_timer);
+	loop_timer_stop(&p->queue_timer);
 	loop_timer_stop(&p->pause);
 	loop_timer_stop(&p->drain_timer);
 	map_free(p->addresses);

@@ -85,6 +85,9 @@ static void relay_refused(struct client *c, bool slow)
 {
 	struct proxy *p = c->proxy;
 
+	if (c->row)
+		stat_add(&c->row->upstream_errors, 1);
+	balance_bad(p, c->inst, true);
 	routes_failing(p, c->inst);
 	c->tried[c->attempts++] = c->inst->id;
 	relay_drop(c);
@@ -93,18 +96,21 @@ static void relay_refused(struct client *c, bool slow)
 	else if (c->attempts >= LIMIT_PROXY_ATTEMPTS)
 		client_fault(c, FAULT_APP_REFUSED, 502, "");
 	else
-		client_route(c);
+		client_again(c);
 }
 
 /* The instance takes no more connections for the moment: another one, or the end. */
 static void relay_crowded(struct client *c)
 {
+	bool busy = false;
+
 	c->tried[c->attempts++] = c->inst->id;
 	relay_drop(c);
-	if (c->attempts >= LIMIT_PROXY_ATTEMPTS || !routes_pick(c->proxy, c->app, c->tried, c->attempts))
+	if (c->attempts >= LIMIT_PROXY_ATTEMPTS ||
+	    (!balance_pick(c->proxy, c->app, c->tried, c->attempts, &busy) && !busy))
 		client_fault(c, FAULT_APP_CROWDED, 503, "");
 	else
-		client_route(c);
+		client_again(c);
 }
 
 /* Payload at c->in, at most max bytes: what of it is body, without framing. *end when the body is complete with it.
@@ -248,7 +254,7 @@ void relay_start(struct client *c, struct instance *inst, bool fresh)
 	struct proxy *p = c->proxy;
 
 	c->inst = inst;
-	inst->in_flight++;
+	balance_take(p, inst);
 	c->inst_id = inst->id;
 	c->up = upstream_get(p, inst, c, fresh);
 	/* What must not be sent twice is not sent where it may be lost. */
@@ -276,12 +282,44 @@ void relay_start(struct client *c, struct instance *inst, bool fresh)
 	relay_timer(c, proxy_now(p) + LIMIT_PROXY_CONNECT_MS * 1000ll);
 }
 
-/* The connection ended before a byte of an answer came. */
-static bool relay_may_repeat(const struct client *c)
+/* The connection ended before a byte of an answer came: once more, when that cannot do harm (RFC 9110, 9.2.2). */
+static bool relay_may_repeat(struct client *c)
 {
-	if (c->up->conn.stream && h2_refused(&c->up->conn) && !c->again)
-		return c->infos == 0 && c->req.bytes == 0;
-	return c->up->reused && !c->up->in && c->infos == 0 && c->req.mode == BODY_NONE && http_idempotent(c->method);
+	/* Of HTTP/2 a stream that was refused has done nothing (RFC 9113, 8.7), whatever it was. */
+	if (c->up->conn.stream && h2_refused(&c->up->conn))
+		return !c->again && c->infos == 0 && c->req.bytes == 0;
+	return !c->again && !c->up->in && c->infos == 0 && c->req.mode == BODY_NONE && http_idempotent(c->method) &&
+	       !c->app->dead;
+}
+
+/* A connection that had rested may have ended for that reason alone, so the same instance gets it again, over a fresh
+ * one; a fresh one ended because the instance is in trouble, so another gets it.  False when there is none. */
+static bool relay_repeat(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	struct instance *i = c->inst, *other = i;
+	bool refused = c->up->conn.stream && h2_refused(&c->up->conn);
+	bool same = (refused || c->up->reused) && !i->dead && i->state == PROXY_INSTANCE_UP, busy = false;
+
+	if (!refused && !balance_repeat(c->app))
+		return false;
+	if (!same) {
+		if (c->attempts >= LIMIT_PROXY_ATTEMPTS)
+			return false;
+		c->tried[c->attempts++] = i->id;
+		other = balance_pick(p, c->app, c->tried, c->attempts, &busy);
+		if (!other && !busy && routes_has_up(c->app))
+			return false;
+	}
+	c->again = true;
+	balance_take(p, i); /* it may be freed with its last request */
+	relay_drop(c);
+	if (same)
+		relay_start(c, i, true);
+	else
+		client_again(c);
+	routes_request_done(p, i);
+	return true;
 }
 
 static void relay_ended(struct client *c, ssize_t r)
@@ -289,19 +327,10 @@ static void relay_ended(struct client *c, ssize_t r)
 	struct proxy *p = c->proxy;
 	struct iovec iov = {.iov_base = p->wbuf};
 
-	if (!c->responding && relay_may_repeat(c)) {
-		struct instance *i = c->inst;
-		c->again = true;
-		/* The others in the pool are as old: a fresh one, so this happens once. */
-		i->in_flight++;
-		relay_drop(c);
-		if (!i->dead && i->state == PROXY_INSTANCE_UP)
-			relay_start(c, i, true);
-		else
-			client_route(c);
-		routes_request_done(p, i);
+	if (!c->responding && !c->up->reused && !(c->up->conn.stream && h2_refused(&c->up->conn)))
+		balance_bad(p, c->inst, false);
+	if (!c->responding && relay_may_repeat(c) && relay_repeat(c))
 		return;
-	}
 	if (!c->responding) {
 		if (c->row)
 			stat_add(&c->row->upstream_errors, 1);
@@ -330,7 +359,7 @@ static void relay_ended(struct client *c, ssize_t r)
 
 void relay_early(struct client *c)
 {
-	if (c->state == CLIENT_RELAY && !c->responding && relay_may_repeat(c))
+	if (c->state == CLIENT_RELAY && !c->responding && c->up->reused && relay_may_repeat(c))
 		relay_ended(c, 0);
 }
 
@@ -338,6 +367,7 @@ static void relay_bad_answer(struct client *c, const char *why)
 {
 	if (c->row)
 		stat_add(&c->row->upstream_errors, 1);
+	balance_bad(c->proxy, c->inst, false);
 	client_fault(c, FAULT_APP_BAD_ANSWER, 502, why);
 }
 
@@ -349,6 +379,8 @@ static void relay_framing(struct client *c, const struct http_response *r)
 	c->status = (uint16_t)r->status;
 	c->first_us = proxy_now(p);
 	c->responding = true;
+	if (c->inst->errors | c->inst->pauses)
+		balance_good(p, c->inst);
 	if (http_bodyless(c->method, r->status))
 		c->res.mode = BODY_NONE;
 	else if (r->head.chunked)
@@ -737,5 +769,6 @@ void relay_on_deadline(struct client *c)
 	}
 	if (c->row)
 		stat_add(&c->row->upstream_errors, 1);
+	balance_bad(p, c->inst, false);
 	client_fault(c, FAULT_APP_SLOW, 504, "");
 }

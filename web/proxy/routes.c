@@ -14,8 +14,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define TELL_US 1000000	   /* PROXY_WAKE per app and PROXY_FAILING per instance: at most one in this time */
-#define REFUSED_US 1000000 /* an instance that refused a connection is the last choice for this long */
+#define TELL_US 1000000 /* PROXY_WAKE per app and PROXY_FAILING per instance: at most one in this time */
 
 static void routes_tell(struct proxy *p, enum proxy_msg_type type, uint64_t id)
 {
@@ -37,9 +36,17 @@ static void routes_app_unref(struct app *a)
 {
 	if (--a->refs > 0 || !a->dead)
 		return;
+	balance_unqueue(a);
 	free(a->instances);
 	free(a->front);
 	free(a);
+}
+
+void routes_touch(struct proxy *p, struct app *a)
+{
+	a->touched = true;
+	atomic_fetch_or_explicit(&p->stats->touched[p->index][a->slot / 64], 1ull << a->slot % 64,
+				 memory_order_relaxed);
 }
 
 void routes_drop_app(struct proxy *p, struct app *a)
@@ -79,7 +86,11 @@ static void routes_check_drained(struct proxy *p, struct instance *i)
 
 void routes_request_done(struct proxy *p, struct instance *i)
 {
-	i->in_flight--;
+	struct app *a = i->app;
+
+	balance_give(p, i);
+	if (a->is_queued)
+		balance_queue(p, a);
 	routes_check_drained(p, i);
 	routes_instance_unref(i);
 }
@@ -98,40 +109,10 @@ void routes_failing(struct proxy *p, struct instance *i)
 {
 	int64_t now = proxy_now(p);
 
-	i->failed_us = now;
-	if (i->app->row)
-		stat_add(&i->app->row->upstream_errors, 1);
 	if (i->app->control || i->dead || (i->failing_us && now - i->failing_us < TELL_US))
 		return;
 	i->failing_us = now;
 	routes_tell(p, PROXY_FAILING, i->id);
-}
-
-struct instance *routes_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n)
-{
-	struct instance *best = NULL;
-	bool best_failed = false;
-
-	/* Begin at another one each time, so that equals take turns.  The list may have become shorter since. */
-	if (++a->next >= a->instance_count)
-		a->next = 0;
-	for (unsigned k = 0; k < a->instance_count; k++) {
-		unsigned at = a->next + k;
-		struct instance *i = a->instances[at < a->instance_count ? at : at - a->instance_count];
-		bool failed, skip = false;
-		if (i->state != PROXY_INSTANCE_UP)
-			continue;
-		for (unsigned t = 0; t < n; t++)
-			skip |= tried[t] == i->id;
-		if (skip)
-			continue;
-		failed = i->failed_us && proxy_now(p) - i->failed_us < REFUSED_US;
-		if (!best || failed < best_failed || (failed == best_failed && i->in_flight < best->in_flight)) {
-			best = i;
-			best_failed = failed;
-		}
-	}
-	return best;
 }
 
 /* Lets parked requests look again, when what they would find has changed. */
@@ -166,6 +147,7 @@ static void routes_del_instance(struct proxy *p, struct instance *i)
 	map_del(p->instances, &i->id, sizeof i->id);
 	routes_detach_instance(i);
 	i->dead = true;
+	balance_instance_gone(i);
 	i->in_flight++;
 	upstream_close_idle(i);
 	h2_back_drop(i, true);
@@ -222,6 +204,7 @@ static void routes_app(struct proxy *p, const struct proxy_msg_app *m)
 			return;
 		a->id = m->app;
 		TAILQ_INIT(&a->parked);
+		a->repeats = LIMIT_PROXY_REPEATS * LIMIT_PROXY_REPEAT_PART;
 		if (map_put(p->apps, &a->id, sizeof a->id, a) < 0) {
 			free(a);
 			return;
@@ -240,6 +223,17 @@ static void routes_app(struct proxy *p, const struct proxy_msg_app *m)
 	memcpy(a->name, m->name, sizeof a->name);
 	a->name[sizeof a->name - 1] = '\0';
 	a->mark = p->mark;
+	routes_release(a);
+}
+
+static void routes_spread(struct proxy *p, const struct proxy_msg_spread *m)
+{
+	struct app *a = map_get(p->apps, &m->app, sizeof m->app);
+
+	if (!a)
+		return;
+	a->concurrency = m->concurrency <= LIMIT_PROXY_CONCURRENCY ? m->concurrency : 0;
+	a->access = m->access;
 	routes_release(a);
 }
 
@@ -321,6 +315,7 @@ static struct instance *routes_instance_new(struct proxy *p, struct app *a, uint
 	}
 	a->refs++;
 	a->instances[a->instance_count++] = i;
+	balance_instance(p, i);
 	return i;
 }
 
@@ -450,6 +445,9 @@ void routes_message(struct proxy *p, uint16_t type, const void *body, int *fd)
 			routes_del_app(p, a);
 		break;
 	}
+	case PROXY_SPREAD:
+		routes_spread(p, body);
+		break;
 	case PROXY_HOST:
 		routes_host(p, body);
 		break;

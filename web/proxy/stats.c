@@ -51,8 +51,8 @@ void stats_sum_app(struct stats_segment *s, uint32_t slot, struct stats_sum *ret
 	for (unsigned w = 0; w < LIMIT_WORKERS; w++) {
 		struct stats_row *r = &s->row[w][slot];
 		uint64_t last;
-		/* Reading a hole of a memfd fills it, and a worker that never ran has nothing but holes. */
-		if (stats_load(&s->worker[w].accepted) == 0)
+		/* Reading a hole of a memfd fills it, and most apps have rows of few workers. */
+		if (!(stats_load(&s->touched[w][slot / 64]) >> slot % 64 & 1))
 			continue;
 		last = stats_load(&r->last_ms);
 		ret->requests += stats_load(&r->requests);
@@ -61,8 +61,17 @@ void stats_sum_app(struct stats_segment *s, uint32_t slot, struct stats_sum *ret
 		ret->bytes_in += stats_load(&r->bytes_in);
 		ret->bytes_out += stats_load(&r->bytes_out);
 		ret->duration_us += stats_load(&r->duration_us);
-		for (unsigned i = 0; i < STATS_BUCKETS; i++)
+		ret->upstream_us += stats_load(&r->upstream_us);
+		ret->queue_us += stats_load(&r->queue_us);
+		for (unsigned i = 0; i < STATS_BUCKETS; i++) {
 			ret->bucket[i] += stats_load(&r->bucket[i]);
+			ret->upstream[i] += stats_load(&r->upstream[i]);
+			ret->queue[i] += stats_load(&r->queue[i]);
+		}
+		for (unsigned i = 0; i < STATS_SIZES; i++) {
+			ret->in[i] += stats_load(&r->in[i]);
+			ret->out[i] += stats_load(&r->out[i]);
+		}
 		ret->upstream_errors += stats_load(&r->upstream_errors);
 		ret->waited += stats_load(&r->waited);
 		ret->in_flight += atomic_load_explicit(&r->in_flight, memory_order_relaxed);

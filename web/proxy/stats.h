@@ -9,15 +9,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STATS_BUCKETS 16 /* request duration: bucket b counts < 2^(b+7) us (128 us .. 4 s), the last all others */
+#define STATS_BUCKETS 16 /* times: bucket b counts < 2^(b+7) us (128 us .. 4 s), the last all others */
+#define STATS_SIZES 12	 /* bytes: bucket b counts < 4^(b+4) (256 B .. 256 MiB), the last all others */
+#define STATS_CELLS 8192 /* of one worker: above LIMIT_INSTANCES, so that ids of what runs seldom meet in one */
 
+/* What every request touches comes first: two cache lines, then one of each histogram. */
 struct stats_row {
 	_Atomic uint64_t requests, status[6]; /* status[1..5] = 1xx..5xx; [0] = no answer sent */
 	_Atomic uint64_t bytes_in, bytes_out; /* bodies, client side */
-	_Atomic uint64_t duration_us, bucket[STATS_BUCKETS];
+	_Atomic uint64_t duration_us;
+	_Atomic uint64_t upstream_us;		  /* head sent to head of the answer */
+	_Atomic uint64_t queue_us;		  /* of those that waited */
 	_Atomic uint64_t upstream_errors, waited; /* failed connects and resets; requests that had to wait */
 	_Atomic uint32_t in_flight, pad;
 	_Atomic uint64_t last_ms; /* monotonic ms of the newest request: idling reads it */
+	_Atomic uint64_t bucket[STATS_BUCKETS], upstream[STATS_BUCKETS];
+	_Atomic uint64_t queue[STATS_BUCKETS]; /* of those that waited */
+	_Atomic uint64_t in[STATS_SIZES];      /* of requests that had a body */
+	_Atomic uint64_t out[STATS_SIZES];     /* of all */
+	_Atomic uint64_t head_us;	       /* monotonic: when the request waits that is next; 0 = none */
+} __attribute__((aligned(64)));
+
+/* One instance as one worker sees it: row[id % STATS_CELLS], valid while id is its own. */
+struct stats_cell {
+	_Atomic uint64_t id;
+	_Atomic uint32_t in_flight;
+	_Atomic uint32_t aside_ms; /* monotonic, low bits: put aside until then; 0 = it is not */
 };
 
 struct stats_worker {
@@ -27,6 +44,7 @@ struct stats_worker {
 	 * us end; connections ended for floods. */
 	_Atomic uint64_t h2_sessions, h2_streams, h2_resets, h2_floods;
 	_Atomic uint32_t connections, upstreams, parked, pad;
+	_Atomic uint64_t beat_ms; /* monotonic: when it was last seen to live; old while it has nothing to do */
 };
 
 /* A bucket of one address with one app (policy.c): sets of STATS_WAYS. */
@@ -38,6 +56,9 @@ struct stats_address {
 
 struct stats_segment {
 	struct stats_worker worker[LIMIT_WORKERS];
+	/* A bit per row that the worker ever wrote to: reading the others would only fill the holes of the memfd. */
+	_Atomic uint64_t touched[LIMIT_WORKERS][(LIMIT_APPS + 63) / 64];
+	struct stats_cell cell[LIMIT_WORKERS][STATS_CELLS];
 	struct stats_row row[LIMIT_WORKERS][LIMIT_APPS]; /* sparse: untouched pages cost nothing */
 	/* Written by all workers: when the buckets of rates are full again (front_take), by app and by tenant's slot.
 	 */
@@ -55,7 +76,24 @@ struct stats_segment *stats_map(int fd, int writable);
 struct stats_sum {
 	uint64_t requests, status[6], bytes_in, bytes_out, duration_us, bucket[STATS_BUCKETS], upstream_errors, waited,
 		in_flight, last_ms;
+	uint64_t upstream_us, queue_us, upstream[STATS_BUCKETS], queue[STATS_BUCKETS], in[STATS_SIZES],
+		out[STATS_SIZES];
 };
+/* Which bucket a time and a size belong to. */
+static inline unsigned stats_time_bucket(uint64_t us)
+{
+	uint64_t q = us >> 7;
+	unsigned b = q ? 64 - (unsigned)__builtin_clzll(q) : 0;
+
+	return b < STATS_BUCKETS ? b : STATS_BUCKETS - 1;
+}
+static inline unsigned stats_size_bucket(uint64_t bytes)
+{
+	uint64_t q = bytes >> 8;
+	unsigned b = q ? (64 - (unsigned)__builtin_clzll(q) + 1) / 2 : 0;
+
+	return b < STATS_SIZES ? b : STATS_SIZES - 1;
+}
 void stats_sum_app(struct stats_segment *s, uint32_t slot, struct stats_sum *ret);
 
 #endif
