@@ -136,6 +136,13 @@ int net_ruleset(const struct net *n, const struct settings *s, const char *on_li
 		   "oifname \"%s*\" goto to_link_forward\n"
 		   "}\n",
 		   p, p, NET_IP_ARGS(net_host_address(n)), p, p, p, p);
+	/* An address of the pool that nobody has any more is refused at once: by the default route, a request would
+	 * leave the host and a stranger could answer it. */
+	buf_printf(out,
+		   "chain output { type filter hook output priority filter; policy accept;\n"
+		   "ip daddr " NET_IP "/%u oifname != \"lo\" oifname != \"%s*\" ct state new counter reject\n"
+		   "}\n",
+		   NET_IP_ARGS(s->pool_net), s->pool_prefix, p);
 	buf_printf(out,
 		   "chain limit_in { type filter hook postrouting priority mangle; policy accept;\n"
 		   "oifname \"%s*\" oifgroup @tenant_in counter drop\n"

@@ -321,6 +321,23 @@ def test_closed(node):
     check("error" in inside(node, "open('/proc/net/if_inet6').read().split()[5]") or "eth0" not in inside(node, "open('/proc/net/if_inet6').read()"), "eth0 has an IPv6 address")
 
 
+def test_address_that_nobody_has(node):
+    """what the host itself sends to an address of the pool does not leave the host when no instance has it, even where somebody outside would answer"""
+    gone = f"10.{node.pool.split('.')[1]}.255.1"
+    r = run(*node.world.world, "ip", "addr", "add", gone + "/32", "dev", "lo")
+    check(r.returncode == 0, r.stderr)
+    before = counter(node, "output", "reject")
+    try:
+        socket.create_connection((gone, 80), 3).close()
+        raise Failure("a stranger answered")
+    except ConnectionRefusedError:
+        pass
+    finally:
+        run(*node.world.world, "ip", "addr", "del", gone + "/32", "dev", "lo")
+    check(counter(node, "output", "reject") > before, "the rule did not count")
+    check(reaches(node, address(node, "two"), 8080), "instances are still reached")
+
+
 def spoof(node, app, source, target, port=80):
     """Sends one SYN-like UDP packet with a made-up source from inside, as root of the host."""
     code = f"""
