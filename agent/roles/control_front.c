@@ -6,14 +6,16 @@
 #include "base/own.h"
 #include "web/api/front_doc.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The message as it is to be now; empty when the app's front door is as any other. */
-static void front_make(struct control_app *ca, struct buf *out)
+/* The message as it is to be now; empty when the app's front door is as any other.  False when that is not known. */
+static bool front_make(struct control_app *ca, struct buf *out)
 {
 	struct proxy_msg_front base = {.app = (uint64_t)ca->rec.id, .tenant_slot = ca->tenant->rec.slot};
 	OWN_FREE char *text = NULL;
+	int r;
 	OWN_JSON json_t *doc = NULL;
 
 	base.total.per_s = ca->tenant->rec.quota.requests;
@@ -21,19 +23,25 @@ static void front_make(struct control_app *ca, struct buf *out)
 	base.total_in_flight = ca->tenant->rec.quota.concurrent;
 	if (ca->rec.canary > 0)
 		base.flags = FRONT_CANARY;
-	if (store_front_get(ca->control->store, ca->rec.id, &text, NULL) < 0 && !base.flags && !base.total.per_s &&
-	    !base.total_in_flight)
-		return;
+	r = store_front_get(ca->control->store, ca->rec.id, &text, NULL);
+	if (r < 0 && r != -ENOENT)
+		return false;
+	if (r < 0 && !base.flags && !base.total.per_s && !base.total_in_flight)
+		return true;
 	doc = front_doc_read(text);
 	ca->canary_count = (unsigned)json_integer_value(json_object_get(front_doc_canary(doc), "instances"));
 	if (ca->canary_count == 0)
 		ca->canary_count = 1;
-	if (!doc || (front_doc_empty(doc) && !base.flags && !base.total.per_s && !base.total_in_flight))
-		return;
+	if (!doc)
+		return false;
+	if (front_doc_empty(doc) && !base.flags && !base.total.per_s && !base.total_in_flight)
+		return true;
 	if (front_doc_message(doc, &base, out) < 0) {
 		LOG_WARN("front door cannot be told", "app=%s bytes=%zu", ca->rec.name, out->len);
 		buf_clear(out);
+		return false;
 	}
+	return true;
 }
 
 void control_front_load(struct control_app *ca)
@@ -42,7 +50,16 @@ void control_front_load(struct control_app *ca)
 	struct proxy_msg_id gone = {(uint64_t)ca->rec.id};
 
 	buf_init(&now, FRONT_MSG_MAX);
-	front_make(ca, &now);
+	if (!front_make(ca, &now)) {
+		struct proxy_msg_front shut = {.app = (uint64_t)ca->rec.id, .flags = FRONT_MAINTENANCE};
+		/* Better shut than without the door that its owner had built: what holds goes on, else nobody gets in.
+		 */
+		LOG_ERROR("front door not known, kept as it was", "app=%s shut=%d", ca->rec.name, !ca->front);
+		if (ca->front)
+			return;
+		buf_clear(&now);
+		buf_add(&now, &shut, sizeof shut);
+	}
 	if (now.len == ca->front_len && (now.len == 0 || memcmp(now.data, ca->front, now.len) == 0))
 		return;
 	control_routes_app(ca, false); /* the app first */

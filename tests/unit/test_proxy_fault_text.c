@@ -8,7 +8,7 @@
 
 static const char *pick(const char *field)
 {
-	struct fault_choice c = {NULL, 0};
+	struct fault_choice c = {0};
 
 	fault_text_accept(field, strlen(field), &c);
 	return c.text ? c.text->lang : "en";

@@ -670,7 +670,7 @@ void client_finish(struct client *c)
 		/* The stream closes it, once the end went out. */
 		pbuf_put(p, &c->in);
 		client_move(c, CLIENT_LINGER);
-		wheel_set(&p->wheel, &c->timer, 0);
+		client_deadline(c, LIMIT_PROXY_WINDOW_MS); /* its window may be shut */
 		h2_end(&c->conn);
 		return;
 	}

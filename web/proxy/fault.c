@@ -101,7 +101,7 @@ static bool fault_has(struct http_str v, const char *what)
 static enum fault_form fault_form(struct client *c, const struct fault_text **text)
 {
 	struct proxy *p = c->proxy;
-	struct fault_choice choice = {NULL, 0};
+	struct fault_choice choice = {0};
 	enum fault_form form = FORM_PLAIN;
 
 	*text = NULL;

@@ -570,7 +570,7 @@ void fault_text_accept(const char *p, size_t n, struct fault_choice *c)
 {
 	const char *end = p + n;
 
-	while (p < end) {
+	while (p < end && c->seen++ < FAULT_TEXT_ELEMENTS) {
 		const char *comma = memchr(p, ',', (size_t)(end - p));
 		text_element(p, comma ? comma : end, c);
 		p = comma ? comma + 1 : end;

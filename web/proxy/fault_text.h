@@ -34,9 +34,11 @@ enum fault_todo fault_todo_of(enum fault f);
 const struct fault_text *fault_text_row(size_t i);
 
 /* The best so far; begin with all 0.  text NULL = English. */
+#define FAULT_TEXT_ELEMENTS 32
 struct fault_choice {
 	const struct fault_text *text;
 	unsigned weight; /* thousandths */
+	unsigned seen;	 /* elements of the list, of which the first FAULT_TEXT_ELEMENTS count */
 };
 /* Goes through one Accept-Language field's value (RFC 9110, 12.5.4): of the languages that we have, the one with the
  * highest weight, of equals the first; what is malformed is passed over. */

@@ -153,10 +153,8 @@ static int h2_back_connect(struct h2 *h)
 		return -errno;
 	if (family == AF_INET)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	r = connect(fd, &i->addr.sa, i->addr_len);
-	if (r < 0 && errno != EINPROGRESS)
-		r = -errno;
-	else if ((r = conn_open(h->proxy, &h->own, fd, h2_back_on_io, h)) == 0)
+	r = upstream_connect(i, fd);
+	if ((r == 0 || r == -EINPROGRESS) && (r = conn_open(h->proxy, &h->own, fd, h2_back_on_io, h)) == 0)
 		return 0;
 	close(fd);
 	return r;
@@ -335,7 +333,8 @@ static void h2_back_head(struct h2 *h, struct h2_stream *st)
 
 	if (b && !st->malformed && !st->over) {
 		h2_head_answer(h, st, b);
-		return;
+		if (!st->over)
+			return;
 	}
 	st->final &= h->trailer;
 	nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_PROTOCOL_ERROR);

@@ -47,7 +47,10 @@ void h2_head_begin(struct h2 *h, const struct pbuf *b, bool trailer)
 /* Appends; what does not fit makes the head too long. */
 static void h2_put(struct h2 *h, struct h2_stream *st, struct pbuf *b, const char *p, size_t n)
 {
-	if (st->over || n > HTTP_HEAD_MAX - H2_TAIL - h->text) {
+	const size_t max = HTTP_HEAD_MAX - H2_TAIL;
+
+	/* Heads before it may stand in the same buffer. */
+	if (st->over || h->text > max || n > max - h->text) {
 		st->over = true;
 		return;
 	}
@@ -275,8 +278,9 @@ void h2_head_answer(struct h2 *h, struct h2_stream *st, struct pbuf *b)
 		st->chunked = st->final && !h->length;
 		if (st->chunked)
 			PUT("Transfer-Encoding: chunked\r\n");
-		memcpy(b->data + h->text, "\r\n", 2);
-		h->text += 2;
+		PUT("\r\n");
+		if (st->over)
+			return;
 	}
 	b->w = h->text;
 }

@@ -312,6 +312,8 @@ struct upstream {
 
 /* An idle connection (fresh: never one), or a new one that may still be connecting.  NULL with errno. */
 struct upstream *upstream_get(struct proxy *p, struct instance *i, struct client *c, bool fresh);
+/* connect(2) to the instance, whatever kind of address it has: 0, -EINPROGRESS, or another negative errno. */
+int upstream_connect(const struct instance *i, int fd);
 /* Keeps it for the next request of the same instance. */
 void upstream_keep(struct upstream *u);
 void upstream_close(struct upstream *u);

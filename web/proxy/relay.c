@@ -80,6 +80,13 @@ void relay_drop(struct client *c)
 	relay_release(c, false);
 }
 
+static void relay_tried(struct client *c)
+{
+	/* Repeating on another instance may have used the last place. */
+	if (c->attempts < LIMIT_PROXY_ATTEMPTS)
+		c->tried[c->attempts++] = c->inst->id;
+}
+
 /* The instance could not be reached: another one, or the end of the attempt. */
 static void relay_refused(struct client *c, bool slow)
 {
@@ -89,7 +96,7 @@ static void relay_refused(struct client *c, bool slow)
 		stat_add(&c->row->upstream_errors, 1);
 	balance_bad(p, c->inst, true);
 	routes_failing(p, c->inst);
-	c->tried[c->attempts++] = c->inst->id;
+	relay_tried(c);
 	relay_drop(c);
 	if (slow)
 		client_fault(c, FAULT_APP_SLOW_CONNECT, 504, "");
@@ -104,7 +111,7 @@ static void relay_crowded(struct client *c)
 {
 	bool busy = false;
 
-	c->tried[c->attempts++] = c->inst->id;
+	relay_tried(c);
 	relay_drop(c);
 	if (c->attempts >= LIMIT_PROXY_ATTEMPTS ||
 	    (!balance_pick(c->proxy, c->app, c->tried, c->attempts, &busy) && !busy))
@@ -209,6 +216,7 @@ static bool relay_send_head(struct client *c)
 	size_t len;
 	char *data;
 	bool end;
+	int r;
 
 	client_reparse(c);
 	if (c->app->front)
@@ -225,7 +233,12 @@ static bool relay_send_head(struct client *c)
 	client_move(c, CLIENT_RELAY);
 	c->sent_us = c->progress_us = proxy_now(p);
 	relay_timer(c, c->progress_us + relay_patience_us(c));
-	if (conn_send(p, &u->conn, &iov, 1) < 0) {
+	if ((r = conn_send(p, &u->conn, &iov, 1)) == -EPROTO && u->conn.stream) {
+		/* With our own fields it is more than a head of HTTP/2 may be: nobody but the client is to blame. */
+		client_fault(c, FAULT_REQUEST, 431, "the head is too long");
+		return false;
+	}
+	if (r < 0) {
 		/* A kept connection that ended before the question: whatever stands in it is no answer. */
 		if (u->reused)
 			relay_early(c);

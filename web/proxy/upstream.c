@@ -50,6 +50,22 @@ static void upstream_unpool(struct upstream *u)
 	u->pooled = false;
 }
 
+int upstream_connect(const struct instance *i, int fd)
+{
+	int r, e;
+
+	if (i->dir < 0)
+		return connect(fd, &i->addr.sa, i->addr_len) < 0 ? -errno : 0;
+	/* Its name is relative to a folder that is in no tree of ours (messages.h); who forgets to go there meets none.
+	 */
+	r = fchdir(i->dir);
+	if (r == 0)
+		r = connect(fd, &i->addr.sa, i->addr_len);
+	e = errno;
+	(void)!chdir("/");
+	return r < 0 ? -e : 0;
+}
+
 static struct upstream *upstream_new(struct proxy *p, struct instance *i)
 {
 	int family = i->addr.sa.sa_family, one = 1, fd, r;
@@ -63,12 +79,11 @@ static struct upstream *upstream_new(struct proxy *p, struct instance *i)
 		return NULL;
 	if (family == AF_INET)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	/* Its name is relative to a folder that is in no tree of ours (messages.h). */
-	r = i->dir >= 0 ? fchdir(i->dir) : 0;
-	if (r == 0)
-		r = connect(fd, &i->addr.sa, i->addr_len);
-	if (r < 0 && errno != EINPROGRESS)
+	r = upstream_connect(i, fd);
+	if (r < 0 && r != -EINPROGRESS) {
+		errno = -r;
 		goto fail;
+	}
 	if (!(u = calloc(1, sizeof *u)))
 		goto fail;
 	u->proxy = p;
