@@ -6,7 +6,7 @@ MAN     := $(wildcard deploy/man/*.[1-8])
 run: ## install what is missing, build, run a node with three example apps (Ctrl-C ends it)
 	$(Q)deploy/bootstrap build run
 	$(Q)$(MAKE) --no-print-directory -j2 all
-	$(Q)TULOU_BUILD=$(O) deploy/run
+	$(Q)TULOU_BUILD=$(O) exec deploy/run
 
 bootstrap: ## install the packages to build, run, test and measure, and the system users
 	deploy/bootstrap build run test bench

@@ -185,7 +185,7 @@ def app(talk):
     return App(run)
 
 
-def serve(handle, first=frame(SETTINGS, 0, 0)):
+def serve(handle, first=frame(SETTINGS, 0, 0), path=None):
     """An app that calls handle(peer, stream, request) for each complete request."""
     def run(c, n):
         assert c.take(len(PREFACE)) == PREFACE
@@ -200,4 +200,4 @@ def serve(handle, first=frame(SETTINGS, 0, 0)):
                     handle(peer, stream, r)
                     del r.data
                     r.data = b""
-    return App(run)
+    return App(run, path)

@@ -335,3 +335,52 @@ def test_draining_and_going(worker):
     worker.tell(f"instdel {app.id}")
     assert c.response()[0] == 503  # without harm to repeat, it waited for another instance
     gate.set()
+
+
+def test_interim_heads_without_end(worker):
+    """many heads before the answer's share one buffer: they end the request, never the worker"""
+    def handle(peer, stream, r):
+        fill = [(":status", "103")] + [("f%d" % i, "v" * 3900) for i in range(8)]
+        peer.send(peer.headers(stream, fill) + b"".join(peer.headers(stream, [(":status", "103")] + [("x", "y" * n)] * 60) for n in (1, 2, 3, 50, 400)) + peer.headers(stream, [(":status", "103"), ("z", "v" * 3900)]))
+        reply(peer, stream, "200", data=b"late")
+    app = h2.serve(handle)
+    start(worker, app)
+    for _ in range(5):
+        assert get(worker, "a.test")[0] in (200, 502)
+    good = echo()
+    start(worker, good, name="b")
+    assert get(worker, "b.test")[0] == 200
+
+
+def test_a_head_that_our_fields_make_too_long(worker):
+    """is the client's fault: answered at once, and the instance is not put aside for it"""
+    app = echo()
+    n = start(worker, app)
+    many = "".join(f"X-{i}: 1\r\n" for i in range(98))
+    for _ in range(5):
+        since = time.monotonic()
+        assert get(worker, "a.test", "/", many)[0] == 431 and time.monotonic() - since < 5
+    long = "".join(f"X-{i}: {'v' * 8000}\r\n" for i in range(4)) + "X-L: " + "v" * 600 + "\r\n"
+    assert get(worker, "a.test", "/", long)[0] == 431
+    assert get(worker, "a.test")[0] == 200
+    assert worker.figures(f"stats {n}")["in_flight"] == 0
+
+
+def test_behind_unix_sockets(worker):
+    """each in its own folder, whichever the worker reached before"""
+    import test_unix
+    asked = []
+
+    def app(name):
+        path = test_unix.folder(worker, name)
+        if name.startswith("h2"):
+            h2.serve(lambda peer, stream, r: reply(peer, stream, "200", data=name.encode()), path=path + "/app.sock")
+            n, inst = worker.id(), worker.id()
+            worker.tell(f"app {n} serving 5000 {name} on 0", f"host {n} {name}.test", f"inst {n} {inst} unix:{path}/app.sock up h2c")
+        else:
+            asked.append(test_unix.named(path + "/app.sock", name.encode()))
+            test_unix.place(worker, name, path)
+    for name in ("evil", "h2victim", "plain", "h2other"):
+        app(name)
+    for name in ("evil", "h2victim", "plain", "h2other", "evil", "h2other", "h2victim"):
+        assert get(worker, f"{name}.test")[0::2] == (200, name.encode()), name
