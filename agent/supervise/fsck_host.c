@@ -142,7 +142,8 @@ static void check_mounts(struct fsck *f)
 /* --- processes ------------------------------------------------------------------------------------------------------
  */
 
-/* The first uid of a process, UINT32_MAX when it is gone. */
+/* The first uid of a process, UINT32_MAX when it is gone, or dead and only not reaped yet: such a one is in no group.
+ */
 static uint32_t uid_of(int proc, const char *pid)
 {
 	OWN_FREE char *text = NULL;
@@ -152,6 +153,9 @@ static uint32_t uid_of(int proc, const char *pid)
 
 	snprintf(path, sizeof path, "%.10s/status", pid);
 	if (fd_read_file(proc, path, 16384, &text, NULL) < 0)
+		return UINT32_MAX;
+	p = strstr(text, "\nState:\t");
+	if (p && (p[8] == 'Z' || p[8] == 'X'))
 		return UINT32_MAX;
 	p = strstr(text, "\nUid:");
 	return p && sscanf(p + 5, "%u", &uid) == 1 ? uid : UINT32_MAX;
