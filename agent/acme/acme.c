@@ -55,6 +55,7 @@ struct acme_order {
 	struct acme_call call;
 	uint64_t wait; /* ticket; 0 = none */
 	unsigned polls;
+	unsigned reads;	     /* of the order object: whatever it says, it ends */
 	bool resumed, again; /* begun by an earlier control; a new one was tried already */
 	unsigned accounts;   /* times that its account was unknown */
 	char host[LIMIT_HOST + 1];
@@ -428,7 +429,9 @@ static void order_read(struct acme *a, struct acme_order *o, json_t *j, uint32_t
 	struct problem p;
 	char text[400];
 
-	if (!status || !acme_url(j, "finalize", o->finalize)) {
+	if (++o->reads > 2 * ACME_POLLS) {
+		order_end(a, o, ACME_UNAVAILABLE, "The authority goes round in circles with the order", 0);
+	} else if (!status || !acme_url(j, "finalize", o->finalize)) {
 		order_end(a, o, ACME_UNAVAILABLE, "The authority's order cannot be read", 0);
 	} else if (strcmp(status, "pending") == 0) {
 		if (!first || strncmp(first, "https://", 8) != 0 || strlen(first) > ACME_URL) {
