@@ -11,12 +11,14 @@ WAIT = 10
 
 def until(what, condition, seconds=WAIT):
     end = time.monotonic() + seconds
+    looked = 0
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
+        looked += 1
         time.sleep(0.01)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {seconds} s: {what} (looked {looked} times)")
 
 
 class Worker:
@@ -102,6 +104,18 @@ class Worker:
         self.process.stdin.flush()
         line = self.expect(command.split()[0])
         return {k: int(v) for k, v in (x.split("=") for x in line.split()[1:])}
+
+    def reaches(self, command, **wanted):
+        """Waits until the figures are so; says what they were instead."""
+        seen = {}
+
+        def look():
+            seen.update(self.figures(command))
+            return all(seen[k] == v for k, v in wanted.items())
+        try:
+            until(f"{wanted}", look)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {seen}") from None
 
     def rss_kib(self):
         with open(f"/proc/{self.process.pid}/status") as f:

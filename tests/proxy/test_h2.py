@@ -127,14 +127,14 @@ def test_faults_are_answers(worker):
 
 def test_parked_requests(worker):
     app = serve(b"up")
-    n = worker.app("a")
+    n = worker.app("a", wait=20000)
     give(worker, n, "a.test")
     c = Client(worker, "a.test")
     streams = [c.begin() for _ in range(10)]
     worker.expect("wake")
-    until("parked", lambda: worker.figures("worker")["parked"] == 10)
+    worker.reaches("worker", parked=10)
     c.send(c.reset(streams.pop()))
-    until("one less", lambda: worker.figures("worker")["parked"] == 9)
+    worker.reaches("worker", parked=9)
     worker.tell(f"inst {n} {app.id} 127.0.0.1:{app.port} up")
     assert all(c.answer(s).data == b"up" for s in streams)
 
