@@ -224,6 +224,15 @@
 #define LIMIT_TRUST_BYTES (1u << 20)	/* PEM of the authorities that are trusted; Debian's have 220 KiB */
 #define LIMIT_FETCH_NONCE 200		/* bytes of a nonce; real ones have 43 */
 
+/* Top talkers (web/proxy/watch.c): 75 KiB for each watch and worker while it lasts. */
+#define LIMIT_TALK_ROWS 128	 /* names in a sketch: one with more than 1/128 of the load is always among them */
+#define LIMIT_TALK_NAME 63	 /* bytes of a name */
+#define LIMIT_TALK_WATCHES 16	 /* at a time */
+#define LIMIT_TALK_TENANT 4	 /* ... of one tenant */
+#define LIMIT_TALK_S 60		 /* how long one may last */
+#define LIMIT_TALK_SAMPLES 1024u /* requests of a second that are looked at, per worker: about 1 ms of its time */
+#define LIMIT_TALK_EVERY (1u << 20)
+
 /* HTTP/2, of clients and to apps.  All per connection. */
 #define LIMIT_H2_STREAMS 100u  /* requests under way: what RFC 9113, 6.5.2 calls the least for parallelism */
 #define LIMIT_H2_WINDOW 65535u /* body bytes that one of them may hold here unread: RFC 9113's own initial value */

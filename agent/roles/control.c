@@ -482,6 +482,7 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	control_fsck_init(c);
 	control_domains_init(c);
 	control_canary_init(c);
+	control_talkers_init(c);
 	c->super = chan_new(l, chan_fd, msg_rules_control, msg_rules_control_count, &ops, c);
 	if (!c->super)
 		close(chan_fd);
@@ -550,6 +551,7 @@ void control_free(struct control *c)
 	api_free(c->api);
 	c->api = NULL;
 	control_fsck_done(c);
+	control_talkers_done(c);
 	gits_free(c->gits);
 	builds_free(c->builds);
 	control_workers_free(c);

@@ -306,7 +306,9 @@ struct control {
 
 	struct control_proof proofs[CONTROL_PROOFS];
 	uint64_t proof_next;
-	struct control_fsck *fsck; /* owned; NULL while none runs */
+	struct control_fsck *fsck;	 /* owned; NULL while none runs */
+	LIST_HEAD(, control_talk) talks; /* owned (control_talkers.c) */
+	uint64_t talk_next;
 	/* TLS; nothing of it without a listener */
 	struct proxy_msg_tickets tickets;
 	int64_t default_cert;		      /* id in the store, 0 = none */
@@ -358,6 +360,13 @@ void control_on_tenant_usage(struct control *c, const struct msg_tenant_usage *u
 void control_tenant_init(struct control *c);				       /* its part of c->ops */
 struct plan_capacity control_tenant_committed(const struct control_tenant *t); /* limits and stored bytes */
 void control_tenant_used(const struct control_tenant *t, struct quota *used, struct ops_tenant_usage *usage);
+
+/* control_talkers.c: what the workers counted */
+void control_talkers_init(struct control *c); /* its part of c->ops */
+void control_talkers_done(struct control *c);
+void control_talkers_rows(struct control *c, uint32_t worker_bit, const struct proxy_msg_watch_rows *m, size_t len);
+void control_talkers_told(struct control *c, uint32_t worker_bit, const struct proxy_msg_watch_done *m);
+void control_talkers_lost(struct control *c, uint32_t worker_bit);
 
 /* control_hits.c: what was hit reaches the tenant as events */
 void control_hits_instance(struct control_instance *ci, const struct msg_usage *now); /* before ci->usage = *now */

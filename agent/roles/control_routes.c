@@ -270,10 +270,15 @@ static void routes_on_msg(void *arg, uint16_t type, const void *body, size_t len
 	struct control_instance *ci;
 	struct control_app *ca;
 
-	(void)len;
 	(void)fds;
 	(void)nfds;
 	switch (type) {
+	case PROXY_WATCH_ROWS:
+		control_talkers_rows(c, bit, body, len);
+		break;
+	case PROXY_WATCH_DONE:
+		control_talkers_told(c, bit, body);
+		break;
 	case PROXY_BARRIER_DONE:
 		control_acme_barrier(c, m->id, bit);
 		TAILQ_FOREACH(ca, &c->all, link)
@@ -315,6 +320,7 @@ static void routes_worker_lost(struct control_worker *w)
 	loop_timer_stop(&w->timer);
 	c->workers_up &= ~bit;
 	control_acme_worker_lost(c, bit);
+	control_talkers_lost(c, bit);
 	/* What it still had in flight is lost, or ends without us: nobody waits for it. */
 	TAILQ_FOREACH(ca, &c->all, link)
 	{

@@ -7,8 +7,8 @@
  * cert ID APP app|node|default|challenge FILE | certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER
  * | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | spread APP
  * CONCURRENCY ACCESS | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT|unix:PATH up|draining [canary|h2c] |
- * instdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan and prints what the proxy says: "done
- * ID", "drained ID", "wake ID", "failing ID", "drain over". */
+ * instdel ID | watch ID APP BY MS | watchdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan
+ * and prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -41,6 +41,26 @@ static void say(uint16_t type, const void *body, size_t len)
 		printf("error send\n");
 }
 
+static void show_rows(const struct proxy_msg_watch_rows *m, size_t len)
+{
+	static const char *const kinds[] = {"client", "path", "host", "status", "app", "tenant"};
+
+	if (len != offsetof(struct proxy_msg_watch_rows, row) + m->count * sizeof m->row[0])
+		printf("error rows\n");
+	for (uint32_t i = 0; i < m->count; i++)
+		printf("row %" PRIu64 " %s %s weight=%" PRIu64 " error=%" PRIu64 " requests=%" PRIu64 " bytes=%" PRIu64
+		       " us=%" PRIu64 " errors=%" PRIu64 "\n",
+		       m->id, kinds[m->kind], *m->row[i].name ? m->row[i].name : "-", m->row[i].weight, m->row[i].error,
+		       m->row[i].cost.requests, m->row[i].cost.bytes, m->row[i].cost.us, m->row[i].cost.errors);
+}
+
+static void show_watch(const struct proxy_msg_watch_done *m)
+{
+	printf("watched %" PRIu64 " sampled=%" PRIu64 " requests=%" PRIu64 " bytes=%" PRIu64 " us=%" PRIu64
+	       " errors=%" PRIu64 "\n",
+	       m->id, m->sampled, m->total.requests, m->total.bytes, m->total.us, m->total.errors);
+}
+
 static void on_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
 {
 	const struct proxy_msg_id *m = body;
@@ -50,10 +70,14 @@ static void on_msg(void *arg, uint16_t type, const void *body, size_t len, int *
 						      : "failing";
 
 	(void)arg;
-	(void)len;
 	(void)fds;
 	(void)nfds;
-	printf("%s %" PRIu64 "\n", name, m->id);
+	if (type == PROXY_WATCH_ROWS)
+		show_rows(body, len);
+	else if (type == PROXY_WATCH_DONE)
+		show_watch(body);
+	else
+		printf("%s %" PRIu64 "\n", name, m->id);
 }
 
 static void on_gone(void *arg, const char *reason)
@@ -295,6 +319,14 @@ static void command(char *line)
 		front(id.id, w[2]);
 	else if (!strcmp(w[0], "frontdel"))
 		say(PROXY_FRONT_DEL, &id, sizeof id);
+	else if (!strcmp(w[0], "watch") && n == 5) {
+		struct proxy_msg_watch m = {.id = id.id,
+					    .app = strtoull(w[2], NULL, 10),
+					    .by = (uint32_t)strtoul(w[3], NULL, 10),
+					    .ms = (uint32_t)strtoul(w[4], NULL, 10)};
+		say(PROXY_WATCH, &m, sizeof m);
+	} else if (!strcmp(w[0], "watchdel"))
+		say(PROXY_WATCH_DEL, &id, sizeof id);
 	else if (!strcmp(w[0], "newchan"))
 		new_channel();
 	else

@@ -50,6 +50,26 @@ static void fake_app_changed(void *ctx, int64_t app)
 	((struct fix *)ctx)->app_changed++;
 }
 
+/* A node whose only client asks for one path; for=3s never ends by itself. */
+static int fake_talkers(void *ctx, const struct ops_talkers *ask, struct err *e)
+{
+	struct fix *f = ctx;
+
+	if (f->busy)
+		return err_set(e, EBUSY, "4 of this tenant look already");
+	if (ask->ms != 3000)
+		ask->done(ask->arg, json_pack("{s:s, s:I, s:i, s:i, s:[{s:s}]}", "by", talk_by_name(ask->by), "app",
+					      (json_int_t)ask->app, "ms", (int)ask->ms, "limit", (int)ask->limit,
+					      "clients", "name", "192.0.2.1"));
+	return 0;
+}
+
+static void fake_talkers_cancel(void *ctx, void *arg)
+{
+	(void)arg;
+	((struct fix *)ctx)->talks_cancelled++;
+}
+
 static void fake_app_deleted(void *ctx, const struct model_app *app)
 {
 	(void)app;
@@ -411,6 +431,8 @@ struct fix *fix_start(bool tcp)
 	f->upload_fd = -1;
 	f->eligible = 1;
 	f->ops = (struct ops){.ctx = f,
+			      .talkers = fake_talkers,
+			      .talkers_cancel = fake_talkers_cancel,
 			      .app_changed = fake_app_changed,
 			      .app_deleted = fake_app_deleted,
 			      .tenant_changed = fake_tenant_changed,

@@ -21,7 +21,8 @@ struct fix {
 
 	/* what the fake operations do and saw */
 	bool fail_commit, turn_armed, busy, not_ready;
-	unsigned commits, tenant_changed, app_changed, app_deleted, cancelled, log_cancelled, stopped, released;
+	unsigned commits, tenant_changed, app_changed, app_deleted, cancelled, talks_cancelled, log_cancelled, stopped,
+		released;
 	uint64_t upload_bytes;
 	bool upload_pause, upload_fail_early;
 	int eligible, draining;

@@ -54,8 +54,8 @@ Test(proxy, stats_segment_is_sparse_and_sealed)
 
 Test(proxy, tables_permit_exactly_what_is_listed)
 {
-	cr_assert_eq(proxy_rules_from_control_count, (size_t)(PROXY_SPREAD - PROXY_SYNC_BEGIN + 1));
-	cr_assert_eq(proxy_rules_from_proxy_count, (size_t)(PROXY_FAILING - PROXY_BARRIER_DONE + 1));
+	cr_assert_eq(proxy_rules_from_control_count, (size_t)(PROXY_WATCH_DEL - PROXY_SYNC_BEGIN + 1));
+	cr_assert_eq(proxy_rules_from_proxy_count, (size_t)(PROXY_WATCH_DONE - PROXY_BARRIER_DONE + 1));
 	for (size_t i = 0; i < proxy_rules_from_control_count; i++) {
 		const struct chan_rule *r = &proxy_rules_from_control[i];
 		cr_assert_eq(r->type, PROXY_SYNC_BEGIN + i);

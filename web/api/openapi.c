@@ -160,6 +160,20 @@ static const struct {
 											      TIME) "," P("created_at",
 													  TIME))},
 	{"Certificates", LIST(REF("Certificate"))},
+	{"TalkerList",
+	 ARRAY(OBJ("\"name\"",
+		   P("name", STR) "," P("tenant", NULLABLE) "," P("requests", INT) "," P("bytes", INT) "," P(
+			   "seconds", NUM) "," P("errors", INT) "," P("share", NUM) "," P("uncertain", NUM)))},
+	{"Talkers", OBJ("\"by\",\"seconds\",\"requests\"",
+			P("by", STR) "," P("seconds", NUM) "," P("requests", INT) "," P("bytes", INT) "," P(
+				"request_seconds", NUM) "," P("errors", INT) "," P("sampled", INT) "," P("workers", INT) "," P("workers_missing", INT) "," P("clients", REF("TalkerList")) "," P("paths",
+																								 REF("TalkerList")) "," P("hosts",
+																											  REF(
+																												  "TalkerList")) "," P("statuses",
+																														       REF(
+																															       "TalkerList")) "," P("apps",
+																																		    REF("TalkerList")) "," P("tenants",
+																																					     REF("TalkerList")))},
 	{"Events", LIST(OBJ("", P("id", INT) "," P("time", TIME) "," P("kind", STR) "," P("tenant", STR) "," P(
 					"app", STR) "," P("instance", STR) "," P("text", STR)))},
 	{"History", ANY},

@@ -10,6 +10,7 @@
 #include "store/model.h"
 #include "store/store.h"
 #include "web/proxy/stats.h"
+#include "web/proxy/talkers.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -34,6 +35,20 @@ struct ops_fsck {
 	/* json {"area","text","id"?,"app"?,"repaired"} is taken. */
 	void (*on_found)(void *arg, json_t *json);
 	void (*on_done)(void *arg, unsigned found, unsigned repaired, const char *error);
+	void *arg;
+};
+
+/* Who asks for top talkers. */
+struct ops_talkers {
+	int64_t app; /* 0: the node */
+	enum talk_by by;
+	uint32_t ms;	/* how long is counted: 1 .. LIMIT_TALK_S seconds */
+	unsigned limit; /* names of each list */
+	/* Once, later; json is taken:
+	 * {"by","seconds","requests","bytes","request_seconds","errors","sampled","workers", "workers_missing", and
+	 * lists of {"name","requests","bytes","seconds","errors","share","uncertain"}: "clients", "hosts","statuses",
+	 * of an app "paths", of the node "apps" (with "tenant") and "tenants"}; NULL without memory. */
+	void (*done)(void *arg, json_t *json);
 	void *arg;
 };
 
@@ -134,6 +149,11 @@ struct ops {
 	 * one runs. */
 	int (*fsck)(void *ctx, bool repair, const struct ops_fsck *to, struct err *e);
 	void (*fsck_cancel)(void *ctx);
+
+	/* Counts from now on.  -EBUSY when too many do, -EAGAIN without a front door.  Nothing is called after cancel.
+	 */
+	int (*talkers)(void *ctx, const struct ops_talkers *ask, struct err *e);
+	void (*talkers_cancel)(void *ctx, void *arg);
 
 	/* The API wrote to the store in this turn: commit at its end, then call api_committed() (or
 	 * api_commit_failed()). Called for every write, also where no app_changed or tenant_changed goes with it

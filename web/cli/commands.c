@@ -52,6 +52,14 @@ static const struct cli_option quota[] = {
 	{"disk", 0, "BYTES", "releases, repositories and caches"},
 	END,
 };
+static const struct cli_option top[] = {
+	{"by", 0, "WHAT", "order by requests, bytes or time (requests)"},
+	{"for", 0, "TIME", "how long each look counts, up to 60s (2s, or 5s once)"},
+	{"limit", 0, "N", "names of each kind (10)"},
+	{"node", 0, NULL, "of the whole node, by app and tenant (operators)"},
+	{"once", 0, NULL, "print one look and end"},
+	END,
+};
 static const struct cli_option usage[] = {{"since", 0, "TIME", "first hour, as 2026-01-31T00:00:00Z"}, END};
 static const struct cli_option tenant[] = {{"tenant", 't', "TENANT", "whose tokens (default: your own tenant's)"}, END};
 static const struct cli_option token[] = {
@@ -166,6 +174,8 @@ const struct cli_command cli_commands[] = {
 
 	{"logs", NULL, "", 0, 0, cli_cmd_logs, "print an app's output", logs, false},
 	{"events", NULL, "", 0, 0, cli_cmd_events, "print what happened", events, false},
+	{"top", NULL, "[APP]", 0, 1, cli_cmd_top,
+	 "show who makes the load: clients, paths, hosts; of the node also apps", top, false},
 
 	{"plans", NULL, "", 0, 0, cli_cmd_plans, "list plans", names_only, false},
 	{"plans", "create", "NAME [KEY=VALUE...]", 1, 40, cli_cmd_plans_create, "make a plan", NULL, false},

@@ -21,6 +21,8 @@ int cli_cmd_apps_profile(struct cli *c);
 int cli_cmd_apps_health(struct cli *c);
 int cli_cmd_open(struct cli *c);
 
+int cli_cmd_top(struct cli *c);
+
 int cli_cmd_deploy(struct cli *c);
 int cli_cmd_builds(struct cli *c);
 int cli_cmd_builds_log(struct cli *c);

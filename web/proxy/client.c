@@ -251,6 +251,8 @@ void client_account(struct client *c)
 		}
 		stat_add32(&row->in_flight, -1);
 	}
+	if (!LIST_EMPTY(&p->watches))
+		watch_note(c, now);
 	access_line(c, now);
 	policy_done(c);
 	c->row = NULL;

@@ -469,6 +469,8 @@ struct proxy {
 	struct loop_timer drain_timer;
 	void (*drain_done)(void *arg);
 	void *drain_arg;
+	LIST_HEAD(, watch) watches; /* owned (watch.c) */
+	unsigned watch_count;
 	/* access log */
 	int log_fd;
 	char *log_buf;
@@ -580,6 +582,12 @@ char *trace_put(struct client *c, char *o);
 
 /* Composes the whole answer of a fault (fault.c); returns its length, status in *status. */
 size_t fault_page(struct client *c, enum fault f, unsigned *status, const char *why, bool close, char *out);
+
+/* watch.c: top talkers.  A request is over; called while there is a watch only. */
+void watch_note(struct client *c, int64_t now);
+void watch_start(struct proxy *p, const struct proxy_msg_watch *m);
+void watch_stop(struct proxy *p, uint64_t id);
+void watch_done(struct proxy *p);
 
 /* access.c */
 int access_init(struct proxy *p, int fd);

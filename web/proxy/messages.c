@@ -27,6 +27,8 @@ const struct chan_rule proxy_rules_from_control[] = {
 	{PROXY_FRONT, "PROXY_FRONT", sizeof(struct proxy_msg_front), FRONT_MSG_MAX, 0, 0},
 	RULE(PROXY_FRONT_DEL, sizeof(struct proxy_msg_id)),
 	RULE(PROXY_SPREAD, sizeof(struct proxy_msg_spread)),
+	RULE(PROXY_WATCH, sizeof(struct proxy_msg_watch)),
+	RULE(PROXY_WATCH_DEL, sizeof(struct proxy_msg_id)),
 };
 const size_t proxy_rules_from_control_count = ARRAY_LEN(proxy_rules_from_control);
 
@@ -35,5 +37,8 @@ const struct chan_rule proxy_rules_from_proxy[] = {
 	RULE(PROXY_DRAINED, sizeof(struct proxy_msg_id)),
 	RULE(PROXY_WAKE, sizeof(struct proxy_msg_id)),
 	RULE(PROXY_FAILING, sizeof(struct proxy_msg_id)),
+	{PROXY_WATCH_ROWS, "PROXY_WATCH_ROWS", offsetof(struct proxy_msg_watch_rows, row) + sizeof(struct talk_row),
+	 sizeof(struct proxy_msg_watch_rows), 0, 0},
+	RULE(PROXY_WATCH_DONE, sizeof(struct proxy_msg_watch_done)),
 };
 const size_t proxy_rules_from_proxy_count = ARRAY_LEN(proxy_rules_from_proxy);

@@ -9,6 +9,7 @@
 #include "base/chan.h"
 #include "config/limits.h"
 #include "web/proxy/front.h"
+#include "web/proxy/talkers.h"
 
 #include <stdint.h>
 
@@ -34,12 +35,16 @@ enum proxy_msg_type {
 	PROXY_FRONT,	     /* struct proxy_msg_front (front.h) with its lists: all settings of an app's front door */
 	PROXY_FRONT_DEL,     /* struct proxy_msg_id: the app has none any more */
 	PROXY_SPREAD,	     /* struct proxy_msg_spread: after its app */
+	PROXY_WATCH,	     /* struct proxy_msg_watch: count who talks; answered when the time is over */
+	PROXY_WATCH_DEL,     /* struct proxy_msg_id: nobody waits for it any more */
 
 	/* proxy -> control */
 	PROXY_BARRIER_DONE = 160, /* struct proxy_msg_id */
 	PROXY_DRAINED,		  /* struct proxy_msg_id: a draining instance has no request in flight here */
-	PROXY_WAKE,    /* struct proxy_msg_id: app has a request waiting and no instance (at most one per second) */
-	PROXY_FAILING, /* struct proxy_msg_id: instance refused a connection (at most one per second) */
+	PROXY_WAKE,	  /* struct proxy_msg_id: app has a request waiting and no instance (at most one per second) */
+	PROXY_FAILING,	  /* struct proxy_msg_id: instance refused a connection (at most one per second) */
+	PROXY_WATCH_ROWS, /* struct proxy_msg_watch_rows with as many as it says: one for each kind */
+	PROXY_WATCH_DONE, /* struct proxy_msg_watch_done: after them */
 };
 
 struct proxy_msg_id {
@@ -139,6 +144,24 @@ struct proxy_msg_staple {
 	int64_t until_ms; /* wall clock */
 	uint32_t len;	  /* 1..LIMIT_STAPLE_BYTES */
 	uint32_t pad;
+};
+
+struct proxy_msg_watch {
+	uint64_t id;  /* used once in the life of a control */
+	uint64_t app; /* 0: all that comes to the worker */
+	uint32_t by;  /* enum talk_by */
+	uint32_t ms;  /* 1 .. LIMIT_TALK_S seconds */
+};
+struct proxy_msg_watch_rows {
+	uint64_t id;
+	uint32_t kind, count; /* enum talk_kind; 1 .. LIMIT_TALK_ROWS */
+	uint64_t unseen;
+	struct talk_row row[LIMIT_TALK_ROWS];
+};
+_Static_assert(sizeof(struct proxy_msg_watch_rows) <= CHAN_BODY_MAX, "a sketch must fit one message");
+struct proxy_msg_watch_done {
+	uint64_t id, sampled;
+	struct talk_cost total; /* of all, also those that were not looked at */
 };
 
 extern const struct chan_rule proxy_rules_from_control[];

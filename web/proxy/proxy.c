@@ -358,6 +358,7 @@ void proxy_free(struct proxy *p)
 	routes_done(p);
 	certs_done(p);
 	challenge_sweep(p, true);
+	watch_done(p);
 	tls_done(p);
 	h2_done(p);
 	access_done(p);

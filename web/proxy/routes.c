@@ -478,6 +478,12 @@ void routes_message(struct proxy *p, uint16_t type, const void *body, int *fd)
 	case PROXY_CHALLENGE_DEL:
 		challenge_del(p, body);
 		break;
+	case PROXY_WATCH:
+		watch_start(p, body);
+		break;
+	case PROXY_WATCH_DEL:
+		watch_stop(p, id->id);
+		break;
 	case PROXY_BARRIER:
 		routes_tell(p, PROXY_BARRIER_DONE, id->id);
 		break;
