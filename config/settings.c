@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -487,6 +488,41 @@ static int settings_limit_value(json_t *value, const char *section, const struct
 	return r;
 }
 
+/* Of one family and port, and one of them is every address or both are the same: the kernel gives that to one only. */
+static bool settings_listen_clash(const struct settings_address *a, const struct settings_address *b)
+{
+	const struct sockaddr_in *a4 = (const void *)&a->addr, *b4 = (const void *)&b->addr;
+	const struct sockaddr_in6 *a6 = (const void *)&a->addr, *b6 = (const void *)&b->addr;
+
+	if (a->addr.ss_family != b->addr.ss_family)
+		return false;
+	if (a->addr.ss_family == AF_INET)
+		return a4->sin_port == b4->sin_port &&
+		       (a4->sin_addr.s_addr == INADDR_ANY || b4->sin_addr.s_addr == INADDR_ANY ||
+			a4->sin_addr.s_addr == b4->sin_addr.s_addr);
+	return a6->sin6_port == b6->sin6_port &&
+	       (IN6_IS_ADDR_UNSPECIFIED(&a6->sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&b6->sin6_addr) ||
+		IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr));
+}
+
+static int settings_check_listen(const struct settings *s, struct err *e)
+{
+	char field[48];
+
+	for (unsigned i = 0; i < s->https_count; i++) {
+		for (unsigned j = 0; j < s->http_count; j++) {
+			if (!settings_listen_clash(&s->https[i], &s->http[j]))
+				continue;
+			snprintf(field, sizeof field, "listen.https[%u]", i);
+			return err_field(
+				e, EINVAL, field,
+				"%s: %s is where listen.http[%u] (%s) listens: http and https need ports of their own",
+				field, s->https[i].text, j, s->http[j].text);
+		}
+	}
+	return 0;
+}
+
 /* What single values cannot say. */
 static int settings_check(const struct settings *s, struct err *e)
 {
@@ -518,6 +554,8 @@ static int settings_check(const struct settings *s, struct err *e)
 		return err_field(e, EINVAL, "listen.proxy_from",
 				 "listen.proxy_from: no address of listen.http or listen.https says proxy, like "
 				 "\"0.0.0.0:80 proxy\"");
+	if (settings_check_listen(s, e) < 0)
+		return -EINVAL;
 	/* One is emptied when the node stops, the other is kept for ever. */
 	if (strncmp(s->data, s->runtime, n < m ? n : m) == 0 && (n == m || (n < m ? s->runtime[n] : s->data[m]) == '/'))
 		return err_field(e, EINVAL, "node.runtime",

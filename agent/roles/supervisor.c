@@ -338,6 +338,11 @@ static void supervisor_on_signal(void *arg, int signo)
 			LOG_ERROR("settings refused, going on with the old ones", "error=\"%s\"", e.text);
 			break;
 		}
+		if (names_free_for(&fresh, &e) < 0) {
+			LOG_ERROR("settings refused, going on with the old ones", "field=%s error=\"%s\"", e.field,
+				  e.text);
+			break;
+		}
 		if (supervise_disk_grow(s->supervise, &fresh, &e) < 0)
 			LOG_ERROR("the pool stays as it is", "error=\"%s\"", e.text);
 		LOG_INFO("executing again in place", "signal=%d", signo);
@@ -464,8 +469,11 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 	if (!dir || !(s->loop = loop_new()))
 		return err_set(e, ENOMEM, "out of memory or descriptors");
 	*strrchr(dir, '/') = 0;
-	if ((r = supervisor_lock(s, e)) < 0 || (r = supervisor_dirs(s, e)) < 0 ||
-	    (r = supervisor_user(s->settings.user_proxy, &proxy, e)) < 0)
+	/* Before all else: what another node has is not touched. */
+	if ((r = names_take(&s->names, &s->settings, NULL, e)) < 0)
+		return r;
+	names_answer(&s->names, s->loop);
+	if ((r = supervisor_dirs(s, e)) < 0 || (r = supervisor_user(s->settings.user_proxy, &proxy, e)) < 0)
 		return r;
 	if ((r = supervisor_take_over(s, e)) < 0 || (r = listeners_open(&s->listeners, &s->settings, e)) < 0 ||
 	    (r = listeners_open_api(&s->listeners, &s->settings, proxy.pw_gid, e)) < 0)
@@ -516,7 +524,7 @@ int supervisor_run(const struct settings *settings, const char *settings_path, c
 	s->settings_path = settings_path;
 	s->program = program;
 	s->argv = argv;
-	s->lock = s->roles_dir = s->stats = s->logs_dir = s->access[0] = s->access[1] = -1;
+	s->roles_dir = s->stats = s->logs_dir = s->access[0] = s->access[1] = -1;
 	s->boot = (uint64_t)clock_wall_ms();
 	listeners_init(&s->listeners);
 	if (supervisor_start(s, &e) < 0) {
@@ -529,9 +537,10 @@ int supervisor_run(const struct settings *settings, const char *settings_path, c
 		 s->settings.http_count ? s->settings.http[0].text : "-", s->settings.proxy_workers, s->settings.data);
 	loop_run(s->loop);
 	if (s->again) {
-		/* Every descriptor is CLOEXEC; control ends with its channel, workers and logger serve on until
+		/* Every other descriptor is CLOEXEC; control ends with its channel, workers and logger serve on until
 		 * replaced. */
 		supervise_leave(s->supervise);
+		names_carry(&s->names);
 		execv(s->program, s->argv);
 		LOG_ERROR("cannot execute again", "program=%s error=\"%s\"", s->program, strerror(errno));
 		return 1;

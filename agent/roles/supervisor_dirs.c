@@ -1,4 +1,4 @@
-/* Users, directories and the lock of a node.  Layer agent, supervisor process. */
+/* Users and directories of a node.  Layer agent, supervisor process. */
 #include "agent/roles/supervisor_private.h"
 #include "base/fd.h"
 
@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,25 +67,6 @@ int supervisor_dirs(struct supervisor *s, struct err *e)
 	if (symlink("control/operator.token", link) < 0 && errno != EEXIST)
 		return err_errno(e, "cannot make %s", link);
 	return s->logs_dir < 0 || s->roles_dir < 0 ? err_errno(e, "cannot open our directories") : 0;
-}
-
-int supervisor_lock(struct supervisor *s, struct err *e)
-{
-	char path[160];
-
-	if (fd_mkdirs(s->settings.runtime, 0755) < 0)
-		return err_errno(e, "cannot make directory %s", s->settings.runtime);
-	snprintf(path, sizeof path, "%s/lock", s->settings.runtime);
-	s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock < 0)
-		return err_errno(e, "cannot open %s", path);
-	if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, EBUSY,
-			       "another node runs with runtime directory %s: stop it, or set node.runtime, node.data, "
-			       "node.cgroup, "
-			       "network.pool and network.link_prefix to others",
-			       s->settings.runtime);
-	return 0;
 }
 
 void supervisor_remove_runtime(struct supervisor *s)

@@ -2,13 +2,14 @@
  *
  *   supervisor.c         life: start, our own processes, take-over, signals, end
  *   supervisor_relay.c   control's orders to agent/supervise/, and what that tells, back to control and logger
- *   supervisor_dirs.c    users, directories, the lock */
+ *   supervisor_dirs.c    users, directories */
 #ifndef AGENT_ROLES_SUPERVISOR_PRIVATE_H
 #define AGENT_ROLES_SUPERVISOR_PRIVATE_H
 
 #include "agent/roles/child.h"
 #include "agent/roles/listeners.h"
 #include "agent/roles/takeover.h"
+#include "agent/supervise/names.h"
 #include "agent/supervise/supervise.h"
 
 #include <pwd.h>
@@ -29,7 +30,8 @@ struct supervisor {
 	bool again;    /* execute the program again */
 	struct supervise *supervise;
 	struct listeners listeners;
-	int lock, roles_dir, stats, access[2], logs_dir; /* owned */
+	struct names names;			   /* no other node of the host has them */
+	int roles_dir, stats, access[2], logs_dir; /* owned */
 	uint64_t boot;
 	struct child control, logger, resolver, fetcher, workers[LIMIT_WORKERS];
 	unsigned worker_base; /* rows of the stats segment that this run's workers write */
@@ -55,10 +57,7 @@ int supervisor_user(const char *name, struct passwd *ret, struct err *e);
  * 0 or -errno with the path in e. */
 int supervisor_dirs(struct supervisor *s, struct err *e);
 
-/* One node per runtime directory (flock(2)).  Fills s->lock.  0; -EBUSY when another runs, or -errno. */
-int supervisor_lock(struct supervisor *s, struct err *e);
-
-/* After a teardown: removes what supervisor_dirs() and the lock made in the runtime directory, and nothing else. */
+/* After a teardown: removes what supervisor_dirs() and names_take() made in the runtime directory, and nothing else. */
 void supervisor_remove_runtime(struct supervisor *s);
 
 #endif

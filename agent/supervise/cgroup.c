@@ -236,23 +236,49 @@ static int make_roots(struct cgroup *c, struct err *e)
 	return 0;
 }
 
-int cgroup_new(const char *mountinfo, const char *name, bool create_files, struct cgroup **ret, struct err *e)
+/* The hierarchies, without any change to them. */
+static int find_all(const char *mountinfo, const char *name, struct cgroup **ret, struct err *e)
 {
 	struct cgroup *c = calloc(1, sizeof *c);
 	int r;
 
+	*ret = c;
 	if (!c)
 		return err_set(e, ENOMEM, "out of memory");
 	for (unsigned i = 0; i < CGROUP_HIERARCHIES; i++)
 		c->mount[i] = c->root[i] = -1;
 	for (unsigned k = 0; k < CGROUP_CONTROLLER_COUNT; k++)
 		c->of[k] = -1;
-	c->create = create_files ? O_CREAT : 0;
 	snprintf(c->name, sizeof c->name, "%s", name);
 	r = find_v2(c, mountinfo, e);
 	c->ops = r == 1 ? &cgroup_v2_ops : &cgroup_v1_ops;
-	if (r == 0)
-		r = find_v1(c, mountinfo, e);
+	return r == 0 ? find_v1(c, mountinfo, e) : r;
+}
+
+int cgroup_open_root(const char *mountinfo, const char *name, bool make, struct err *e)
+{
+	struct cgroup *c = NULL;
+	int r = find_all(mountinfo, name, &c, e), mount;
+
+	if (r >= 0) {
+		mount = c->mount[c->of[CGROUP_MEMORY]];
+		if (make && mkdirat(mount, name, 0755) < 0 && errno != EEXIST)
+			r = err_errno(e, "cannot make the cgroup %s", name);
+		else if ((r = openat(mount, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+			r = err_errno(e, "cannot open the cgroup %s", name);
+	}
+	cgroup_free(c);
+	return r;
+}
+
+int cgroup_new(const char *mountinfo, const char *name, bool create_files, struct cgroup **ret, struct err *e)
+{
+	struct cgroup *c = NULL;
+	int r = find_all(mountinfo, name, &c, e);
+
+	if (!c)
+		return r;
+	c->create = create_files ? O_CREAT : 0;
 	if (r >= 0 && cgroup_is_v2(c))
 		r = cgroup_v2_delegate(c, e);
 	if (r >= 0)

@@ -45,6 +45,9 @@ struct cgroup_sample {
  * makes <name> in each.  create_files lets a test run on plain directories, where control files do not appear by
  * themselves.  0, -ENOENT naming the controller that is missing, or negative errno. */
 int cgroup_new(const char *mountinfo, const char *name, bool create_files, struct cgroup **ret, struct err *e);
+/* The directory of <name> where memory is accounted, to lock it: one for all who see this cgroup mount.  make: makes it
+ * when it is missing; nothing else is changed.  A descriptor, the caller's, or as cgroup_new(). */
+int cgroup_open_root(const char *mountinfo, const char *name, bool make, struct err *e);
 /* Frees memory and descriptors; the groups stay.  NULL is allowed. */
 void cgroup_free(struct cgroup *c);
 

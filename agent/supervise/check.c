@@ -4,6 +4,7 @@
 
 #include "agent/supervise/cgroup.h"
 #include "agent/supervise/disk.h"
+#include "agent/supervise/names.h"
 #include "agent/supervise/net.h"
 #include "agent/supervise/stack.h"
 #include "base/fd.h"
@@ -36,6 +37,7 @@ struct check {
 	void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text);
 	void *arg;
 	unsigned failed;
+	pid_t node; /* who runs with our runtime folder, 0 = nobody */
 };
 
 const char *supervise_verdict_name(enum supervise_verdict v)
@@ -414,11 +416,35 @@ static void check_resolver(struct check *c)
 	net_done(&n);
 }
 
+static void check_on_name(void *arg, const char *field, const char *value, pid_t pid)
+{
+	struct check *c = arg;
+	const char *whose = pid && pid == c->node ? "held by this node, which runs" : "taken by another node";
+
+	if (strcmp(field, "node.runtime") == 0) {
+		c->node = pid;
+		whose = "a node runs on it";
+	}
+	if (pid && pid == c->node)
+		say(c, SUPERVISE_OK, field, "%s: %s (pid %d)", value, whose, pid);
+	else
+		say(c, SUPERVISE_FAIL, field, "%s: %s (pid %d): stop that one, or set %s to another value", value,
+		    whose, pid, field);
+}
+
+/* The runtime folder comes first: who has that has these settings. */
+static void check_names(struct check *c)
+{
+	if (names_look(c->settings, NULL, check_on_name, c) == 0)
+		say(c, SUPERVISE_OK, "names",
+		    "no other node has the folders, the cgroup, the address pool or the links");
+}
+
 void supervise_check_limits(const struct settings *settings,
 			    void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
 			    void *arg)
 {
-	struct check c = {settings, NULL, report, arg, 0};
+	struct check c = {.settings = settings, .report = report, .arg = arg};
 
 	check_limits(&c);
 }
@@ -427,11 +453,12 @@ unsigned supervise_check(const struct settings *settings, const char *program_di
 			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
 			 void *arg)
 {
-	struct check c = {settings, program_dir, report, arg, 0};
+	struct check c = {.settings = settings, .program_dir = program_dir, .report = report, .arg = arg};
 
 	check_root(&c);
 	check_calls(&c);
 	check_cgroup(&c);
+	check_names(&c);
 	check_features(&c);
 	check_users(&c);
 	check_programs(&c);

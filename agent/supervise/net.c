@@ -48,18 +48,23 @@ unsigned net_resolvers_parse(const char *text, uint32_t *ret, unsigned max)
 
 static void net_conntrack_max(struct net *n);
 
+void net_table_name(const char *cgroup, char out[48])
+{
+	size_t k = (size_t)snprintf(out, 48, "tulou_%s", cgroup);
+
+	for (size_t i = 0; i < k && out[i]; i++)
+		if (out[i] == '-' || out[i] == '.')
+			out[i] = '_';
+}
+
 int net_init(struct net *n, const struct settings *s, struct err *e)
 {
 	OWN_FD int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
 	OWN_FREE char *text = NULL;
-	size_t k;
 
 	*n = (struct net){.generation = (uint8_t)getpid()};
 	pool_init(&n->pool, s->pool_net, s->pool_prefix);
-	k = (size_t)snprintf(n->table, sizeof n->table, "tulou_%s", s->cgroup);
-	for (size_t i = 0; i < k && n->table[i]; i++)
-		if (n->table[i] == '-' || n->table[i] == '.')
-			n->table[i] = '_';
+	net_table_name(s->cgroup, n->table);
 	snprintf(n->prefix, sizeof n->prefix, "%s", s->link_prefix);
 	if (fd >= 0 && fd_read_all(fd, NET_TEXT_MAX, &text, NULL) == 0)
 		n->resolver_count = net_resolvers_parse(text, n->resolvers, NET_RESOLVERS_MAX);

@@ -39,6 +39,8 @@ struct net {
 	uint8_t generation;	/* last part of a link's name: a name is free only when its old namespace is */
 };
 
+/* The nftables table of a node with this node.cgroup. */
+void net_table_name(const char *cgroup, char out[48]);
 /* Reads the resolvers.  Changes nothing on the host.  0 or negative errno. */
 int net_init(struct net *n, const struct settings *s, struct err *e);
 /* Frees memory; the host's state stays. */

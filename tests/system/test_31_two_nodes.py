@@ -1,0 +1,116 @@
+"""Two nodes on one host: what one has, the other is refused, and the first one's apps live on."""
+import re, tempfile
+from harness import *
+
+
+def setup():
+    node = Node("two").start()
+    node.acme = node.tenant("acme")
+    node.app("py", node.acme)
+    node.deploy_ok("py", node.acme, server("first"))
+    return node
+
+
+def teardown(node):
+    if node:
+        node.cleanup()
+
+
+def second(node, check_only=False, **same):
+    """A second tuloud whose settings differ from the node's but for what is given; (exit code, what it said)."""
+    tag = "%04x" % random.randrange(65536)
+    own = {"data": f"{node.dir}/second-{tag}", "runtime": f"/run/tulou-test-{tag}s", "cgroup": f"tulou-test-{tag}s", "pool": "198.18.255.0/24",
+           "prefix": "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(4)), "http": f"127.0.0.1:{free_port()}", "https": ""}
+    own.update(same)
+    settings = f"{node.dir}/second-{tag}.yaml"
+    with open(settings, "w") as f:
+        f.write(f"""node: {{ data: {own["data"]}, runtime: {own["runtime"]}, cgroup: {own["cgroup"]} }}
+listen: {{ http: ["{own["http"]}"], https: [{own["https"]}] }}
+network: {{ pool: {own["pool"]}, link_prefix: {own["prefix"]} }}
+disk: {{ pool: 512MiB }}
+""")
+    r = run(os.path.join(BUILD, "tuloud"), "-c", settings, *(["--check"] if check_only else []), timeout=20)
+    if own["runtime"] != node.runtime:
+        shutil.rmtree(own["runtime"], ignore_errors=True)
+    return r.returncode, r.stdout + r.stderr
+
+
+def app(node):
+    i = node.instances("py")
+    return [(x["id"], x["pid"], x["state"]) for x in i]
+
+
+def taken(node):
+    net, bits = node.pool.split("/")
+    return [
+        ("node.runtime", {"runtime": node.runtime}),
+        ("node.data", {"data": node.data}),
+        ("node.cgroup", {"cgroup": node.cgroup}),
+        ("network.pool", {"pool": node.pool}),
+        ("network.pool", {"pool": net.rsplit(".", 2)[0] + ".64.0/20"}),
+        ("network.pool", {"pool": "10.0.0.0/8"}),
+        ("network.link_prefix", {"prefix": node.prefix}),
+        ("network.link_prefix", {"prefix": node.prefix[:2]}),
+    ]
+
+
+def test_refused(node):
+    """each name of the running node is refused to a second one, with the setting and the pid; the app does not notice"""
+    before = app(node)
+    for setting, same in taken(node):
+        code, said = second(node, **same)
+        equal(code, 1, f"exit code with {same}: {said}")
+        check("start failed" in said and f"field={setting} " in said, f"{same}: {said}")
+        if same.get("pool") != "10.0.0.0/8":  # other nodes of this host may lie in that one too
+            check(f"(pid {node.process.pid})" in said, f"{same}: {said}")
+    equal(app(node), before, "instances")
+    equal(node.get("py")[0], 200, "the app")
+
+
+def test_check(node):
+    """--check says the same, and that a node with these settings runs is no fault of them"""
+    for setting, same in taken(node)[1:]:
+        code, said = second(node, True, **same)
+        check(re.search(rf"^fail +{re.escape(setting)} ", said, re.M), f"{same}: {said}")
+    r = run(os.path.join(BUILD, "tuloud"), "-c", node.settings, "--check")
+    check(f"(pid {node.process.pid})" in r.stdout and not re.search(r"^fail +(node|network)\.", r.stdout, re.M), r.stdout)
+    code, said = second(node, True, http="0.0.0.0:18999", https='"127.0.0.1:18999"')
+    equal(code, 1, said)
+    check("listen.https[0]" in said and "listen.http[0]" in said, said)
+
+
+def test_kept_in_place(node):
+    """the names are held over SIGHUP and SIGUSR2, and over settings that would take another node's"""
+    before = app(node)
+    for signo in (signal.SIGHUP, signal.SIGUSR2):
+        done = open(node.log, errors="replace").read().count("node serves")
+        node.process.send_signal(signo)
+        wait_for("the program to be executed again", lambda: open(node.log, errors="replace").read().count("node serves") > done)
+        fds = [os.readlink(f) for f in glob.glob(f"/proc/{node.process.pid}/fd/*")]
+        equal(fds.count(node.runtime + "/lock"), 1, f"locks of the runtime folder in {fds}")
+        code, said = second(node, cgroup=node.cgroup)
+        check(code == 1 and f"(pid {node.process.pid})" in said, said)
+    wait_for("the app", lambda: node.get("py")[0] == 200)
+    equal(app(node), before, "instances")
+    other = Node("other").start()
+    try:
+        text = open(node.settings).read()
+        with open(node.settings, "w") as f:
+            f.write(text.replace(node.pool, other.pool))
+        node.process.send_signal(signal.SIGHUP)
+        wait_for("the refusal", lambda: "settings refused" in node.log_tail() and "field=network.pool" in node.log_tail())
+        check(f"pid {other.process.pid}" in node.log_tail(), node.log_tail())
+        equal(node.get("py")[0], 200, "the app after refused settings")
+        with open(node.settings, "w") as f:
+            f.write(text)
+    finally:
+        other.cleanup()
+
+
+def test_free_after_kill(node):
+    """kill -9 gives the names back: the next start of the same node has them"""
+    before = app(node)
+    node.kill()
+    node.start()
+    wait_for("the app", lambda: node.get("py")[0] == 200)
+    equal(app(node), before, "instances")
