@@ -93,6 +93,13 @@ void db_touch(struct store *s);
 /* Reads them from a row's columns from `column` on; fills args and returns how many. */
 void db_numbers_read(struct db_query *q, int column, enum quota_of of, void *ret);
 size_t db_numbers_args(enum quota_of of, const void *p, struct db_arg *args);
+/* A tenant's own values over its plan (MODEL_OWN_*) as text, "memory profile"; names that are not known (any more)
+ * count for nothing. */
+#define DB_OWN_TEXT 400
+void db_own_text(uint32_t own, char out[DB_OWN_TEXT]);
+uint32_t db_own_read(struct db_query *q, int column);
+/* store_tenant.c: writes the tenant anew after its plan changed; within a group. */
+int db_tenant_follow(struct store *s, int64_t tenant, struct err *e);
 /* A column with a policy; what cannot be read is "none". */
 void db_egress(struct db_query *q, int column, struct quota_egress *ret);
 /* 0, or -EINVAL with the field: what the columns of profile and egress can hold. */

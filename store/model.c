@@ -89,3 +89,21 @@ const char *model_proof_name(enum model_proof p)
 	static const char *const names[MODEL_PROOF_COUNT] = {"wanted", "none", "operator", "parent", "dns", "http"};
 	return p < MODEL_PROOF_COUNT ? names[p] : "unknown";
 }
+
+const char *model_own_name(unsigned bit, bool json)
+{
+	const struct quota_key *k;
+
+	switch (1u << bit) {
+	case MODEL_OWN_PROFILE:
+		return "profile";
+	case MODEL_OWN_LAYERS:
+		return "private_layers";
+	case MODEL_OWN_EGRESS:
+		return "egress";
+	default:
+		break;
+	}
+	k = quota_key(bit);
+	return !k || !quota_has(k, QUOTA_OF_TENANT) ? NULL : json ? k->json : k->name;
+}

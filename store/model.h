@@ -23,8 +23,8 @@ enum model_role {
 const char *model_role_name(enum model_role r);
 enum model_role model_role_parse(const char *s);
 
-/* A named set of limits that an operator defines.  A tenant on a plan has its quota; an app without limits of its own
- * follows the limits. */
+/* A named set of limits that an operator defines.  A tenant on a plan has its quota, but for the values that are the
+ * tenant's own; an app without limits of its own follows the limits. */
 struct model_plan {
 	int64_t id;
 	char name[LIMIT_PLAN_NAME + 1];
@@ -36,11 +36,20 @@ struct model_plan {
 	int64_t created_ms;
 };
 
+/* What a tenant on a plan may have of its own: bit i is the i-th number of quota_key(), and these. */
+#define MODEL_OWN_PROFILE (1u << 29)
+#define MODEL_OWN_LAYERS (1u << 30)
+#define MODEL_OWN_EGRESS (1u << 31)
+#define MODEL_OWN_BITS 32u
+/* The name of a bit, as in the database ("memory") or in JSON ("memory_bytes"); NULL when it stands for nothing. */
+const char *model_own_name(unsigned bit, bool json);
+
 struct model_tenant {
 	int64_t id;
 	char name[LIMIT_TENANT_NAME + 1];
 	uint32_t slot; /* index of its uid range: ids uid_base + slot * 65536 ...; unique among living tenants */
 	int64_t plan;  /* 0 = none: quota, profile and egress are its own */
+	uint32_t own;  /* MODEL_OWN_*: of these the tenant's value holds, not the plan's; 0 without a plan */
 	char plan_name[LIMIT_PLAN_NAME + 1];
 	struct quota quota;
 	uint32_t profile;    /* enum quota_profile: no app of it is less strict */

@@ -175,10 +175,13 @@ static const char schema_8[] = "CREATE TABLE serving (app INTEGER PRIMARY KEY RE
 			       " concurrency INTEGER NOT NULL, drain_s INTEGER NOT NULL, rollout INTEGER NOT NULL,"
 			       " access_log INTEGER NOT NULL, hold INTEGER NOT NULL);";
 
+/* Values of a tenant that hold over its plan's, by name: "memory profile". */
+static const char schema_9[] = "ALTER TABLE tenant ADD COLUMN own TEXT NOT NULL DEFAULT '';";
+
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4,
-					   schema_5, schema_6, schema_7, schema_8};
+static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4, schema_5,
+					   schema_6, schema_7, schema_8, schema_9};
 
 int db_schema_version(void)
 {

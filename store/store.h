@@ -44,18 +44,18 @@ int store_tenant_add(struct store *s, const char *name, const struct quota *quot
 int store_tenant_get(struct store *s, int64_t id, struct model_tenant *ret, struct err *e);
 int store_tenant_find(struct store *s, const char *name, struct model_tenant *ret, struct err *e);
 int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tenant_fn *fn, void *arg, struct err *e);
-/* Sets plan, quota, profile, private_layers and egress.  With t->plan the other four become the plan's, in *t too;
- * without, they are what *t says and the tenant leaves its plan.  Its apps that have no limits of their own get the
- * plan's, else `follow` (NULL: they keep theirs), lowered to the quota.  All or nothing; -ENOENT: no such tenant or
- * plan (field "plan"). */
+/* Sets plan, quota, profile, private_layers and egress.  With t->plan the other four become the plan's but for what
+ * t->own names, in *t too (a bit whose value is the plan's is cleared); without, they are what *t says and the tenant
+ * leaves its plan.  Its apps that have no limits of their own get the plan's, else `follow` (NULL: they keep theirs),
+ * lowered to the quota.  All or nothing; -ENOENT: no such tenant or plan (field "plan"). */
 int store_tenant_set(struct store *s, struct model_tenant *t, const struct quota_limits *follow, struct err *e);
 /* -EBUSY while it has apps.  Deletes its tokens. */
 int store_tenant_del(struct store *s, int64_t id, struct err *e);
 void store_quota_default(struct quota *ret);
 
-/* Plans.  add fills id and created_ms.  update gives all of it to the tenants on the plan, and its limits (lowered to
- * the quota) to those of their apps that have none of their own, in the same transaction.  del: -EBUSY while tenants
- * are on it. */
+/* Plans.  add fills id and created_ms.  update gives all of it to the tenants on the plan (what is a tenant's own
+ * stays), and its limits (lowered to the quota) to those of their apps that have none of their own, in the same
+ * transaction.  del: -EBUSY while tenants are on it. */
 int store_plan_add(struct store *s, const struct model_plan *p, struct model_plan *ret, struct err *e);
 int store_plan_get(struct store *s, int64_t id, struct model_plan *ret, struct err *e);
 int store_plan_find(struct store *s, const char *name, struct model_plan *ret, struct err *e);

@@ -143,6 +143,21 @@ int store_plan_tenants(struct store *s, int64_t id, unsigned *ret, struct err *e
 	return r;
 }
 
+/* Those that have some values of their own over the plan. */
+static int plan_hand_out_own(struct store *s, int64_t plan, struct err *e)
+{
+	int64_t id = 0;
+	int r;
+
+	do {
+		r = db_number(s, 0, &id, "SELECT min(id) FROM tenant WHERE plan = ? AND own <> '' AND id > ?",
+			      DB_ARGS(DB_I(plan), DB_I(id)), e);
+		if (r == 0 && id)
+			r = db_tenant_follow(s, id, e);
+	} while (r == 0 && id);
+	return r;
+}
+
 /* The tenants on the plan get what it says, and those of their apps that follow it. */
 static int plan_hand_out(struct store *s, const struct model_plan *p, struct err *e)
 {
@@ -158,18 +173,20 @@ static int plan_hand_out(struct store *s, const struct model_plan *p, struct err
 	args[n++] = DB_S(egress);
 	args[n++] = DB_I(p->id);
 	r = db_run(s,
-		   "UPDATE tenant SET " DB_QUOTA_SET("") ", profile = ?, private_layers = ?, egress = ? WHERE plan = ?",
+		   "UPDATE tenant SET " DB_QUOTA_SET("") ", profile = ?, private_layers = ?, egress = ? "
+							 "WHERE plan = ? AND own = ''",
 		   args, n, e);
 	if (r < 0)
 		return r;
 	quota_clamp(&limits, &p->quota);
 	n = db_numbers_args(QUOTA_OF_LIMITS, &limits, args);
 	args[n++] = DB_I(p->id);
-	r = db_run(s,
-		   "UPDATE app SET " DB_LIMITS_SET(
-			   "") " WHERE limits_own = 0 AND tenant IN (SELECT id FROM tenant WHERE plan = ?)",
-		   args, n, e);
-	return r < 0 ? r : 0;
+	r = db_run(
+		s,
+		"UPDATE app SET " DB_LIMITS_SET(
+			"") " WHERE limits_own = 0 AND tenant IN (SELECT id FROM tenant WHERE plan = ? AND own = '')",
+		args, n, e);
+	return r < 0 ? r : plan_hand_out_own(s, p->id, e);
 }
 
 static int plan_update(struct store *s, const struct model_plan *p, struct err *e)

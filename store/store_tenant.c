@@ -13,8 +13,8 @@
 
 #define TENANT_SELECT                                                                                                  \
 	"SELECT t.id, t.name, t.slot, t.created_ms, t.plan, coalesce(p.name, ''), t.profile, t.private_layers, "       \
-	"t.egress, " DB_QUOTA("t.") " FROM tenant t LEFT JOIN plan p ON p.id = t.plan"
-#define TENANT_NUMBERS 9 /* column of the first number */
+	"t.egress, t.own, " DB_QUOTA("t.") " FROM tenant t LEFT JOIN plan p ON p.id = t.plan"
+#define TENANT_NUMBERS 10 /* column of the first number */
 
 void store_quota_default(struct quota *ret)
 {
@@ -34,6 +34,7 @@ static void tenant_row(struct db_query *q, struct model_tenant *t)
 	db_text(q, 1, t->name, sizeof t->name);
 	db_text(q, 5, t->plan_name, sizeof t->plan_name);
 	db_egress(q, 8, &t->egress);
+	t->own = t->plan ? db_own_read(q, 9) : 0;
 	db_numbers_read(q, TENANT_NUMBERS, QUOTA_OF_TENANT, &t->quota);
 }
 
@@ -182,10 +183,37 @@ static int tenant_followers(struct store *s, const struct model_tenant *t, const
 	return r < 0 ? r : 0;
 }
 
-static int tenant_set(struct store *s, struct model_tenant *t, const struct quota_limits *follow, struct err *e)
+/* The plan's values, but for those that are the tenant's own.  asked: one that says the same as the plan is none; else
+ * it is the plan that has come to say the same, and may say another thing tomorrow. */
+static void tenant_overlay(struct model_tenant *t, const struct model_plan *p, bool asked)
 {
-	struct db_arg args[DB_QUOTA_COUNT + 5];
-	char egress[QUOTA_EGRESS_MAX];
+	const struct model_tenant own = *t;
+	const struct quota_key *k;
+
+	for (unsigned i = 0; asked && (k = quota_key(i)); i++)
+		if (quota_has(k, QUOTA_OF_TENANT) &&
+		    quota_get(k, QUOTA_OF_TENANT, &own.quota) == quota_get(k, QUOTA_OF_TENANT, &p->quota))
+			t->own &= ~(1u << i);
+	if (asked && own.profile == p->profile)
+		t->own &= ~MODEL_OWN_PROFILE;
+	if (asked && own.private_layers == p->private_layers)
+		t->own &= ~MODEL_OWN_LAYERS;
+	if (asked && memcmp(&own.egress, &p->egress, sizeof own.egress) == 0)
+		t->own &= ~MODEL_OWN_EGRESS;
+	t->quota = p->quota;
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (quota_has(k, QUOTA_OF_TENANT) && t->own & 1u << i)
+			quota_set(k, QUOTA_OF_TENANT, &t->quota, quota_get(k, QUOTA_OF_TENANT, &own.quota));
+	t->profile = t->own & MODEL_OWN_PROFILE ? own.profile : p->profile;
+	t->private_layers = t->own & MODEL_OWN_LAYERS ? own.private_layers : p->private_layers;
+	t->egress = t->own & MODEL_OWN_EGRESS ? own.egress : p->egress;
+}
+
+static int tenant_set(struct store *s, struct model_tenant *t, const struct quota_limits *follow, bool asked,
+		      struct err *e)
+{
+	struct db_arg args[DB_QUOTA_COUNT + 6];
+	char egress[QUOTA_EGRESS_MAX], own[DB_OWN_TEXT];
 	struct model_plan p;
 	size_t n;
 	int r;
@@ -195,26 +223,35 @@ static int tenant_set(struct store *s, struct model_tenant *t, const struct quot
 		if (store_plan_get(s, t->plan, &p, NULL) < 0)
 			return err_field(e, ENOENT, "plan", "plan: there is no such plan");
 		memcpy(t->plan_name, p.name, sizeof t->plan_name);
-		t->quota = p.quota;
-		t->profile = p.profile;
-		t->private_layers = p.private_layers;
-		t->egress = p.egress;
+		tenant_overlay(t, &p, asked);
 		follow = &p.limits;
+	} else {
+		t->own = 0;
 	}
+	db_own_text(t->own, own);
 	quota_egress_text(&t->egress, egress);
 	n = db_numbers_args(QUOTA_OF_TENANT, &t->quota, args);
 	args[n++] = DB_I(t->plan);
 	args[n++] = DB_I(t->profile);
 	args[n++] = DB_I(t->private_layers);
 	args[n++] = DB_S(egress);
+	args[n++] = DB_S(own);
 	args[n++] = DB_I(t->id);
 	r = db_run(s,
 		   "UPDATE tenant SET " DB_QUOTA_SET(
-			   "") ", plan = ?, profile = ?, private_layers = ?, egress = ? WHERE id = ?",
+			   "") ", plan = ?, profile = ?, private_layers = ?, egress = ?, own = ? WHERE id = ?",
 		   args, n, e);
 	if (r == 0)
 		return err_set(e, ENOENT, "no such tenant");
 	return r < 0 ? r : follow ? tenant_followers(s, t, follow, e) : 0;
+}
+
+int db_tenant_follow(struct store *s, int64_t tenant, struct err *e)
+{
+	struct model_tenant t;
+	int r = store_tenant_get(s, tenant, &t, e);
+
+	return r < 0 ? r : tenant_set(s, &t, NULL, false, e);
 }
 
 int store_tenant_set(struct store *s, struct model_tenant *t, const struct quota_limits *follow, struct err *e)
@@ -227,7 +264,7 @@ int store_tenant_set(struct store *s, struct model_tenant *t, const struct quota
 	if (r == 0)
 		r = db_group_start(s, e);
 	if (r == 0)
-		r = db_group_end(s, tenant_set(s, &set, follow, e), e);
+		r = db_group_end(s, tenant_set(s, &set, follow, true, e), e);
 	if (r < 0)
 		return r;
 	*t = set;

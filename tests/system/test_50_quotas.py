@@ -151,15 +151,15 @@ def test_what_does_not_fit_waits_aloud(node):
 
 
 def test_policies(node):
-    """an app's egress and profile are its tenant's to set; a plan and a policy of one's own exclude each other"""
+    """an app's egress and profile are its tenant's to set; what is set for a tenant holds over its plan, which stays"""
     a = node.api("PATCH", "/v1/apps/shop", {"egress": {"mode": "list", "allow": ["203.0.113.0/24:443"]}}, token=node.acme, want=200)
     equal(a["egress"], {"mode": "list", "allow": ["203.0.113.0/24:443"]}, "egress")
     check(any(e["kind"] == "app.egress" and "203.0.113.0/24:443" in e["text"] for e in node.events("shop")), node.events("shop"))
-    status, value = node.api("PATCH", "/v1/tenants/acme", {"plan": "hobby", "profile": "strict"})
-    equal((status, value["field"]), (400, "profile"), "both")
+    before = node.api("GET", "/v1/apps/shop", token=node.acme, want=200)["limits"]
     equal(node.api("PATCH", "/v1/tenants/acme", {"profile": "default"}, token=node.acme)[0], 403, "a tenant's own token")
     t = node.api("PATCH", "/v1/tenants/acme", {"egress": {"mode": "none"}}, want=200)
-    equal((t["plan"], t["quota"]["pids"]), (None, 200), "off the plan, with what it had")
+    equal((t["plan"], t["own"]), ("hobby", ["egress"]), "on the plan, with one value of its own")
+    equal(node.api("GET", "/v1/apps/shop", token=node.acme, want=200)["limits"], before, "the limits of apps")
     equal(node.api("PATCH", "/v1/tenants/acme", {"plan": "hobby"}, want=200)["egress"]["mode"], "public", "the plan's again")
 
 
@@ -228,6 +228,17 @@ def test_command_line(node):
     check(r.returncode == 0 and "1 GiB" in r.stdout and "200 MiB" in r.stdout, r)
     r = tulou("tenants", "set", "acme", "plan=big")
     check(r.returncode == 0 and "big" in r.stdout and "COMMITTED" in r.stdout, r)
+    # One number of its own: the plan stays, and with it the limits of the app, in the kernel too.
+    r = tulou("tenants", "quota", "acme", "pids=123")
+    check(r.returncode == 0 and re.search(r"^pids .* 123 +set$", r.stdout, re.M) and re.search(r"^memory .* plan$", r.stdout, re.M) and "big" in r.stdout, r)
+    wait_for("the tenant's group", lambda: kernel(node, "pids", above=1) == 123)
+    equal(kernel(node, "memory"), 200 * MIB, "the instance's group")
+    r = tulou("plans", "set", "big", "pids=150", "apps=9")
+    t = node.api("GET", "/v1/tenants/acme", want=200)
+    equal((t["plan"], t["own"], t["quota"]["pids"], t["quota"]["apps"]), ("big", ["pids"], 123, 9), "after the plan changed")
+    r = tulou("tenants", "quota", "acme", "pids=plan")
+    check(r.returncode == 0 and re.search(r"^pids .* 150 +plan$", r.stdout, re.M), r)
+    wait_for("the plan's", lambda: kernel(node, "pids", above=1) == 150)
     r = tulou("apps", "limits", "-a", "shop")
     check("200 MiB" in r.stdout and "plan" in r.stdout, r)
     r = tulou("plans", "delete", "big", "--yes")

@@ -34,7 +34,7 @@ Test(api, bad_json_is_refused_with_field_and_limit)
 		{"POST", "/v1/tenants", "{\"name\":\"x\",\"quota\":{\"pids\":-1}}", 400, "outside 4.."},
 		{"PATCH", "/v1/tenants/acme", "{}", 400, "nothing to change"},
 		{"PATCH", "/v1/tenants/acme", "{\"plan\":\"none-such\"}", 404, "there is no plan \\\"none-such\\\""},
-		{"PATCH", "/v1/tenants/acme", "{\"plan\":\"x\",\"profile\":\"strict\"}", 400, "on a plan"},
+		{"PATCH", "/v1/tenants/acme", "{\"quota\":{\"pids\":null}}", 400, "on no plan"},
 		{"PATCH", "/v1/tenants/acme", "{\"profile\":\"paranoid\"}", 400, "default or strict"},
 		{"PATCH", "/v1/tenants/acme", "{\"egress\":{\"mode\":\"some\"}}", 400, "none, public or list"},
 		{"PATCH", "/v1/tenants/acme", "{\"egress\":{\"mode\":\"none\",\"allow\":[\"1.2.3.4\"]}}", 400, "list"},

@@ -81,16 +81,48 @@ Test(api_plans, a_plan_is_made_given_and_changed)
 	cr_assert_not_null(strstr(text(j, "detail"), "1 tenant"));
 	json_decref(j);
 
-	/* An app that is made now follows it; a quota of its own ends that. */
+	/* An app that is made now follows it.  One number is set: all others, and the limits of apps, stay the plan's.
+	 */
 	j = ask(f, "POST", "/v1/apps", f->admin, "{\"name\":\"late\"}", 201);
 	cr_assert_eq(number(j, "limits", "memory_bytes"), 128 * MIB);
 	json_decref(j);
 	j = ask(f, "PUT", "/v1/tenants/acme/quota", f->operator, "{\"memory_bytes\":\"2GiB\"}", 200);
 	json_decref(j);
 	j = ask(f, "GET", "/v1/tenants/acme", f->reader, NULL, 200);
-	cr_assert(json_is_null(json_object_get(j, "plan")));
+	cr_assert_str_eq(text(j, "plan"), "hobby");
+	cr_assert_eq(json_array_size(json_object_get(j, "own")), 1);
+	cr_assert_str_eq(json_string_value(json_array_get(json_object_get(j, "own"), 0)), "memory_bytes");
 	cr_assert_eq(number(j, "quota", "memory_bytes"), 2048 * MIB);
 	cr_assert_eq(number(j, "quota", "pids"), 100, "what is not named stays");
+	json_decref(j);
+	j = ask(f, "GET", "/v1/apps/late", f->reader, NULL, 200);
+	cr_assert_eq(number(j, "limits", "memory_bytes"), 128 * MIB, "the limits of apps are the plan's still");
+	json_decref(j);
+	json_decref(ask(f, "PATCH", "/v1/plans/hobby", f->operator,
+			"{\"quota\":{\"memory_bytes\":\"3GiB\",\"pids\":120}}", 200));
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"egress\":{\"mode\":\"none\"},\"profile\":\"strict\"}",
+		200);
+	cr_assert_eq(number(j, "quota", "memory_bytes"), 2048 * MIB, "its own");
+	cr_assert_eq(number(j, "quota", "pids"), 120, "the plan's");
+	cr_assert_eq(json_array_size(json_object_get(j, "own")), 2, "the plan is strict already");
+	json_decref(j);
+	/* Given back, by null and by the plan's own value. */
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator,
+		"{\"egress\":null,\"quota\":{\"memory_bytes\":\"3GiB\",\"pids\":null}}", 200);
+	cr_assert_eq(json_array_size(json_object_get(j, "own")), 0);
+	cr_assert_eq(number(j, "quota", "memory_bytes"), 3072 * MIB);
+	json_decref(j);
+	/* A plan that is named gives all, but for what is named with it. */
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"quota\":{\"apps\":7,\"pids\":90}}", 200);
+	json_decref(j);
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"plan\":\"hobby\",\"quota\":{\"apps\":8}}", 200);
+	cr_assert_eq(number(j, "quota", "apps"), 8);
+	cr_assert_eq(number(j, "quota", "pids"), 120);
+	json_decref(j);
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"plan\":null}", 200);
+	cr_assert(json_is_null(json_object_get(j, "plan")));
+	cr_assert_eq(number(j, "quota", "apps"), 8, "off its plan, as it is");
+	cr_assert_eq(json_array_size(json_object_get(j, "own")), 0);
 	json_decref(j);
 	j = ask(f, "GET", "/v1/apps/late", f->reader, NULL, 200);
 	cr_assert_eq(number(j, "limits", "memory_bytes"), (json_int_t)f->settings.app.memory, "the node's again");

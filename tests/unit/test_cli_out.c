@@ -161,6 +161,7 @@ Test(cli, plans_as_people_write_them)
 	char a[] = "memory=2GiB", b[] = "app.memory=128MiB", p[] = "profile=strict", l[] = "private-layers=yes",
 	     g[] = "egress=203.0.113.0/24:443,198.51.100.7", plan[] = "plan=none", apps[] = "apps=3";
 	char *words[] = {a, b, p, l, g, apps}, *off[] = {plan}, *wrong[] = {b};
+	char be[] = "egress=plan", bp[] = "private-layers=plan", bm[] = "memory=plan", *back[] = {be, bp, bm};
 	json_t *j = json_object(), *t = json_object();
 	struct err e = {0};
 
@@ -172,6 +173,9 @@ Test(cli, plans_as_people_write_them)
 	cr_assert_eq(cli_fields_policy(j, off, 1, CLI_FIELDS_OF_PLAN, &e), -EINVAL, "a plan has no plan");
 	cr_assert_eq(cli_fields_policy(t, off, 1, CLI_FIELDS_OF_TENANT, &e), 0);
 	cr_assert(json_is_null(json_object_get(t, "plan")));
+	cr_assert_eq(cli_fields_policy(t, back, 3, CLI_FIELDS_OF_TENANT, &e), 0, "%s", e.text);
+	cr_assert(json_is_null(json_object_get(t, "egress")) && json_is_null(json_object_get(t, "private_layers")));
+	cr_assert(json_is_null(json_object_get(json_object_get(t, "quota"), "memory_bytes")));
 	cr_assert_eq(cli_fields_policy(t, wrong, 1, CLI_FIELDS_OF_TENANT, &e), -EINVAL);
 	cr_assert_null(cli_fields_egress("example.com", &e));
 	/* Refused here already, by the name that was written. */

@@ -216,7 +216,33 @@ Test(store_plan, a_tenant_on_a_plan_has_what_it_says)
 	cr_assert(strstr(x.e.text, "1 tenant: "), "%s", x.e.text);
 	cr_assert(strstr(x.e.text, x.t.name), "%s", x.e.text);
 
-	/* Something of its own: off the plan, and the followers follow the node again. */
+	/* Something of its own: the plan's changes leave that alone, all else follows. */
+	for (unsigned i = 0; quota_key(i); i++)
+		x.t.own |= strcmp(quota_key(i)->name, "memory") == 0 ? 1u << i : 0;
+	x.t.own |= MODEL_OWN_LAYERS;
+	x.t.quota.memory = 96ull << 20;
+	x.t.quota.pids = 1000; /* not named: the plan's holds */
+	x.t.private_layers = true;
+	cr_assert_eq(store_tenant_set(x.s, &x.t, &node, &x.e), 0);
+	cr_assert_eq(x.t.quota.pids, x.p.quota.pids);
+	cr_assert(!(x.t.own & MODEL_OWN_LAYERS), "as the plan has it: not its own");
+	reread(&x);
+	cr_assert_eq(x.t.quota.memory, 96ull << 20);
+	cr_assert_eq(x.t.plan, x.p.id);
+	cr_assert_eq(__builtin_popcount(x.t.own), 1);
+	cr_assert_eq(x.follows.limits.memory, 80ull << 20);
+	x.p.quota.memory = 96ull << 20; /* says the same for a while */
+	x.p.quota.pids = 140;
+	cr_assert_eq(store_plan_update(x.s, &x.p, &x.e), 0);
+	x.p.quota.memory = 768ull << 20;
+	x.p.limits.memory = 128ull << 20;
+	cr_assert_eq(store_plan_update(x.s, &x.p, &x.e), 0);
+	reread(&x);
+	cr_assert_eq(x.t.quota.memory, 96ull << 20);
+	cr_assert_eq(x.t.quota.pids, 140);
+	cr_assert_eq(x.follows.limits.memory, 96ull << 20, "the plan's, lowered to the quota");
+
+	/* Off the plan: the followers follow the node again. */
 	x.t.plan = 0;
 	x.t.quota.memory = 128ull << 20;
 	cr_assert_eq(store_tenant_set(x.s, &x.t, &node, &x.e), 0);

@@ -56,8 +56,8 @@ static const struct {
 	{"Plans", LIST(REF("Plan"))},
 	{"PlanNew", OBJ("\"name\"", P("name", STR) "," POLICY "," P("limits", REF("Limits")))},
 	{"PlanChange", OBJ("", POLICY "," P("limits", REF("Limits")))},
-	{"Tenant", OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) "," POLICY "," P(
-				   "used", REF("Quota")) "," P("usage", ANY))},
+	{"Tenant", OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) "," P(
+				   "own", ARRAY(STR)) "," POLICY "," P("used", REF("Quota")) "," P("usage", ANY))},
 	{"Tenants", LIST(REF("Tenant"))},
 	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("plan", NULLABLE) "," POLICY)},
 	{"TenantChange", OBJ("", P("plan", NULLABLE) "," POLICY)},

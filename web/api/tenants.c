@@ -23,6 +23,17 @@ static json_t *usage_json(const struct ops_tenant_usage *u)
 			 (json_int_t)u->oom_kills, "pending", u->pending[0] ? u->pending : NULL);
 }
 
+/* Which values hold over the plan's. */
+static json_t *own_json(uint32_t own)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < MODEL_OWN_BITS; i++)
+		if (own & 1u << i)
+			json_array_append_new(list, json_string(model_own_name(i, true)));
+	return list;
+}
+
 static json_t *tenant_json(struct api *a, const struct model_tenant *t)
 {
 	struct ops_tenant_usage usage = {0};
@@ -31,11 +42,12 @@ static json_t *tenant_json(struct api *a, const struct model_tenant *t)
 	if (a->config.ops->tenant_used)
 		a->config.ops->tenant_used(a->config.ops->ctx, t->id, &used, &usage);
 	used.apps = store_app_count(a->config.store, t->id);
-	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o}", "name", t->name, "created_at",
-			 fields_time(t->created_ms), "plan", fields_text(t->plan_name), "quota",
-			 fields_quota(&t->quota), "profile", quota_profile_name((enum quota_profile)t->profile),
-			 "private_layers", t->private_layers ? 1 : 0, "egress", fields_egress(&t->egress), "used",
-			 fields_used(&used), "usage", usage_json(&usage));
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o}", "name", t->name, "created_at",
+			 fields_time(t->created_ms), "plan", fields_text(t->plan_name), "own", own_json(t->own),
+			 "quota", fields_quota(&t->quota), "profile",
+			 quota_profile_name((enum quota_profile)t->profile), "private_layers",
+			 t->private_layers ? 1 : 0, "egress", fields_egress(&t->egress), "used", fields_used(&used),
+			 "usage", usage_json(&usage));
 }
 
 static int tenants_row(void *arg, const struct model_tenant *t)
@@ -64,32 +76,71 @@ void api_tenants_list(struct exchange *x)
 	fields_page_answer(x, &p, r > 0);
 }
 
-/* Reads what obj has over *t.  A plan and what a plan says exclude each other; *changed: obj had any of it. */
+/* Numbers of a quota over *t: its own over its plan from now on; null: the plan's again. */
+static int quota_read(json_t *obj, struct model_tenant *t, struct err *e)
+{
+	OWN_JSON json_t *set = json_copy(obj);
+	json_t *value;
+	void *next;
+	const char *key;
+
+	json_object_foreach_safe(obj, next, key, value)
+	{
+		const struct quota_key *k = quota_key_find(key);
+		unsigned bit = 0;
+
+		if (!k || !quota_has(k, QUOTA_OF_TENANT))
+			continue; /* refused below */
+		while (quota_key(bit) != k)
+			bit++;
+		t->own |= 1u << bit;
+		if (!json_is_null(value))
+			continue;
+		if (!t->plan)
+			return err_field(e, EINVAL, key,
+					 "%s: null is for the plan's value, and the tenant is on no plan", k->json);
+		t->own &= ~(1u << bit);
+		json_object_del(set, key);
+	}
+	return set ? fields_get_quota(set, &t->quota, e) : err_set(e, ENOMEM, "out of memory");
+}
+
+/* A value that is the plan's again when it is null: true, and it is not the tenant's own (any more).  Else it is its
+ * own, when obj has it. */
+static bool own_read(json_t *obj, const char *key, uint32_t bit, struct model_tenant *t)
+{
+	json_t *v = json_object_get(obj, key);
+
+	if (v)
+		t->own |= bit;
+	if (!json_is_null(v) || !t->plan)
+		return false;
+	t->own &= ~bit;
+	return true;
+}
+
+/* Reads what obj has over *t; *changed: obj had any of it.  A plan gives all its values, the others of obj hold over
+ * it. */
 static int tenant_read(struct exchange *x, json_t *obj, struct model_tenant *t, bool *changed, struct err *e)
 {
-	static const char *const own[] = {"quota", "profile", "private_layers", "egress"};
-	bool is_own = false, plan = json_is_string(json_object_get(obj, "plan"));
+	static const char *const keys[] = {"plan", "quota", "profile", "private_layers", "egress"};
 	json_t *q = NULL;
 	int r;
 
-	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-		if (!json_object_get(obj, own[i]))
-			continue;
-		is_own = true;
-		if (plan)
-			return err_field(e, EINVAL, own[i],
-					 "%s: a tenant on a plan has the plan's; set the plan, or %s alone to leave it",
-					 own[i], own[i]);
-	}
-	*changed = is_own || json_object_get(obj, "plan");
-	if (is_own)
-		t->plan = 0;
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		*changed = *changed || json_object_get(obj, keys[i]);
+	if (json_object_get(obj, "plan"))
+		t->own = 0;
 	if ((r = plans_find(x, obj, "plan", &t->plan, e)) < 0 || (r = json_get_obj(obj, "quota", false, &q, e)) < 0 ||
-	    (q && (r = fields_get_quota(q, &t->quota, e)) < 0) ||
-	    (r = fields_get_profile(obj, "profile", &t->profile, e)) < 0 ||
-	    (r = json_get_bool(obj, "private_layers", false, &t->private_layers, e)) < 0)
+	    (q && (r = quota_read(q, t, e)) < 0))
 		return r;
-	return fields_get_egress(obj, "egress", &t->egress, e);
+	if (!own_read(obj, "profile", MODEL_OWN_PROFILE, t))
+		r = fields_get_profile(obj, "profile", &t->profile, e);
+	if (r == 0 && !own_read(obj, "private_layers", MODEL_OWN_LAYERS, t))
+		r = json_get_bool(obj, "private_layers", false, &t->private_layers, e);
+	if (r == 0 && !own_read(obj, "egress", MODEL_OWN_EGRESS, t))
+		r = fields_get_egress(obj, "egress", &t->egress, e);
+	return r < 0 ? r : 0;
 }
 
 static void tenant_changed(struct exchange *x, int64_t id)
@@ -118,6 +169,7 @@ void api_tenants_post(struct exchange *x)
 		return;
 	}
 	made.plan = t.plan;
+	made.own = t.own;
 	made.profile = t.profile;
 	made.private_layers = t.private_layers;
 	made.egress = t.egress;
@@ -190,8 +242,7 @@ void api_quota_put(struct exchange *x)
 	struct model_tenant t = x->tenant;
 	struct err e = {0};
 
-	t.plan = 0; /* a quota of its own */
-	if (fields_get_quota(x->json, &t.quota, &e) < 0)
+	if (quota_read(x->json, &t, &e) < 0)
 		api_answer_err(x, &e);
 	else if (tenant_set(x, &t))
 		api_quota_get(x);

@@ -54,6 +54,12 @@ int cli_cmd_tenants(struct cli *c)
 	return CLI_OK;
 }
 
+/* What holds over the plan. */
+static const char *own_mark(json_t *tenant, const char *key)
+{
+	return cli_numbers_own(tenant, key) ? " (set)" : "";
+}
+
 static int print_tenant(struct cli *c, json_t *tenant)
 {
 	char egress[CLI_EGRESS_TEXT], ago[32];
@@ -65,9 +71,11 @@ static int print_tenant(struct cli *c, json_t *tenant)
 	cli_pair("tenant", "%s", cli_str(tenant, "name"));
 	cli_pair("made", "%s", cli_since(ago, cli_str(tenant, "created_at")));
 	cli_pair("plan", "%s", *cli_str(tenant, "plan") ? cli_str(tenant, "plan") : "none: its own quota");
-	cli_pair("profile", "%s%s", cli_str(tenant, "profile"),
-		 json_is_true(json_object_get(tenant, "private_layers")) ? ", private layers" : "");
-	cli_pair("egress", "%s", cli_numbers_egress(egress, json_object_get(tenant, "egress")));
+	cli_pair("profile", "%s%s%s%s", cli_str(tenant, "profile"), own_mark(tenant, "profile"),
+		 json_is_true(json_object_get(tenant, "private_layers")) ? ", private layers" : "",
+		 own_mark(tenant, "private_layers"));
+	cli_pair("egress", "%s%s", cli_numbers_egress(egress, json_object_get(tenant, "egress")),
+		 own_mark(tenant, "egress"));
 	if (*cli_str(json_object_get(tenant, "usage"), "pending"))
 		cli_pair("pending", "%s", cli_str(json_object_get(tenant, "usage"), "pending"));
 	cli_say("\n");
@@ -147,7 +155,7 @@ int cli_cmd_tenants_delete(struct cli *c)
 int cli_cmd_tenants_quota(struct cli *c)
 {
 	OWN_JSON json_t *quota = json_object();
-	OWN_ANSWER struct cli_answer now = {0}, a = {0};
+	OWN_ANSWER struct cli_answer a = {0};
 	struct err e = {0};
 	char path[256];
 	int code;
@@ -162,12 +170,7 @@ int cli_cmd_tenants_quota(struct cli *c)
 	}
 	/* What is not named stays as it is. */
 	cli_path(path, sizeof path, "/v1/tenants/%s/quota", c->argv[0]);
-	code = cli_call(c, "GET", path, NULL, &now);
-	if (code)
-		return code;
-	if (json_object_update(now.json, quota))
-		return cli_fail(CLI_FAILED, "%s answered no quota", c->base);
-	code = cli_call(c, "PUT", path, now.json, &a);
+	code = cli_call(c, "PUT", path, quota, &a);
 	if (code)
 		return code;
 	cli_answer_done(&a);

@@ -58,6 +58,10 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 		return err_field(e, EINVAL, name, "there is no limit '%.40s'%s%s%s; names: %s", name,
 				 meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "", names);
 	}
+	if (of == QUOTA_OF_TENANT && strcmp(value, "plan") == 0) {
+		json_object_set_new(obj, k->json, json_null());
+		return 0;
+	}
 	rate = k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP;
 	if (k->unit == QUOTA_CPU) {
 		double cores = strtod(value, &end);
@@ -152,6 +156,14 @@ static int policy_flag(json_t *body, const char *value, struct err *e)
 	return json_object_set_new(body, "private_layers", json_boolean(yes));
 }
 
+/* The JSON name of what a policy says beside numbers; NULL when it is none. */
+static const char *policy_key(const char *name)
+{
+	if (strcmp(name, "private-layers") == 0 || strcmp(name, "private_layers") == 0)
+		return "private_layers";
+	return strcmp(name, "profile") == 0 ? "profile" : strcmp(name, "egress") == 0 ? "egress" : NULL;
+}
+
 int cli_fields_policy(json_t *body, char **words, int n, enum cli_fields_of of, struct err *e)
 {
 	char name[40];
@@ -163,6 +175,10 @@ int cli_fields_policy(json_t *body, char **words, int n, enum cli_fields_of of, 
 
 		if (!value)
 			return -EINVAL;
+		if (of == CLI_FIELDS_OF_TENANT && strcmp(value, "plan") == 0 && policy_key(name)) {
+			json_object_set_new(body, policy_key(name), json_null());
+			continue;
+		}
 		if (strcmp(name, "profile") == 0) {
 			json_object_set_new(body, "profile", json_string(value));
 			continue;

@@ -76,9 +76,23 @@ static const char *left_text(char out[QUOTA_TEXT], const struct quota_key *k, js
 	return cli_numbers_text(out, k, left);
 }
 
+bool cli_numbers_own(json_t *tenant, const char *key)
+{
+	json_t *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(tenant, "own"), i, name)
+	{
+		if (json_is_string(name) && strcmp(json_string_value(name), key) == 0)
+			return true;
+	}
+	return false;
+}
+
 void cli_numbers_shares(struct cli *c, json_t *tenant)
 {
-	static const char *const heads[] = {"QUOTA OF", ">IN USE", ">COMMITTED", ">LEFT", ">LIMIT"};
+	static const char *const heads[] = {"QUOTA OF", ">IN USE", ">COMMITTED", ">LEFT", ">LIMIT", "FROM"};
+	bool plan = *cli_str(tenant, "plan");
 	json_t *quota = json_object_get(tenant, "quota"), *used = json_object_get(tenant, "used"),
 	       *usage = json_object_get(tenant, "usage");
 	struct cli_table *t = cli_table_new(ARRAY_LEN(heads), heads);
@@ -88,6 +102,9 @@ void cli_numbers_shares(struct cli *c, json_t *tenant)
 	for (unsigned i = 0; (k = quota_key(i)); i++)
 		if (quota_has(k, QUOTA_OF_TENANT))
 			cli_table_add(t, k->name, cli_numbers_text(is, k, usage), cli_numbers_text(committed, k, used),
-				      left_text(left, k, quota, used), cli_numbers_text(limit, k, quota));
+				      left_text(left, k, quota, used), cli_numbers_text(limit, k, quota),
+				      !plan				 ? "-"
+				      : cli_numbers_own(tenant, k->json) ? "set"
+									 : "plan");
 	cli_table_print(c, t, "");
 }

@@ -5,6 +5,7 @@
 #include "config/quota.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct cli;
 struct cli_table;
@@ -18,7 +19,9 @@ void cli_numbers_print(enum quota_of of, json_t *obj);
 const char *cli_numbers_egress(char out[CLI_EGRESS_TEXT], json_t *egress);
 /* What an app really has, "none (strict profile)"; of a node that does not say, what it asks for. */
 const char *cli_numbers_effective(char out[CLI_EGRESS_TEXT], json_t *app);
-/* A tenant's quota beside what counts against it and what is really used. */
+/* Whether the tenant's value of this name holds over its plan's. */
+bool cli_numbers_own(json_t *tenant, const char *key);
+/* A tenant's quota beside what counts against it and what is really used, and whether its plan says so. */
 void cli_numbers_shares(struct cli *c, json_t *tenant);
 
 #endif
