@@ -17,6 +17,8 @@
  *        |                                                     |
  *        +-- ABORT as above: it is stopped, then the old release is started again
  *
+ * The caller refuses a candidate that would not fit into the old one's place before anything is stopped for it.
+ *
  * An instance is then started only when none of another release is left, and one that is ill or leaves counts until it
  * is gone.
  */

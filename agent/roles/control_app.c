@@ -299,21 +299,46 @@ void control_app_deleted(struct control *c, const struct model_app *app)
 
 /* --- roll-outs ------------------------------------------------------------------------------------------------ */
 
+/* Where the old release must go before the new one comes, there is no way back without an outage: what will not fit is
+ * refused while the old one serves. */
+static int control_hold_check(struct control_app *ca, int64_t release, struct err *e)
+{
+	struct control *c = ca->control;
+	struct err own = {0};
+
+	e = e ? e : &own;
+	if (!ca->rec.release || !control_holds(ca) || control_running(ca) == 0 ||
+	    control_fits_instead(ca, release, &ca->candidate, e) == 0)
+		return 0;
+	c->deploys_failed++;
+	if (store_release_state(c->store, release, MODEL_RELEASE_FAILED, NULL) < 0)
+		LOG_WARN("abort record", "app=%s", ca->rec.name);
+	control_event(c, ca, 0, "deploy.failed", "v%" PRIu32 " failed: %s; nothing was stopped for it",
+		      ca->candidate.version, e->text);
+	LOG_INFO("deploy refused", "tenant=%s app=%s release=v%" PRIu32 " reason=\"%s\"", ca->rec.tenant_name,
+		 ca->rec.name, ca->candidate.version, e->text);
+	control_written(c);
+	return -EDQUOT;
+}
+
 int control_candidate(struct control_app *ca, int64_t release, struct err *e)
 {
 	struct control *c = ca->control;
 	int r;
 
 	ca->rec.candidate = release;
-	r = store_app_update(c->store, &ca->rec, e);
+	control_types_load(c, release, &ca->candidate);
+	r = control_hold_check(ca, release, e);
+	if (r == 0)
+		r = store_app_update(c->store, &ca->rec, e);
 	if (r < 0) {
 		ca->rec.candidate = 0;
+		ca->candidate = (struct control_types){0};
 		return r;
 	}
 	ca->candidate_since_ms = control_now_ms();
 	ca->nofit_since_ms = 0;
 	ca->why[0] = ca->blame[0] = 0;
-	control_types_load(c, release, &ca->candidate);
 	control_written(c);
 	control_touch(ca);
 	control_event(c, ca, 0, "deploy.started", "Roll-out of v%" PRIu32 " started", ca->candidate.version);
@@ -432,7 +457,9 @@ static void control_do_start(struct control_app *ca, const struct plan_action *a
 		control_event(c, ca, 0, "instance.refused", "No %sinstance of %s could be started: %s",
 			      control_standing(ca) ? "more " : "", a->type, e.text);
 	}
-	if (a->release == ca->rec.candidate && now - ca->nofit_since_ms >= CONTROL_NOFIT_MS)
+	/* With hold nothing serves meanwhile: back to the old release at once. */
+	if (a->release == ca->rec.candidate &&
+	    (now - ca->nofit_since_ms >= CONTROL_NOFIT_MS || (ca->rec.release && control_holds(ca))))
 		control_abort(ca, e.text);
 	loop_timer_start(c->loop, &ca->timer, CONTROL_RETRY_MS * 1000, control_on_timer, ca);
 }

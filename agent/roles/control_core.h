@@ -148,7 +148,7 @@ struct control_app {
 	unsigned canary_count; /* web instances of the canary */
 	int64_t candidate_since_ms;
 	int64_t next_release;		  /* of a build that ended while another roll-out was under way; 0 = none */
-	int64_t nofit_since_ms;		  /* 0 = all fits */
+	int64_t nofit_since_ms;		  /* since when an instance that is wanted has been refused; 0 = all fits */
 	char refused[64];		  /* the limit that was told last; "" once all that is wanted is there */
 	struct plan_backoff *backoffs;	  /* owned, PLAN_BACKOFFS rows; NULL until the first crash */
 	char why[200];			  /* why the candidate's last instance ended */
@@ -397,6 +397,8 @@ bool control_waiting(const struct control_app *ca, char *out, size_t cap);
 /* Its releases never run beside each other (scheduler/plan.h). */
 bool control_holds(const struct control_app *ca);
 bool control_looping(const struct control_app *ca, const char *type);
+/* Is nothing of this type of the live release there, nor will be, since what is wanted has been refused again? */
+bool control_refused(const struct control_app *ca, const char *type);
 const char *control_app_state(const struct control_app *ca);
 void control_disk_add(struct control_app *ca, uint64_t bytes);
 void control_disk_sub(struct control_app *ca, uint64_t bytes);
@@ -415,12 +417,17 @@ void control_instance_crashed(struct control_instance *ci); /* counts for the ba
 void control_instance_gone(struct control_instance *ci, const struct msg_instance *m); /* it ended; frees it */
 void control_on_instance(struct control *c, const struct msg_instance *m);
 void control_on_socket(struct control *c, const struct msg_socket *m, int *fd); /* takes *fd when it wants it */
+
+/* control_fit.c */
 /* Its place in the sums of the node and of a tenant (NULL: the node only, for builds). */
 void control_charge(struct control *c, struct control_tenant *t, const struct quota_limits *limits, int sign);
 /* Room for one more?  Instances of `replaced` (NULL = none) that are of another release than `release` do not count for
  * the tenant: start-first needs both for a moment, and a tenant at its quota must be able to deploy. */
 int control_fits(struct control *c, struct control_tenant *t, const struct quota_limits *limits,
 		 const struct control_app *replaced, int64_t release, struct err *e);
+/* Does all that is wanted of a release fit once everything else of the app is gone?  0 or -EDQUOT as above. */
+int control_fits_instead(const struct control_app *ca, int64_t release, const struct control_types *types,
+			 struct err *e);
 /* The same for a build: within quota and node by itself, beside what the tenant's apps use. */
 int control_fits_build(struct control *c, struct control_tenant *t, const struct quota_limits *limits, struct err *e);
 

@@ -12,66 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void control_charge(struct control *c, struct control_tenant *t, const struct quota_limits *limits, int sign)
-{
-	struct plan_capacity *const sums[] = {&c->used, t ? &t->used : NULL};
-
-	for (size_t i = 0; i < ARRAY_LEN(sums) && sums[i]; i++) {
-		sums[i]->memory += (uint64_t)((int64_t)limits->memory * sign);
-		sums[i]->swap += (uint64_t)((int64_t)limits->swap * sign);
-		sums[i]->disk += (uint64_t)((int64_t)limits->disk * sign);
-		sums[i]->inodes += (uint64_t)((int64_t)limits->inodes * sign);
-		sums[i]->cpu += (uint32_t)((int32_t)limits->cpu * sign);
-		sums[i]->pids += (uint32_t)((int32_t)limits->pids * sign);
-		sums[i]->instances += (uint32_t)sign;
-	}
-}
-
-static int control_fits_beside(struct control *c, struct control_tenant *t, const struct quota_limits *limits,
-			       const struct plan_capacity *used, struct err *e)
-{
-	struct plan_capacity total = {.memory = c->host.memory * CONTROL_OVERCOMMIT, .instances = LIMIT_INSTANCES};
-	uint64_t spare = c->host.memory / CONTROL_SPARE;
-	char have[32];
-
-	if (plan_fits(limits, used, &t->rec.quota, &c->used, &total, e) < 0)
-		return -EDQUOT;
-	if (c->host.memory_available < spare) {
-		control_text_bytes(c->host.memory_available, have);
-		return err_field(e, EDQUOT, "node.memory", "this node has only %s of memory left", have);
-	}
-	return 0;
-}
-
-int control_fits(struct control *c, struct control_tenant *t, const struct quota_limits *limits,
-		 const struct control_app *replaced, int64_t release, struct err *e)
-{
-	struct plan_capacity used = control_tenant_committed(t);
-	struct control_instance *ci;
-
-	if (replaced)
-		TAILQ_FOREACH(ci, &replaced->instances, link)
-		{
-			if (ci->rec.release != release) {
-				used.memory -= ci->limits.memory;
-				used.pids -= ci->limits.pids;
-				used.disk -= ci->limits.disk;
-				used.inodes -= ci->limits.inodes;
-				used.instances--;
-			}
-		}
-	if (control_fits_beside(c, t, limits, &used, e) < 0)
-		return err_wrap(e, "tenant %s", t->rec.name);
-	return 0;
-}
-
-int control_fits_build(struct control *c, struct control_tenant *t, const struct quota_limits *limits, struct err *e)
-{
-	const struct plan_capacity none = {0};
-
-	return control_fits_beside(c, t, limits, &none, e) < 0 ? err_wrap(e, "tenant %s", t->rec.name) : 0;
-}
-
 void control_instance_save(struct control_instance *ci)
 {
 	struct control *c = ci->app->control;

@@ -81,7 +81,7 @@ static enum proxy_app_state routes_state(const struct control_app *ca)
 		return PROXY_APP_SERVING;
 	if (!ca->rec.release || !has_web || !wanted || ca->control->draining)
 		return PROXY_APP_EMPTY;
-	return control_looping(ca, "web") ? PROXY_APP_CRASHED : PROXY_APP_SERVING;
+	return control_looping(ca, "web") || control_refused(ca, "web") ? PROXY_APP_CRASHED : PROXY_APP_SERVING;
 }
 
 static struct proxy_msg_app routes_app(const struct control_app *ca)

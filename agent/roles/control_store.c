@@ -237,6 +237,20 @@ bool control_looping(const struct control_app *ca, const char *type)
 	return b && b->looping;
 }
 
+bool control_refused(const struct control_app *ca, const char *type)
+{
+	const struct control_instance *ci;
+
+	if (ca->rec.candidate || !ca->nofit_since_ms || control_now_ms() - ca->nofit_since_ms < CONTROL_RETRY_MS)
+		return false;
+	TAILQ_FOREACH(ci, &ca->instances, link)
+	{
+		if (strcmp(ci->rec.type, type) == 0 && ci->rec.release == ca->rec.release)
+			return false;
+	}
+	return true;
+}
+
 const char *control_app_state(const struct control_app *ca)
 {
 	unsigned wanted = control_wanted(ca), running = control_running(ca);
@@ -250,7 +264,8 @@ const char *control_app_state(const struct control_app *ca)
 	if (!wanted)
 		return "stopped";
 	for (unsigned i = 0; i < ca->live.count; i++)
-		if (control_wanted_of(ca, ca->live.name[i]) && control_looping(ca, ca->live.name[i]) && !running)
+		if (control_wanted_of(ca, ca->live.name[i]) && !running &&
+		    (control_looping(ca, ca->live.name[i]) || control_refused(ca, ca->live.name[i])))
 			return "crashed";
 	return running >= wanted ? "running" : "starting";
 }

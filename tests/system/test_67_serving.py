@@ -127,3 +127,35 @@ def test_histograms(node):
         check(buckets == sorted(buckets) and buckets[-1] == count and "+Inf" in [l for l in rows if "_bucket{" in l][-1], f"{name}: {rows}")
         check(any("_sum{" in l for l in rows), name)
         check(count > 0 or name == "request_size_bytes", f"{name}: nothing was counted")
+
+
+def test_a_held_rollout_that_does_not_fit_stops_nothing(node):
+    """refused with whose limit and how much is left, while the old release serves; when nothing can run, requests are told at once"""
+    serving(node, rollout="hold")
+    before = [i["id"] for i in node.instances("py", node.acme) if i["state"] == "running"]
+    quota = node.api("GET", "/v1/tenants/acme/quota", want=200)["memory_bytes"]
+    node.api("PATCH", "/v1/apps/py", {"limits": {"memory_bytes": "128MiB"}}, token=node.acme, want=200)
+    node.api("PUT", "/v1/tenants/acme/quota", {"memory_bytes": "100MiB"}, want=200)
+    with Load(node, "py", threads=4, pause=0.01) as load:
+        result, log = node.deploy("py", node.acme, server("never"))
+        equal(result["result"], "failed", log)
+        check("tenant acme: memory quota" in result["error"] and "left" in result["error"] and "needed" in result["error"], result)
+        status, value = node.api("POST", "/v1/apps/py/restart", token=node.acme)
+        equal(status, 403, value)
+        time.sleep(0.5)
+    check(not load.failures, f"{len(load.failures)} of {load.ok} failed: {load.failures[:5]}")
+    equal([i["id"] for i in node.instances("py", node.acme) if i["state"] == "running"], before, "the old instance")
+    a = node.api("GET", "/v1/apps/py", token=node.acme, want=200)
+    equal((a["state"], a["candidate"]), ("running", None), "app")
+    check(any(e["kind"] == "deploy.failed" and "nothing was stopped for it" in e["text"] for e in node.events("py", node.acme)), node.events("py", node.acme))
+    # It ends, and cannot come back: known after the second try, so nobody waits for it.
+    os.kill(node.instances("py", node.acme)[0]["pid"], signal.SIGKILL)
+    wait_for("the app to be called crashed", lambda: node.api("GET", "/v1/apps/py", token=node.acme, want=200)["state"] == "crashed")
+    start = time.monotonic()
+    equal(node.get("py")[0], 503, "answer")
+    check(time.monotonic() - start < 5, f"the answer took {time.monotonic() - start} s")
+    node.api("PUT", "/v1/tenants/acme/quota", {"memory_bytes": quota}, want=200)
+    wait_for("the app", lambda: node.get("py")[0] == 200)
+    node.deploy_ok("py", node.acme, server("fits"))
+    node.api("PATCH", "/v1/apps/py", {"limits": None}, token=node.acme, want=200)
+    serving(node, rollout="auto")

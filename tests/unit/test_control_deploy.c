@@ -311,6 +311,82 @@ Test(control, quota_refuses_in_words)
 	fake_stop(&f);
 }
 
+static void set_memory(struct model_tenant *t, unsigned mib)
+{
+	struct control *c = f.control;
+
+	t->quota.memory = (uint64_t)mib << 20;
+	cr_assert_eq(store_tenant_set(c->store, t, NULL, NULL), 0);
+	c->ops.tenant_changed(c, t->id);
+}
+
+static bool is_shown(enum proxy_app_state state)
+{
+	return control_app_get(f.control, app)->shown == state;
+}
+
+static bool crashed(struct fake *x)
+{
+	(void)x;
+	return is_shown(PROXY_APP_CRASHED);
+}
+
+static bool given_up(struct fake *x)
+{
+	(void)x;
+	return control_app_get(f.control, app)->rec.candidate == 0;
+}
+
+/* Where the old one must go first: what would not fit is refused while it serves. */
+Test(control, a_held_rollout_that_does_not_fit_stops_nothing)
+{
+	struct model_serving serving = {.rollout = MODEL_ROLLOUT_HOLD};
+	struct model_release r = {0};
+	struct fake_instance *old;
+	struct model_tenant t;
+	struct control *c;
+	uint32_t version;
+	struct err e = {0};
+
+	fake_start(&f);
+	app = fake_app_new(&f, "shop");
+	c = f.control;
+	cr_assert_eq(store_tenant_find(c->store, "acme", &t, NULL), 0);
+	cr_assert(fake_deploy(&f, app));
+	cr_assert_eq(store_serving_set(c->store, app, &serving, NULL), 0);
+	c->ops.app_changed(c, app);
+	old = fake_newest(&f, app);
+	set_memory(&t, 32);
+	f.watch = true;
+	f.up_min = 100;
+	cr_assert(!fake_deploy(&f, app));
+	cr_assert(strstr(f.error, "tenant acme: memory quota 32 MiB"), "%s", f.error);
+	cr_assert(old->alive && f.up_min >= 1 && is_shown(PROXY_APP_SERVING), "the old one was touched");
+	cr_assert_eq(events("deploy.failed"), 1);
+	cr_assert(strstr(event_text, "nothing was stopped"), "%s", event_text);
+	cr_assert_eq(c->ops.release_new(c, app, 0, false, "again", &version, &e), -EDQUOT);
+	cr_assert_eq(store_release_get(c->store, 3, &r, NULL), 0);
+	cr_assert_eq(r.state, MODEL_RELEASE_FAILED);
+	model_release_done(&r);
+
+	/* Its place is as large as it needs: with the old one gone it fits. */
+	set_memory(&t, 64);
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+
+	/* The room goes while the old one ends: back at once, and when that does not fit either, nobody is left
+	 * waiting. */
+	cr_assert_eq(c->ops.release_new(c, app, 0, false, "again", &version, &e), 0, "%s", e.text);
+	set_memory(&t, 32);
+	cr_assert(fake_until(&f, given_up, 3000));
+	cr_assert(fake_until(&f, crashed, 8000));
+	cr_assert_str_eq(control_app_state(control_app_get(c, app)), "crashed");
+	set_memory(&t, 64);
+	cr_assert(fake_until(&f, one_alive, 5000));
+	fake_run(&f, 20);
+	cr_assert(is_shown(PROXY_APP_SERVING));
+	fake_stop(&f);
+}
+
 Test(control, deleted_app_leaves_nothing)
 {
 	struct model_app rec;

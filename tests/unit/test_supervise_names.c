@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define LOOKED 512 /* room for the names that look() is told */
+
 struct world {
 	char root[64], mountinfo[512];
 	struct settings settings;
@@ -98,7 +100,7 @@ static void look(void *arg, const char *field, const char *value, pid_t pid)
 
 	cr_expect(*value);
 	cr_expect_eq(pid, getppid());
-	strcat(strcat(out, field), " ");
+	snprintf(out + strlen(out), LOOKED - strlen(out), "%s ", field);
 }
 
 Test(supervise_names, each_is_had_once)
@@ -145,7 +147,7 @@ Test(supervise_names, looking_takes_nothing)
 	struct world w;
 	struct names n;
 	struct err e = {0};
-	char told[512] = "", path[128];
+	char told[LOOKED] = "", path[128];
 	int status;
 	pid_t pid;
 
