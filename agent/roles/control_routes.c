@@ -154,13 +154,14 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 
 	routes_send(w, PROXY_APP, &app, sizeof app);
 	routes_send(w, PROXY_SPREAD, &spread, sizeof spread);
+	/* The door before what leads to it: a worker may serve without routes, and then meets half of a sync. */
+	control_front_sync_app(w, ca);
 	routes_send(w, PROXY_HOST, &host, sizeof host);
 	for (const char *p = ca->domains; p && *p; p += strlen(p) + 1) {
 		host = routes_host(ca, p);
 		routes_send(w, PROXY_HOST, &host, sizeof host);
 	}
 	control_certs_sync_app(w, ca);
-	control_front_sync_app(w, ca);
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
 		struct proxy_msg_instance m =

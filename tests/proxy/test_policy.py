@@ -3,11 +3,13 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import socket
 import struct
+import tempfile
 import threading
 import time
 
-from talk import App, answer, client, get, serve, until
+from talk import WAIT, App, Worker, answer, client, get, serve, until
 
 KEY = bytes(range(32))
 MAINTENANCE, STICKY, AUTH, ALLOW, CANARY = 1, 2, 4, 8, 16
@@ -332,6 +334,142 @@ def test_a_canary_gets_its_part(worker):
     for c in fresh.connections:
         c.close()
     until("the live ones serve", lambda: who() == b"live")
+
+
+class Ill:
+    """An app that ends connections without an answer, for as long as it is ill; each has one request."""
+    def __init__(self, name):
+        self.ill, self.name = False, name
+        self.app = App(self.talk)
+
+    def talk(self, c, _):
+        c.head()
+        if not self.ill:
+            c.send(answer(self.name, b"Connection: close\r\n"))
+
+
+def post(worker, more=""):
+    c = client(worker, f"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n{more}\r\n".encode())
+    status, fields, body = c.response()
+    c.close()
+    return status, fields, body
+
+
+def test_a_group_leaves_out_who_is_put_aside(worker):
+    live, fresh = [Ill(b"live") for _ in range(4)], [Ill(b"sick"), Ill(b"well")]
+    n = worker.app("a", *[a.app for a in live])
+    worker.tell(f"front {n} {front(flags=CANARY, weight=0, header=b'x-canary')}",
+                *[f"inst {n} {a.app.id} 127.0.0.1:{a.app.port} up canary" for a in fresh])
+    fresh[0].ill = True
+    codes = [post(worker, "X-Canary: 1\r\n")[0] for _ in range(20)]
+    assert codes.count(502) == 3, codes
+    # The whole group: others serve.
+    fresh[1].ill = True
+    codes = [post(worker, "X-Canary: 1\r\n") for _ in range(20)]
+    assert [r[0] for r in codes].count(502) <= 4 and codes[-1][2] == b"live", codes
+    # One of the others is left out as well.
+    live[0].ill = True
+    codes = [post(worker)[0] for _ in range(40)]
+    assert codes.count(502) == 3, codes
+    fresh[0].ill = fresh[1].ill = False
+    until("the canary serves again", lambda: post(worker, "X-Canary: 1\r\n")[2] in (b"sick", b"well"), 5)
+
+
+def test_a_sticky_client_leaves_who_is_put_aside(worker):
+    apps = [Ill(b"%d" % i) for i in range(3)]
+    n = worker.app("a", *[a.app for a in apps])
+    worker.tell(f"front {n} {front(flags=STICKY)}")
+    _, fields, body = post(worker)
+    cookie = "Cookie: " + fields["set-cookie"].split(";")[0] + "\r\n"
+    assert post(worker, cookie)[2] == body
+    apps[int(body)].ill = True
+    codes = [post(worker, cookie) for _ in range(10)]
+    assert [r[0] for r in codes].count(502) == 3 and all("set-cookie" in r[1] for r in codes[3:]), codes
+
+
+def test_the_fewest_of_all_workers_decide_in_a_group(worker):
+    gate = threading.Event()
+
+    def talk(c, _):
+        while True:
+            _, fields = c.head()
+            c.body(fields)
+            gate.wait(WAIT)
+            c.send(answer())
+    apps = [App(talk) for _ in range(2)]
+    with tempfile.TemporaryDirectory() as folder:
+        other = Worker(worker.command, folder, beside=worker)
+        other.next_id = worker.next_id
+        n = worker.app("a", *apps)
+        assert other.app("a", *apps) == n
+        for w in (worker, other):
+            w.tell(f"front {n} {front(flags=CANARY, weight=0, header=b'x-canary')}")
+        # The other worker knows one instance only at first, so that has more than its part.
+        other.tell(f"instdel {apps[1].id}")
+        clients = []
+        for w in [other] * 4 + [worker] * 4:
+            clients.append(client(w, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"))
+            until("it runs", lambda: sum(a.seen().count(b"GET") for a in apps) == len(clients))
+        assert [a.seen().count(b"GET") for a in apps] == [4, 4]
+        gate.set()
+        assert all(c.response()[0] == 200 for c in clients)
+        other.stop()
+
+
+def test_who_is_full_is_not_tried(worker):
+    """An instance whose pause is over is tried by a request that is sent, not by one that finds no room there."""
+    gate, ill = threading.Event(), [True]
+
+    def talk(name, c):
+        line, _ = c.head()
+        if ill[0] and name == b"0":
+            return
+        if "/hold" in line:
+            gate.wait(WAIT)
+        c.send(answer(name, b"Connection: close\r\n"))
+    apps = [App(lambda c, _, i=i: talk(b"%d" % i, c)) for i in range(3)]
+    with tempfile.TemporaryDirectory() as folder:
+        other = Worker(worker.command, folder, beside=worker)
+        other.next_id = worker.next_id
+        n = worker.app("a", *apps)
+        assert other.app("a", *apps) == n
+        for w in (worker, other):
+            w.tell(f"front {n} {front(flags=STICKY)}", f"spread {n} 2 0")
+        ill[0] = False
+        cookies = {}
+        for _ in range(20):
+            _, fields, body = post(worker)
+            cookies[body] = "Cookie: " + fields["set-cookie"].split(";")[0] + "\r\n"
+        ill[0] = True
+        assert [post(worker, cookies[b"0"])[0] for _ in range(3)] == [502] * 3
+        ill[0] = False
+        time.sleep(1.1)  # its pause is over
+        # Its two places are taken in the other worker, one of each other's here.
+        held = [client(w, f"POST /hold HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n{cookies[k]}\r\n".encode())
+                for w, k in ((other, b"0"), (other, b"0"), (worker, b"1"), (worker, b"2"))]
+        until("they run", lambda: worker.figures(f"stats {n}")["in_flight"] == 4 and sum(a.seen().count(b"/hold") for a in apps) == 4)
+        assert post(worker, cookies[b"0"])[2] in (b"1", b"2")
+        for c in held[:2]:
+            c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.close()
+        until("its places are free", lambda: worker.figures(f"stats {n}")["in_flight"] == 2)
+        assert post(worker)[2] == b"0"
+        gate.set()
+        other.stop()
+
+
+def test_who_waits_meets_the_door_that_came_meanwhile(worker):
+    """As in a worker that serves before it was told all, and when somebody shuts a door on a queue."""
+    app = serve(b"secret")
+    for flags, more, want in ((AUTH, {"users": ["a:b"]}, 401), (ALLOW, {"allow": ["192.0.2.0/24"]}, 403), (MAINTENANCE, {}, 503), (0, {}, 200)):
+        n = worker.app("a", wait=8000)
+        c = client(worker, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        until("it waits", lambda: worker.figures("worker")["parked"] == 1)
+        worker.tell(f"front {n} {front(flags=flags, **more)}", f"inst {n} {app.id} 127.0.0.1:{app.port} up")
+        status, _, body = c.response()
+        assert status == want and (body == b"secret") == (want == 200), (flags, status)
+        assert worker.figures(f"stats {n}")["in_flight"] == 0
+        worker.tell(f"appdel {n}")
 
 
 def test_a_broken_message_changes_nothing(worker):

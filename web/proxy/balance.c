@@ -79,16 +79,21 @@ void balance_instance_gone(struct instance *i)
 	i->cell = NULL;
 }
 
-void balance_take(struct proxy *p, struct instance *i)
+void balance_hold(struct instance *i)
 {
 	i->in_flight++;
+	if (i->cell)
+		atomic_store_explicit(&i->cell->in_flight, i->in_flight, memory_order_relaxed);
+}
+
+void balance_take(struct proxy *p, struct instance *i)
+{
 	/* Its pause is over: this request tries it, others wait for how that ends. */
 	if (i->pauses && proxy_now(p) >= i->aside_us) {
 		i->aside_us = proxy_now(p) + ASIDE_US;
 		i->trying = true;
 	}
-	if (i->cell)
-		atomic_store_explicit(&i->cell->in_flight, i->in_flight, memory_order_relaxed);
+	balance_hold(i);
 }
 
 void balance_give(struct proxy *p, struct instance *i)
@@ -125,7 +130,7 @@ bool balance_fits(struct proxy *p, struct instance *i)
 	if (!p->peers)
 		return i->in_flight < i->app->concurrency;
 	/* Said first and counted then, in one order for all: of two that meet at the last place at most one gets it. */
-	balance_take(p, i);
+	balance_hold(i);
 	atomic_thread_fence(memory_order_seq_cst);
 	fits = balance_count(p, i, &aside) <= i->app->concurrency;
 	balance_give(p, i);
@@ -166,11 +171,21 @@ static unsigned balance_rank(struct proxy *p, const struct instance *i, unsigned
 	return aside ? 2 : i->failed_us && proxy_now(p) - i->failed_us < REFUSED_US ? 1 : 0;
 }
 
-struct instance *balance_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n, bool *busy)
+bool balance_rests(struct proxy *p, const struct instance *i)
+{
+	unsigned count;
+
+	return balance_rank(p, i, &count) == 2 && !balance_panic(p, i->app);
+}
+
+/* group: GROUP_ANY, or whether it is the canary's; of one group none that is put aside. */
+#define GROUP_ANY 2
+static struct instance *balance_best(struct proxy *p, struct app *a, unsigned group, const uint64_t *tried, unsigned n,
+				     bool *busy)
 {
 	struct instance *best = NULL;
 	unsigned best_rank = 0, best_count = 0;
-	int panic = -1; /* not looked at yet */
+	int panic = group == GROUP_ANY ? -1 : 0; /* -1: not looked at yet */
 
 	*busy = false;
 	if (a->concurrency)
@@ -181,7 +196,8 @@ struct instance *balance_pick(struct proxy *p, struct app *a, const uint64_t *tr
 	for (unsigned k = 0; k < a->instance_count; k++) {
 		unsigned at = a->next + k, rank, count;
 		struct instance *i = a->instances[at < a->instance_count ? at : at - a->instance_count];
-		if (i->state != PROXY_INSTANCE_UP || (n > 0 && balance_tried(i, tried, n)))
+		if (i->state != PROXY_INSTANCE_UP || (n > 0 && balance_tried(i, tried, n)) ||
+		    (group != GROUP_ANY && i->canary != group))
 			continue;
 		rank = balance_rank(p, i, &count);
 		if (a->concurrency && count >= a->concurrency) {
@@ -193,6 +209,8 @@ struct instance *balance_pick(struct proxy *p, struct app *a, const uint64_t *tr
 				panic = balance_panic(p, a);
 			rank = panic ? 0 : 2;
 		}
+		if (rank == 2 && group != GROUP_ANY)
+			continue;
 		if (!best || rank < best_rank || (rank == best_rank && count < best_count)) {
 			best = i;
 			best_rank = rank;
@@ -202,6 +220,18 @@ struct instance *balance_pick(struct proxy *p, struct app *a, const uint64_t *tr
 	if (best)
 		*busy = false;
 	return best;
+}
+
+struct instance *balance_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n, bool *busy)
+{
+	return balance_best(p, a, GROUP_ANY, tried, n, busy);
+}
+
+struct instance *balance_pick_group(struct proxy *p, struct app *a, bool canary, const uint64_t *tried, unsigned n)
+{
+	bool busy;
+
+	return balance_best(p, a, canary, tried, n, &busy);
 }
 
 static void balance_aside(struct proxy *p, struct instance *i)

@@ -554,6 +554,8 @@ void client_route(struct client *c)
 		client_fault(c, faults[c->app->state], 503, "");
 		return;
 	}
+	if (c->policy.stale && !policy_recheck(c))
+		return;
 	if (c->app->concurrency && !c->was_parked && balance_behind(p, c->app)) {
 		client_park(c);
 		return;

@@ -151,6 +151,8 @@ void h2_front_io(struct client *base);
 void h2_front_on_deadline(struct client *base);
 /* While draining: once per tick. */
 void h2_front_drain(struct client *base, int64_t now);
+/* The request is said to the end to an app that speaks HTTP/2, with the trailers of a client that does. */
+void h2_end_request(struct client *c);
 /* Around the decoding of an answer's chunks: trailers are kept for the client.  False when out of memory. */
 void h2_trailers_keep(struct client *c);
 bool h2_trailers_kept(struct client *c);
@@ -268,8 +270,14 @@ struct app *routes_find(struct proxy *p, struct http_str host, struct client *c)
 struct app *routes_find_name(struct proxy *p, const char *name, size_t n);
 /* balance.c.  The instance for a request, NULL with *busy when all that could serve have what they may have. */
 struct instance *balance_pick(struct proxy *p, struct app *a, const uint64_t *tried, unsigned n, bool *busy);
+/* The one of the canary's instances, or of the others; NULL when all of them are put aside, full or gone. */
+struct instance *balance_pick_group(struct proxy *p, struct app *a, bool canary, const uint64_t *tried, unsigned n);
+/* Is it put aside, here or in another worker, and not because so many are that none is? */
+bool balance_rests(struct proxy *p, const struct instance *i);
 /* A request begins and ends at an instance. */
 void balance_take(struct proxy *p, struct instance *i);
+/* Counts as a request, but nothing is sent: who is put aside is not tried with it.  Ends with balance_give(). */
+void balance_hold(struct instance *i);
 void balance_give(struct proxy *p, struct instance *i);
 /* With the limit of concurrency the count of all workers decides; false: another worker was faster. */
 bool balance_fits(struct proxy *p, struct instance *i);
@@ -360,6 +368,7 @@ struct client_policy {
 	uint32_t hsts_s;	/* of the app whose host it is, whichever answers */
 	uint8_t group;		/* enum policy_group: decided once for a request */
 	uint8_t strip;		/* bytes of the path's beginning that the app does not see */
+	bool stale;		/* the door was changed while it waited */
 };
 
 struct client {
@@ -562,9 +571,6 @@ bool relay_run(struct client *c);
 void relay_on_deadline(struct client *c);
 /* The client ended its direction, or its instance began to leave: its deadline may be nearer now. */
 void relay_hurry(struct client *c);
-/* There were bytes on the kept connection before this request went out on it, in this very turn: they are no answer to
- * it.  Another connection is taken where that does no harm; elsewhere relay_start() has looked before it sent. */
-void relay_early(struct client *c);
 /* Lets go of the upstream connection, closing it. */
 void relay_drop(struct client *c);
 bool tunnel_run(struct client *c);

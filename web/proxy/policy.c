@@ -33,6 +33,7 @@ void policy_front(struct proxy *p, const void *body, size_t len)
 {
 	struct front *f = front_read(body, len);
 	struct app *a = f ? map_get(p->apps, &f->m.app, sizeof f->m.app) : NULL;
+	struct client *c;
 
 	if (!a) {
 		free(f);
@@ -46,6 +47,20 @@ void policy_front(struct proxy *p, const void *body, size_t len)
 	free(a->front);
 	f->mark = p->mark;
 	a->front = f;
+	/* Who waits has passed the door as it was, or none at all where a sync is under way. */
+	TAILQ_FOREACH(c, &a->parked, parked)
+	c->policy.stale = true;
+}
+
+bool policy_recheck(struct client *c)
+{
+	c->policy.stale = false;
+	policy_done(c);
+	c->policy.body_max = 0;
+	c->policy.end_us = 0;
+	c->policy.sticky = 0;
+	c->policy.group = 0;
+	return !c->app->front || policy_check(c);
 }
 
 void policy_front_del(struct proxy *p, uint64_t app)
@@ -396,33 +411,18 @@ static enum policy_group policy_group(struct client *c, struct front *f)
 	return POLICY_GROUP_CANARY;
 }
 
-/* The instance of the group with the fewest requests in flight; NULL when none of it can serve: then any other may. */
-static struct instance *policy_of_group(struct client *c, bool canary)
-{
-	const struct app *a = c->app;
-	struct instance *best = NULL;
-
-	for (unsigned k = 0; k < a->instance_count; k++) {
-		struct instance *i = a->instances[(k + a->next) % a->instance_count];
-		bool skip = i->state != PROXY_INSTANCE_UP || i->canary != canary;
-		for (unsigned t = 0; t < c->attempts; t++)
-			skip |= c->tried[t] == i->id;
-		if (!skip && (!best || i->in_flight < best->in_flight))
-			best = i;
-	}
-	return best;
-}
-
+/* The group's with the fewest requests in flight; NULL when none of it can serve: then any other may. */
 static struct instance *policy_canary(struct client *c)
 {
+	struct proxy *p = c->proxy;
 	struct app *a = c->app;
-	struct instance *i;
+	struct instance *i = NULL;
 
 	if (!c->policy.group)
 		c->policy.group = (uint8_t)policy_group(c, a->front);
-	a->next++;
-	i = policy_of_group(c, c->policy.group == POLICY_GROUP_CANARY);
-	return i || c->policy.group == POLICY_GROUP_LIVE ? i : policy_of_group(c, false);
+	if (c->policy.group == POLICY_GROUP_CANARY)
+		i = balance_pick_group(p, a, true, c->tried, c->attempts);
+	return i ? i : balance_pick_group(p, a, false, c->tried, c->attempts);
 }
 
 struct instance *policy_pick(struct client *c)
@@ -431,10 +431,14 @@ struct instance *policy_pick(struct client *c)
 
 	if (!(a->front->m.flags & FRONT_STICKY) || !c->policy.sticky || c->attempts > 0)
 		return a->front->m.flags & FRONT_CANARY ? policy_canary(c) : NULL;
-	for (unsigned k = 0; k < a->instance_count; k++)
-		if (a->instances[k]->state == PROXY_INSTANCE_UP &&
-		    policy_instance(a->front, a->instances[k]) == c->policy.sticky)
-			return a->instances[k];
+	for (unsigned k = 0; k < a->instance_count; k++) {
+		struct instance *i = a->instances[k];
+		if (i->state == PROXY_INSTANCE_UP && policy_instance(a->front, i) == c->policy.sticky) {
+			if (balance_rests(c->proxy, i))
+				break;
+			return i;
+		}
+	}
 	return a->front->m.flags & FRONT_CANARY ? policy_canary(c) : NULL;
 }
 

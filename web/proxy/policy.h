@@ -17,6 +17,9 @@ enum fault policy_path(struct client *c, struct app *host, struct app **ret);
 /* May the request go on?  False when it was answered.  Only for apps with a front; once per request. */
 bool policy_check(struct client *c);
 
+/* The same for one that waited while the door was changed (client_policy.stale). */
+bool policy_recheck(struct client *c);
+
 /* The instance for a client that stays with one, or of the release that the request is for; NULL: any will do. */
 struct instance *policy_pick(struct client *c);
 
