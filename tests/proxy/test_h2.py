@@ -1,10 +1,14 @@
 """HTTP/2 of clients: ordinary requests, what breaks the rules, floods, slow readers, draining."""
+import random
+import socket
+import ssl
 import struct
 import subprocess
 import threading
 import time
 
 import h2
+from h2 import hpack
 from h2 import (ACK, CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW, HEADERS, NO_ERROR, PADDED, PING, PRIORITY, PROTOCOL, REFUSED, RST, SETTINGS,
                 WINDOW, Client, frame, settings)
 from talk import WAIT, App, answer, script, serve, until
@@ -186,6 +190,65 @@ def test_answers_of_every_framing(worker):
     r = c.get("/cut")
     assert r.reset is not None and not r.ended and r.data in (b"abc", b"")
     assert c.get("/badchunk").status == 502
+
+
+def test_the_largest_heads_pass_as_over_http1(worker):
+    """Our own fields make them more than a head may be that comes in: they are not what counts."""
+    def talk(c, _):
+        path = c.head()[0].split()[1]
+        if path == "/many":
+            more = "".join(f"X-{i}: {i}\r\n" for i in range(99))
+        else:
+            more = "".join(f"X-{i}: {'v' * 16000}\r\n" for i in range(2)) + "X-Last: "
+            more += "v" * (int(path[1:]) - len(more) - len("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\r\n")) + "\r\n"
+        c.send(answer(b"ok", more.encode()))
+    start(worker, App(talk), hsts=300)
+    c = Client(worker, "a.test")
+    for path, status in (("/many", 200), ("/32700", 200), ("/32768", 200), ("/32769", 502)):
+        plain, f, _ = get(worker, "a.test", path)
+        r = c.get(path)
+        assert (plain, r.status) == (status, status) and r.reset is None, (path, plain, r.status)
+        if status == 200:
+            assert r.data == b"ok" and {k for k, _ in r.head} - {":status"} == set(f) - {"connection"}
+
+
+def test_records_in_any_pieces(worker):
+    """Requests in records of their own, which TCP cuts and joins anywhere: none of them is left lying."""
+    waiting, n = 40, start(worker, wait=20000)
+    rng = random.Random(7)
+    for _ in range(12):
+        s = socket.create_connection(("127.0.0.1", worker.tls_port))
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        inside, outside = ssl.MemoryBIO(), ssl.MemoryBIO()
+        t = context(("h2",)).wrap_bio(inside, outside, server_hostname="a.test")
+        while True:
+            try:
+                t.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                s.sendall(outside.read())
+                inside.write(s.recv(65536))
+        t.write(h2.PREFACE + frame(SETTINGS, 0, 0))
+        pack = hpack.Encoder()
+        for i in range(waiting):
+            block = pack.encode([(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", f"/{i}")])
+            head = frame(HEADERS, END_STREAM | END_HEADERS, 2 * i + 1, block)
+            if rng.random() < 0.2:
+                for at in range(len(head)):
+                    t.write(head[at:at + 1])
+            else:
+                t.write(head)
+        data = outside.read()  # the end of the handshake as well
+        while data:
+            cut = min(len(data), rng.choice((1, 3, 20, 90, 400, 5000)))
+            s.sendall(data[:cut])
+            data = data[cut:]
+            if rng.random() < 0.3:
+                time.sleep(rng.random() * 0.002)
+        worker.reaches("worker", parked=waiting)
+        s.close()
+        worker.reaches("worker", parked=0)
+    assert worker.figures(f"stats {n}")["requests"] == 12 * waiting
 
 
 def test_continue(worker):

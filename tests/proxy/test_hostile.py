@@ -108,6 +108,69 @@ def test_surplus_that_comes_with_the_next_request(worker):
         app.close()
 
 
+def test_surplus_in_the_very_turn_of_the_next_request(worker):
+    """It comes when the worker has looked at its sockets already, but before it takes the connection for a request."""
+    for method in (b"GET", b"POST", b"HEAD"):
+        evil_side = []
+
+        def talk(c, n, evil_side=evil_side):
+            c.head()
+            c.send(answer(b"first"))
+            if n == 0:
+                evil_side.append(c)
+                c.rest()
+            while True:
+                line, _ = c.head()
+                c.send(answer(b"good") if not line.startswith("HEAD") else b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        app = App(lambda c, n: talk(c, n) if n == 0 else good(c))
+
+        def good(c):
+            while True:
+                line, _ = c.head()
+                c.send(answer(b"good") if not line.startswith("HEAD") else b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        n = worker.app("a", app)
+        c = client(worker, REQ)
+        assert c.response()[2] == b"first"
+        until("the connection rests", lambda: evil_side)
+        time.sleep(0.05)
+
+        def stall():
+            worker.process.stdin.write("stall 300\n")
+            worker.process.stdin.flush()
+        stopped(worker, stall, lambda: c.send(REQ.replace(b"GET", method)))
+        time.sleep(0.1)
+        evil_side[0].send(EVIL)
+        status, fields, body = c.response(method.decode())
+        assert status == 200 and "set-cookie" not in fields and body != b"evil", (method, fields, body)
+        c.close()
+        worker.tell(f"appdel {n}")
+        app.close()
+
+
+def test_a_farewell_on_an_idle_connection_is_no_answer(worker):
+    """408 as many servers say it when nothing came: it crosses the next request on the wire (RFC 9110, 15.5.9)."""
+    def talk(c, n):
+        c.head()
+        c.send(answer(b"%d" % n))
+        c.head()  # asked again, it had said so before
+        c.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    worker.app("a", App(talk))
+    c = client(worker)
+    for i in range(10):
+        c.send(REQ)
+        status, _, body = c.response()
+        assert status == 200 and body == b"%d" % i
+    # What may not be repeated gets the answer that there is, and so does who is told so by a fresh connection.
+    c.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n")
+    assert c.response()[0] == 408
+
+    def at_once(c, _):
+        c.head()
+        c.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    worker.app("b", App(at_once))
+    assert get(worker, "b.test")[0] == 408
+
+
 def test_answers_before_the_question(worker):
     """The app answers as soon as somebody connects, and again when asked: the second never becomes the next one's."""
     def eager(c, n):

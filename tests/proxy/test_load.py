@@ -191,6 +191,23 @@ def test_reader_that_stops_is_cut(worker):
 test_reader_that_stops_is_cut.slow = True
 
 
+def test_events_may_be_far_between(worker):
+    """An answer of events is silent for longer than others may be."""
+    def talk(c, _):
+        c.head()
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n")
+        time.sleep(63)
+        c.send(b"data: 2\n\n")
+    worker.app("a", App(talk))
+    c = client(worker, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    c.s.settimeout(75)
+    status, fields, body = c.response()
+    assert status == 200 and body == b"data: 1\n\ndata: 2\n\n"
+
+
+test_events_may_be_far_between.slow = True
+
+
 def test_slow_reader_that_reads_is_not_cut(worker):
     def pour(c, _):
         c.head()

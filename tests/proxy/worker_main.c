@@ -8,7 +8,8 @@
  * | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | spread APP
  * CONCURRENCY ACCESS | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT|unix:PATH up|draining [canary|h2c] |
  * instdel ID | watch ID APP BY MS | watchdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan
- * and prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
+ * | stall MS (one turn of the loop takes so long) and prints what the proxy says: "done ID", "drained ID", "wake ID",
+ * "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -327,6 +328,8 @@ static void command(char *line)
 		say(PROXY_WATCH, &m, sizeof m);
 	} else if (!strcmp(w[0], "watchdel"))
 		say(PROXY_WATCH_DEL, &id, sizeof id);
+	else if (!strcmp(w[0], "stall"))
+		usleep((useconds_t)id.id * 1000);
 	else if (!strcmp(w[0], "newchan"))
 		new_channel();
 	else

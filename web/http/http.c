@@ -102,7 +102,7 @@ static int http_field(struct http_head *h, const char **at, const char *end)
 				*p == ' ' || *p == '\t' ? "a header line is folded" : "a header name is empty or bad");
 	if (q == end || *q != ':')
 		return http_bad(h, 400, "a header name holds a bad character or is not followed by a colon");
-	if (h->count == HTTP_FIELDS_MAX)
+	if (h->count == (h->ours ? HTTP_FIELDS_MAX + HTTP_FIELDS_OURS : HTTP_FIELDS_MAX))
 		return http_bad(h, 431, "there are more than 100 header fields");
 	for (v = q + 1; v < end && (*v == ' ' || *v == '\t'); v++)
 		;
@@ -364,19 +364,20 @@ static int http_request_rules(struct http_request *r, struct http_str authority)
 static int http_extent(struct http_head *h, const char *buf, size_t n, size_t seen, int too_long_line, int too_long)
 {
 	const char *from = buf + (seen > 3 ? seen - 3 : 0), *end, *line;
+	const size_t max = h->ours ? HTTP_HEAD_MAX + HTTP_HEAD_OURS : HTTP_HEAD_MAX;
 
 	end = memmem(from, (size_t)(buf + n - from), "\r\n\r\n", 4);
 	line = memchr(buf, '\n', n < HTTP_LINE_MAX + 2 ? n : HTTP_LINE_MAX + 2);
 	if (!line && n >= HTTP_LINE_MAX + 2)
 		return http_bad(h, too_long_line, "the first line is longer than 8192 bytes");
-	if (end && end - buf + 4 <= HTTP_HEAD_MAX)
+	if (end && (size_t)(end - buf) + 4 <= max)
 		return (int)(end - buf) + 4;
-	if (end || n > HTTP_HEAD_MAX)
+	if (end || n > max)
 		return http_bad(h, too_long, "the head is longer than 32768 bytes");
 	return 0;
 }
 
-int http_parse_request(const char *buf, size_t n, size_t seen, struct http_request *r)
+static int http_request(const char *buf, size_t n, size_t seen, struct http_request *r)
 {
 	const char *p = buf, *end;
 	struct http_str authority = {NULL, 0};
@@ -420,7 +421,19 @@ int http_parse_request(const char *buf, size_t n, size_t seen, struct http_reque
 	return (int)(end + 2 - buf);
 }
 
-int http_parse_response(const char *buf, size_t n, size_t seen, struct http_response *r)
+int http_parse_request(const char *buf, size_t n, size_t seen, struct http_request *r)
+{
+	r->head.ours = false;
+	return http_request(buf, n, seen, r);
+}
+
+int http_parse_own_request(const char *buf, size_t n, struct http_request *r)
+{
+	r->head.ours = true;
+	return http_request(buf, n, 0, r);
+}
+
+static int http_response(const char *buf, size_t n, size_t seen, struct http_response *r)
 {
 	struct http_head *h = &r->head;
 	const char *p, *end, *q;
@@ -453,6 +466,18 @@ int http_parse_response(const char *buf, size_t n, size_t seen, struct http_resp
 		if (http_field(h, &p, end) < 0)
 			return -502;
 	return http_rules(h, false) < 0 ? -502 : len;
+}
+
+int http_parse_response(const char *buf, size_t n, size_t seen, struct http_response *r)
+{
+	r->head.ours = false;
+	return http_response(buf, n, seen, r);
+}
+
+int http_parse_own_response(const char *buf, size_t n, struct http_response *r)
+{
+	r->head.ours = true;
+	return http_response(buf, n, 0, r);
 }
 
 const char *http_reason(unsigned status)

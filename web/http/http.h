@@ -17,6 +17,9 @@
 #define HTTP_FIELDS_MAX 100
 #define HTTP_HEAD_MAX 32768 /* a whole head: no buffer here is asked to hold more */
 #define HTTP_HOST_MAX 260   /* 253 of a name, a colon, a port */
+/* What an intermediary may add to a head that was as large as it may be. */
+#define HTTP_FIELDS_OURS 12
+#define HTTP_HEAD_OURS 2048
 
 /* Bytes in the caller's buffer. */
 struct http_str {
@@ -71,8 +74,9 @@ struct http_field {
 
 /* What both kinds of head have. */
 struct http_head {
-	struct http_field fields[HTTP_FIELDS_MAX];
+	struct http_field fields[HTTP_FIELDS_MAX + HTTP_FIELDS_OURS];
 	unsigned count;
+	bool ours;		/* of the call under way */
 	unsigned minor;		/* HTTP/1.minor, 0 or 1 */
 	int64_t content_length; /* -1 = none */
 	bool chunked;
@@ -105,6 +109,11 @@ int http_parse_request(const char *buf, size_t n, size_t seen, struct http_reque
 
 /* The same for a response head; < 0 is always -502. */
 int http_parse_response(const char *buf, size_t n, size_t seen, struct http_response *r);
+
+/* The same for heads that were read once and written anew by us: they may have HTTP_FIELDS_OURS fields and
+ * HTTP_HEAD_OURS bytes more. */
+int http_parse_own_request(const char *buf, size_t n, struct http_request *r);
+int http_parse_own_response(const char *buf, size_t n, struct http_response *r);
 
 /* True when s is a token (RFC 9110, 5.6.2) of 1..max bytes. */
 bool http_is_token(struct http_str s, size_t max);

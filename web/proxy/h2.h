@@ -34,12 +34,15 @@ struct h2_stream {
 	size_t rx_bytes, head_bytes;
 	char *trailers; /* owned; lines "name: value\n" that go out behind the body */
 	size_t trailers_len;
+	char *late; /* owned; the same, that came behind the body of a request (front) */
+	size_t late_len;
 	bool in_todo, in_wait;
 	bool chunked;	 /* the body that came is read in chunked framing */
 	bool rx_end;	 /* the peer ended its direction */
 	bool rx_said;	 /* ... and the reader knows */
 	bool sent;	 /* the head went out: of the request (back), of the real answer (front) */
 	bool final;	 /* the head of the real answer came (back) */
+	bool begun;	 /* a head comes behind what is in text (back) */
 	bool end;	 /* nothing follows what is in conn->out */
 	bool deferred;	 /* nghttp2 waits for h2_resume() */
 	bool gone;	 /* nghttp2 has closed it */
@@ -101,7 +104,7 @@ struct h2_shared {
 	nghttp2_option *option;
 	struct http_request req;
 	struct http_response res;
-	nghttp2_nv nv[HTTP_FIELDS_MAX + 16];
+	nghttp2_nv nv[HTTP_FIELDS_MAX + HTTP_FIELDS_OURS + 8];
 	char trailers[CHUNKED_TRAILER_MAX];
 };
 
@@ -154,6 +157,9 @@ void h2_head_done(struct h2 *h);
 /* Sends the heads that stand as text at *data; moves it behind them.  more: a body may follow.  0 or negative errno. */
 int h2_head_send_answer(struct h2_stream *st, char **data, size_t *len, bool done);
 int h2_head_send_request(struct h2_stream *st, char **data, size_t *len, bool done);
+/* Keeps a trailer of a request, which goes to an app that speaks HTTP/2 too.  Those that do not fit are dropped, all of
+ * them, and so is the whole set with one that is malformed. */
+void h2_head_late(struct h2_stream *st, nghttp2_rcbuf *name, nghttp2_rcbuf *value);
 /* Those in st->trailers that may follow a body; false when none is left. */
 bool h2_head_send_trailers(struct h2_stream *st);
 extern const nghttp2_data_source_read_callback h2_data;

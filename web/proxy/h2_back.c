@@ -293,6 +293,8 @@ static int h2_back_on_begin(nghttp2_session *ng, const nghttp2_frame *f, void *a
 		return 0;
 	if (b && !*b && !(*b = pbuf_get(h->proxy)))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	if (st)
+		st->begun = true;
 	h2_head_begin(h, b ? *b : NULL, st && st->final);
 	return 0;
 }
@@ -331,6 +333,7 @@ static void h2_back_head(struct h2 *h, struct h2_stream *st)
 {
 	struct pbuf *b = h->trailer ? st->tail : st->text;
 
+	st->begun = false;
 	if (b && !st->malformed && !st->over) {
 		h2_head_answer(h, st, b);
 		if (!st->over)

@@ -107,9 +107,10 @@ static int h2_front_on_header(nghttp2_session *ng, const nghttp2_frame *f, nghtt
 	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
 
 	(void)flags;
-	/* Trailers of requests are checked by nghttp2 and dropped, like those of HTTP/1.1. */
 	if (h->trailer || !st) {
 		h2_junk(h, 1);
+		if (st)
+			h2_head_late(st, name, value);
 		return 0;
 	}
 	if (!h2_head_field(h, st, h2_client(st)->in, name, value))

@@ -349,7 +349,7 @@ int h2_head_send_answer(struct h2_stream *st, char **data, size_t *len, bool don
 	nghttp2_data_provider body = {.read_callback = h2_data};
 
 	while (!st->sent && *len > 0) {
-		int n = http_parse_response(*data, *len, 0, r), e;
+		int n = http_parse_own_response(*data, *len, r), e;
 		char status[4], digits[20];
 		bool switched = n > 0 && r->status == 101;
 		size_t count = 1;
@@ -382,7 +382,7 @@ int h2_head_send_request(struct h2_stream *st, char **data, size_t *len, bool do
 	struct http_request *r = &h->proxy->h2->req;
 	nghttp2_nv *nv = h->proxy->h2->nv;
 	nghttp2_data_provider body = {.read_callback = h2_data};
-	int n = http_parse_request(*data, *len, 0, r);
+	int n = http_parse_own_request(*data, *len, r);
 	char digits[20];
 	size_t count = 5;
 
@@ -420,6 +420,44 @@ static bool h2_is_trailer(struct http_str n)
 		if (http_eq(n, heads[i]))
 			return false;
 	return true;
+}
+
+/* What only a proxy may say, and what would be read as a part of the head. */
+static bool h2_is_late(struct http_str n)
+{
+	static const char *const ours[] = {"forwarded", "x-real-ip", "x-request-id", "cookie",
+					   "expect",	"proxy",     "traceparent",  "tracestate"};
+
+	if (n.n > 12 && strncasecmp(n.p, "x-forwarded-", 12) == 0)
+		return false;
+	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+		if (http_eq(n, ours[i]))
+			return false;
+	return h2_is_trailer(n);
+}
+
+void h2_head_late(struct h2_stream *st, nghttp2_rcbuf *name, nghttp2_rcbuf *value)
+{
+	struct http_str n = h2_str(name), v = h2_str(value);
+	size_t need = n.n + v.n + 3;
+	char *o;
+
+	if (st->late_len > CHUNKED_TRAILER_MAX)
+		return;
+	if (!h2_is(n, SCAN_TOKEN) || h2_upper(n) || scan_value(v.p, v.p + v.n) != v.p + v.n ||
+	    need > CHUNKED_TRAILER_MAX - st->late_len || (!st->late && !(st->late = malloc(CHUNKED_TRAILER_MAX)))) {
+		st->late_len = CHUNKED_TRAILER_MAX + 1; /* none of them */
+		return;
+	}
+	if (!h2_is_late(n))
+		return;
+	o = st->late + st->late_len;
+	memcpy(o, n.p, n.n);
+	o[n.n] = ':';
+	o[n.n + 1] = ' ';
+	memcpy(o + n.n + 2, v.p, v.n);
+	o[need - 1] = '\n';
+	st->late_len += need;
 }
 
 bool h2_head_send_trailers(struct h2_stream *st)

@@ -55,7 +55,8 @@ static void h2_stream_empty(struct proxy *p, struct h2_stream *st)
 	pbuf_put(p, &st->text);
 	pbuf_put(p, &st->tail);
 	free(st->trailers);
-	st->trailers = NULL;
+	free(st->late);
+	st->trailers = st->late = NULL;
 }
 
 void h2_stream_drop(struct h2_stream *st, uint32_t code)
@@ -183,22 +184,25 @@ ssize_t h2_read(struct conn *c, void *buf, size_t n)
 	struct h2 *h = st->h2;
 	size_t at = 0, taken = 0;
 	char *o = buf;
+	bool text;
 
 	if (st->text) {
 		at = h2_move(st->text, o, n);
-		if (st->text->r == st->text->w)
+		/* The rest of a head that has begun will stand in it. */
+		if (st->text->r == st->text->w && !st->begun)
 			pbuf_put(st->proxy, &st->text);
 	}
-	if (!st->text)
+	text = st->text && st->text->r < st->text->w;
+	if (!text)
 		at += h2_read_body(st->proxy, st, o + at, n - at, &taken);
-	if (!st->text && !st->rx && st->rx_end && !st->rx_said)
+	if (!text && !st->rx && st->rx_end && !st->rx_said)
 		at += h2_read_end(st->proxy, st, o + at, n - at);
 	st->rx_bytes -= taken;
 	if (taken > 0 && h) {
 		nghttp2_session_consume(h->ng, st->id, taken);
 		h2_later(h);
 	}
-	c->can_read = st->text || st->rx || (st->rx_end && !st->rx_said);
+	c->can_read = text || st->rx || (st->rx_end && !st->rx_said);
 	if (at > 0)
 		return (ssize_t)at;
 	if (st->rx_said)
@@ -256,6 +260,18 @@ void h2_end(struct conn *c)
 		nghttp2_session_resume_data(st->h2->ng, st->id);
 	}
 	h2_later(st->h2);
+}
+
+void h2_end_request(struct client *c)
+{
+	struct h2_stream *from = c->conn.stream, *to = c->up->conn.stream;
+
+	if (from && from->late && from->late_len <= CHUNKED_TRAILER_MAX && !to->end) {
+		to->trailers = from->late;
+		to->trailers_len = from->late_len;
+		from->late = NULL;
+	}
+	h2_end(&c->up->conn);
 }
 
 void h2_trailers_keep(struct client *c)

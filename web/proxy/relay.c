@@ -28,12 +28,14 @@ static int64_t relay_patience_us(const struct client *c)
 {
 	if (c->tunnel_in_end || c->tunnel_out_end)
 		return LIMIT_PROXY_LINGER_MS * 1000ll;
-	if (c->state == CLIENT_TUNNEL || c->duplex)
+	if (c->state == CLIENT_TUNNEL)
 		return LIMIT_PROXY_TUNNEL_MS * 1000ll;
 	if (c->app && c->app->control)
 		return LIMIT_PROXY_CONTROL_MS * 1000ll;
 	if (relay_forsaken(c))
 		return LIMIT_PROXY_FORSAKEN_MS * 1000ll;
+	if (c->duplex)
+		return LIMIT_PROXY_TUNNEL_MS * 1000ll;
 	return LIMIT_PROXY_RESPONSE_MS * 1000ll;
 }
 
@@ -190,15 +192,14 @@ static bool relay_send_piece(struct client *c)
 		c->req_broken = true;
 		c->up->conn.can_read = true;
 	} else if (end && c->up->conn.stream) {
-		h2_end(&c->up->conn);
+		h2_end_request(c);
 	}
 	return true;
 }
 
-/* What an app that speaks HTTP/2 gets is different: no upgrades, and calls of gRPC live as long as they like. */
+/* What an app that speaks HTTP/2 gets is different: calls of gRPC live as long as they like. */
 static void relay_to_h2c(struct client *c, const struct http_request *r)
 {
-	c->upgrade = false;
 	for (unsigned i = 0; i < r->head.count; i++) {
 		const struct http_field *f = &r->head.fields[i];
 		if (f->value.n >= 16 && http_eq(f->name, "content-type") &&
@@ -206,6 +207,9 @@ static void relay_to_h2c(struct client *c, const struct http_request *r)
 			c->duplex = true;
 	}
 }
+
+static bool relay_may_repeat(struct client *c);
+static void relay_ended(struct client *c, ssize_t r);
 
 /* Sends the head, with what of the body is here already.  False when the request was ended by it. */
 static bool relay_send_head(struct client *c)
@@ -221,6 +225,10 @@ static bool relay_send_head(struct client *c)
 	client_reparse(c);
 	if (c->app->front)
 		policy_request(c);
+	if (c->inst->h2c && c->upgrade) {
+		client_fault(c, FAULT_REQUEST, 501, "the app speaks HTTP/2, over which no WebSocket reaches it");
+		return false;
+	}
 	if (c->inst->h2c)
 		relay_to_h2c(c, &p->req);
 	iov.iov_len = head_request(c, &p->req, p->wbuf);
@@ -240,10 +248,10 @@ static bool relay_send_head(struct client *c)
 	}
 	if (r < 0) {
 		/* A kept connection that ended before the question: whatever stands in it is no answer. */
-		if (u->reused)
-			relay_early(c);
-		if (c->up != u)
+		if (u->reused && !c->responding && relay_may_repeat(c)) {
+			relay_ended(c, 0);
 			return false;
+		}
 		c->req_broken = true;
 		c->up->conn.can_read = true;
 	} else if (c->req.done && c->up->conn.stream) {
@@ -270,12 +278,6 @@ void relay_start(struct client *c, struct instance *inst, bool fresh)
 	balance_take(p, inst);
 	c->inst_id = inst->id;
 	c->up = upstream_get(p, inst, c, fresh);
-	/* What must not be sent twice is not sent where it may be lost. */
-	while (c->up && c->up->reused && (c->req.mode != BODY_NONE || !http_idempotent(c->method)) &&
-	       !upstream_quiet(c->up)) {
-		upstream_close(c->up);
-		c->up = upstream_get(p, inst, c, fresh);
-	}
 	if (!c->up) {
 		int e = errno;
 		client_move(c, CLIENT_CONNECT);
@@ -325,7 +327,7 @@ static bool relay_repeat(struct client *c)
 			return false;
 	}
 	c->again = true;
-	balance_take(p, i); /* it may be freed with its last request */
+	balance_hold(i); /* it may be freed with its last request */
 	relay_drop(c);
 	if (same)
 		relay_start(c, i, true);
@@ -370,18 +372,22 @@ static void relay_ended(struct client *c, ssize_t r)
 	}
 }
 
-void relay_early(struct client *c)
-{
-	if (c->state == CLIENT_RELAY && !c->responding && c->up->reused && relay_may_repeat(c))
-		relay_ended(c, 0);
-}
-
 static void relay_bad_answer(struct client *c, const char *why)
 {
 	if (c->row)
 		stat_add(&c->row->upstream_errors, 1);
 	balance_bad(c->proxy, c->inst, false);
 	client_fault(c, FAULT_APP_BAD_ANSWER, 502, why);
+}
+
+/* Events may be far between: such an answer may be silent for as long as a WebSocket. */
+static bool relay_is_events(const struct http_head *h)
+{
+	for (unsigned i = 0; i < h->count; i++)
+		if (http_eq(h->fields[i].name, "content-type"))
+			return h->fields[i].value.n >= 17 &&
+			       strncasecmp(h->fields[i].value.p, "text/event-stream", 17) == 0;
+	return false;
 }
 
 /* What the head of the answer means for its body and for both connections. */
@@ -402,6 +408,8 @@ static void relay_framing(struct client *c, const struct http_response *r)
 		c->res.mode = BODY_LENGTH;
 	else
 		c->res.mode = BODY_EOF;
+	if (c->res.mode >= BODY_CHUNKED && relay_is_events(&r->head))
+		c->duplex = true;
 	c->res.left = r->head.content_length;
 	c->res.done = c->res.mode == BODY_NONE || (c->res.mode == BODY_LENGTH && c->res.left == 0);
 	c->out_chunked = (c->res.mode == BODY_CHUNKED || c->res.mode == BODY_EOF) && !c->minor0 && !c->conn.stream;
@@ -533,6 +541,10 @@ static bool relay_answer_head(struct client *c, char *data, size_t len)
 		relay_bad_answer(c, r->head.why);
 		return false;
 	}
+	/* Said when nothing came for long, it crossed this request, which was never read (RFC 9110, 15.5.9). */
+	if (len > 0 && n > 0 && r->status == 408 && u->reused && !r->head.keep_alive && relay_may_repeat(c) &&
+	    relay_repeat(c))
+		return false;
 	if (len > 0 && n > 0) {
 		relay_framing(c, r);
 		at += head_response(c, r, false, p->wbuf + at);

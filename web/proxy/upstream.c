@@ -16,8 +16,6 @@ static void upstream_on_io(void *arg, short what)
 		return;
 	conn_event(&u->conn, what);
 	if (c) {
-		if ((what & EV_READ) && u->reused && c->sent_us == u->proxy->now_us && !upstream_quiet(u))
-			relay_early(c);
 		client_run(c);
 		return;
 	}
@@ -113,6 +111,12 @@ struct upstream *upstream_get(struct proxy *p, struct instance *i, struct client
 
 	if (i->h2c)
 		return h2_back_get(p, i, c);
+	/* Since the loop looked at it, it may have ended, or said what would be taken for the answer of this request.
+	 */
+	while (u && !upstream_quiet(u)) {
+		upstream_close(u);
+		u = TAILQ_FIRST(&i->idle);
+	}
 	if (u) {
 		upstream_unpool(u);
 		u->reused = true;
