@@ -4,10 +4,13 @@
  * 500 ms, until it succeeds web, running:    connect every 10 s; 3 failures in a row = unhealthy, checked every second
  * until it answers again other types:     healthy after having run for 2 s
  *
+ *   of apps with `protocol: h2c`: SETTINGS of HTTP/2 instead of the bare connection, and the GET over it
+ *
  *   WAITING --timer--> CONNECTING --connected, no path--> good
  *      ^                    |  \--connected--> SENDING --written--> READING --status line--> good / bad
  *      +---- result --------+--------------------+---------------------+ */
 #include "agent/roles/control_core.h"
+#include "agent/roles/control_health_h2.h"
 
 #include "base/log.h"
 #include "base/own.h"
@@ -41,8 +44,9 @@ struct control_health {
 	struct loop_io io;
 	struct loop_timer timer; /* next check, or deadline of this one */
 	unsigned pause_ms, failures;
-	char why[120];	 /* last failure */
-	char answer[16]; /* "HTTP/1.1 200" */
+	char why[120];	      /* last failure */
+	struct health_h2 *h2; /* owned; while one is under way */
+	char answer[16];      /* "HTTP/1.1 200" */
 	size_t got;
 };
 
@@ -58,6 +62,7 @@ static void health_wait(struct control_health *h, unsigned ms)
 {
 	loop_io_stop(&h->io);
 	own_close(&h->fd);
+	health_h2_free(TAKE_PTR(h->h2));
 	h->state = HEALTH_WAITING;
 	loop_timer_start(health_loop(h), &h->timer, (int64_t)ms * 1000, health_check, h);
 }
@@ -126,15 +131,59 @@ static void health_on_deadline(void *arg)
 
 	if (h->state == HEALTH_CONNECTING)
 		health_bad(h, "no connection to %s within %d s", health_where(h, where), HEALTH_CONNECT_MS / 1000);
+	else if (!h->ci->health_path)
+		health_bad(h, "no SETTINGS of HTTP/2 within %d s", HEALTH_ANSWER_MS / 1000);
 	else
 		health_bad(h, "no answer to GET %.60s within %d s", h->ci->health_path, HEALTH_ANSWER_MS / 1000);
 }
 
-/* Only a start is asked for its health path; a running app is not charged for it every 10 s.  One that speaks HTTP/2 is
- * healthy when it takes connections. */
+/* Only a start is asked for its health path, or for its HTTP/2; a running app is not charged for it every 10 s. */
 static bool health_wants_http(const struct control_health *h)
 {
-	return h->ci->health_path && !h->ci->h2c && h->ci->rec.state == MODEL_INSTANCE_STARTING;
+	return (h->ci->health_path || h->ci->h2c) && h->ci->rec.state == MODEL_INSTANCE_STARTING;
+}
+
+static void health_await(struct control_health *h)
+{
+	h->state = HEALTH_READING;
+	h->got = 0;
+	loop_timer_start(health_loop(h), &h->timer, HEALTH_ANSWER_MS * 1000, health_on_deadline, h);
+	if (loop_io_start(health_loop(h), &h->io, h->fd, EV_READ, health_on_io, h) < 0)
+		health_bad(h, "the node is out of memory");
+}
+
+static void health_send_h2(struct control_health *h)
+{
+	const struct control_instance *ci = h->ci;
+	char host[LIMIT_HOST + 1];
+
+	snprintf(host, sizeof host, "%s.%.200s", ci->app->rec.name, ci->app->control->settings.domain_apps);
+	h->h2 = health_h2_new(host, ci->health_path);
+	if (!h->h2)
+		health_bad(h, "the node is out of memory");
+	else if (health_h2_send(h->h2, h->fd) < 0)
+		health_bad(h, "the connection broke before HTTP/2 was spoken");
+	else
+		health_await(h);
+}
+
+static void health_read_h2(struct control_health *h)
+{
+	const char *path = h->ci->health_path;
+	int code = 0, r = health_h2_read(h->h2, h->fd, path != NULL, &code);
+
+	if (r == 0)
+		return;
+	if (r == -EPROTO)
+		health_bad(h, "it does not speak HTTP/2 without TLS (protocol: h2c)");
+	else if (r < 0 && path)
+		health_bad(h, "GET %.60s was not answered", path);
+	else if (r < 0)
+		health_bad(h, "the connection broke before HTTP/2 was spoken");
+	else if (!path || (code >= 200 && code < 400))
+		health_good(h);
+	else
+		health_bad(h, "GET %.60s was answered with status %d", path, code);
 }
 
 static void health_send(struct control_health *h)
@@ -152,11 +201,7 @@ static void health_send(struct control_health *h)
 		health_bad(h, "the connection broke before GET %.60s was sent", ci->health_path);
 		return;
 	}
-	h->state = HEALTH_READING;
-	h->got = 0;
-	loop_timer_start(health_loop(h), &h->timer, HEALTH_ANSWER_MS * 1000, health_on_deadline, h);
-	if (loop_io_start(health_loop(h), &h->io, h->fd, EV_READ, health_on_io, h) < 0)
-		health_bad(h, "the node is out of memory");
+	health_await(h);
 }
 
 static void health_connected(struct control_health *h)
@@ -166,7 +211,10 @@ static void health_connected(struct control_health *h)
 		return;
 	}
 	h->state = HEALTH_SENDING;
-	health_send(h);
+	if (h->ci->h2c)
+		health_send_h2(h);
+	else
+		health_send(h);
 }
 
 /* The status line is all that is read: "HTTP/1.1 200". */
@@ -203,7 +251,10 @@ static void health_on_io(void *arg, short what)
 
 	(void)what;
 	if (h->state == HEALTH_READING) {
-		health_read(h);
+		if (h->h2)
+			health_read_h2(h);
+		else
+			health_read(h);
 		return;
 	}
 	if (getsockopt(h->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
@@ -293,6 +344,7 @@ void control_health_stop(struct control_instance *ci)
 	loop_io_stop(&h->io);
 	loop_timer_stop(&h->timer);
 	own_close(&h->fd);
+	health_h2_free(TAKE_PTR(h->h2));
 	loop_defer(health_loop(h), health_free, h);
 }
 
