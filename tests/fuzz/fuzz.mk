@@ -27,7 +27,11 @@ $(O)/fuzz/worker: tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(foreach r,$(WORKER_RO
 	$(Q)mkdir -p $(@D)/corpus/worker
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(WORKER_LIBS)
 
-FUZZERS := http config dns front proxyproto worker
+$(O)/fuzz/h2: tests/fuzz/fuzz_h2.c $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
+	$(Q)mkdir -p $(@D)/corpus/h2
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ tests/fuzz/fuzz_h2.c $(WORKER_SRC) $(WORKER_LIBS)
+
+FUZZERS := http config dns front proxyproto worker h2
 fuzz: $(FUZZERS:%=$(O)/fuzz/%) ## fuzz the parsers (FUZZ_SECONDS=60 each)
 	$(Q)for f in $(FUZZERS); do $(O)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(FUZZ_ARGS) $(O)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 
