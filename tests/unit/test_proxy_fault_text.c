@@ -60,13 +60,12 @@ Test(proxy, fault_texts_have_no_holes)
 
 	for (; (t = fault_text_row(n)); n++) {
 		cr_expect(t->request[0] && t->details[0], "%s", t->lang);
-		for (unsigned f = FAULT_NONE + 1; f < FAULT_COUNT; f++)
-			if (t->what[f]) {
-				cr_expect(t->what[f][0] && strlen(t->what[f]) < 200, "%s %u", t->lang, f);
-				cr_expect(!strpbrk(t->what[f], "<>&\"\\\n"), "%s %u", t->lang, f);
-			} else {
-				cr_expect(fault_text_row(0)->what[f] == NULL, "%s lacks fault %u", t->lang, f);
-			}
+		for (unsigned f = FAULT_NONE + 1; f < FAULT_COUNT; f++) {
+			cr_assert(t->what[f], "%s lacks fault %u", t->lang, f);
+			cr_expect(t->what[f][0] && strlen(t->what[f]) < 200, "%s %u", t->lang, f);
+			cr_expect(!strpbrk(t->what[f], "<>&\"\\\n"), "%s %u", t->lang, f);
+			cr_expect(utf8_valid(t->what[f], strlen(t->what[f])), "%s %u", t->lang, f);
+		}
 		for (unsigned k = 0; k < TODO_COUNT; k++)
 			cr_expect(t->todo[k] && t->todo[k][0] && !strpbrk(t->todo[k], "<>&\"\\\n"), "%s todo %u",
 				  t->lang, k);
