@@ -290,6 +290,27 @@ int quota_egress_rule_parse(const char *s, const char *field, struct quota_egres
 			 field);
 }
 
+bool quota_egress_is_closed(const struct quota_egress_rule *r)
+{
+	static const char closed[] = QUOTA_EGRESS_CLOSED;
+
+	for (const char *p = closed; *p; p += strspn(p, ", ")) {
+		size_t n = strcspn(p, ",");
+		char text[24];
+		uint32_t net, mask;
+		unsigned prefix;
+
+		snprintf(text, sizeof text, "%.*s", (int)n, p);
+		p += n;
+		if (parse_cidr4(text, "closed", &net, &prefix, NULL) < 0)
+			continue;
+		mask = prefix ? ~0u << (32 - prefix) : 0;
+		if (r->prefix >= prefix && (r->net & mask) == net)
+			return true;
+	}
+	return false;
+}
+
 void quota_egress_rule_text(const struct quota_egress_rule *r, char out[QUOTA_EGRESS_TEXT])
 {
 	int n = snprintf(out, QUOTA_EGRESS_TEXT, "%u.%u.%u.%u/%u", r->net >> 24, r->net >> 16 & 255, r->net >> 8 & 255,

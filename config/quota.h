@@ -130,6 +130,14 @@ struct quota_egress {
 };
 /* "203.0.113.0/24", "203.0.113.7:443", "203.0.113.7:8000-8100".  0 or -EINVAL with field. */
 int quota_egress_rule_parse(const char *s, const char *field, struct quota_egress_rule *ret, struct err *e);
+/* Nothing here is reachable for an instance, whatever its policy says: RFC 6890's special ranges without the
+ * documentation ones, which some laboratories route.  IPv4-mapped forms are IPv4 on the wire, so the same rules meet
+ * them. */
+#define QUOTA_EGRESS_CLOSED                                                                                            \
+	"0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, "             \
+	"192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3"
+/* All of the rule lies in one of them, so it would allow nothing. */
+bool quota_egress_is_closed(const struct quota_egress_rule *r);
 #define QUOTA_EGRESS_TEXT 40
 void quota_egress_rule_text(const struct quota_egress_rule *r, char out[QUOTA_EGRESS_TEXT]);
 /* A whole policy as text, "public" or "list 203.0.113.0/24:443 198.51.100.7", and back (0 or -EINVAL). */

@@ -129,6 +129,9 @@ int store_cert_add(struct store *s, struct model_cert *c, const char *chain, con
 		   struct err *e); /* fills id, created_ms */
 int store_cert_del(struct store *s, int64_t app, int64_t id, struct err *e);
 int store_cert_list(struct store *s, int64_t app, store_cert_fn *fn, void *arg, struct err *e); /* oldest first */
+/* Of all apps and the node, those that end before then, the first to end first; at most `limit`. */
+int store_cert_expiring(struct store *s, int64_t before_ms, unsigned limit, store_cert_fn *fn, void *arg,
+			struct err *e);
 /* Chain and key, one after the other: *ret is the caller's to overwrite and free. */
 int store_cert_text(struct store *s, int64_t id, char **ret, struct err *e);
 

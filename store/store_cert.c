@@ -48,33 +48,49 @@ int store_cert_del(struct store *s, int64_t app, int64_t id, struct err *e)
 	return 0;
 }
 
-int store_cert_list(struct store *s, int64_t app, store_cert_fn *fn, void *arg, struct err *e)
-{
-	DB_QUERY q = {0};
-	int r = db_query_start(s, &q,
-			       "SELECT id, origin, names, issuer, kind, sha256, not_before_ms, not_after_ms, created_ms"
-			       " FROM certificate WHERE app IS nullif(?, 0) ORDER BY id",
-			       DB_ARGS(DB_I(app)), e);
+/* Rows of: id, origin, names, issuer, kind, sha256, not_before_ms, not_after_ms, created_ms, app. */
+#define CERT_COLUMNS                                                                                                   \
+	"SELECT id, origin, names, issuer, kind, sha256, not_before_ms, not_after_ms, created_ms, ifnull(app, 0)"      \
+	" FROM certificate "
 
-	while (r == 0 && (r = db_query_step(&q, e)) > 0) {
-		OWN_FREE char *names = db_dup(&q, 2);
-		struct model_cert c = {.id = db_int(&q, 0),
-				       .app = app,
-				       .origin = (enum model_cert_origin)db_int(&q, 1),
+static int cert_rows(struct db_query *q, int r, store_cert_fn *fn, void *arg, struct err *e)
+{
+	while (r == 0 && (r = db_query_step(q, e)) > 0) {
+		OWN_FREE char *names = db_dup(q, 2);
+		struct model_cert c = {.id = db_int(q, 0),
+				       .app = db_int(q, 9),
+				       .origin = (enum model_cert_origin)db_int(q, 1),
 				       .names = names,
-				       .not_before_ms = db_int(&q, 6),
-				       .not_after_ms = db_int(&q, 7),
-				       .created_ms = db_int(&q, 8)};
+				       .not_before_ms = db_int(q, 6),
+				       .not_after_ms = db_int(q, 7),
+				       .created_ms = db_int(q, 8)};
 		if (!names)
 			return err_set(e, ENOMEM, "out of memory");
-		db_text(&q, 3, c.issuer, sizeof c.issuer);
-		db_text(&q, 4, c.kind, sizeof c.kind);
-		db_text(&q, 5, c.sha256, sizeof c.sha256);
+		db_text(q, 3, c.issuer, sizeof c.issuer);
+		db_text(q, 4, c.kind, sizeof c.kind);
+		db_text(q, 5, c.sha256, sizeof c.sha256);
 		r = fn(arg, &c);
 		if (r != 0)
 			return r;
 	}
 	return r;
+}
+
+int store_cert_list(struct store *s, int64_t app, store_cert_fn *fn, void *arg, struct err *e)
+{
+	DB_QUERY q = {0};
+	int r = db_query_start(s, &q, CERT_COLUMNS "WHERE app IS nullif(?, 0) ORDER BY id", DB_ARGS(DB_I(app)), e);
+
+	return cert_rows(&q, r, fn, arg, e);
+}
+
+int store_cert_expiring(struct store *s, int64_t before_ms, unsigned limit, store_cert_fn *fn, void *arg, struct err *e)
+{
+	DB_QUERY q = {0};
+	int r = db_query_start(s, &q, CERT_COLUMNS "WHERE not_after_ms < ? ORDER BY not_after_ms, id LIMIT ?",
+			       DB_ARGS(DB_I(before_ms), DB_I(limit)), e);
+
+	return cert_rows(&q, r, fn, arg, e);
 }
 
 int store_cert_text(struct store *s, int64_t id, char **ret, struct err *e)

@@ -483,6 +483,7 @@ int control_new(struct loop *l, int chan_fd, const struct msg_init_control *init
 	control_domains_init(c);
 	control_canary_init(c);
 	control_talkers_init(c);
+	control_latency_init(c);
 	c->super = chan_new(l, chan_fd, msg_rules_control, msg_rules_control_count, &ops, c);
 	if (!c->super)
 		close(chan_fd);

@@ -160,7 +160,7 @@ static int control_app_refresh(struct control_app *ca)
 	control_acme_app(ca);
 	control_front_load(ca);
 	if (ca->rec.canary != was.canary)
-		control_canary_changed(ca);
+		control_canary_changed(ca, was.canary);
 	if (ca->rec.https != ca->https_shown || ca->rec.hsts_s != ca->hsts_shown) {
 		ca->https_shown = ca->rec.https;
 		ca->hsts_shown = ca->rec.hsts_s;
@@ -211,6 +211,9 @@ struct control_app *control_app_load(struct control *c, int64_t id)
 		TAILQ_INSERT_HEAD(&c->all, ca, link);
 	if (c->stats && c->synced) /* a new app; after a restart the counters go on */
 		stats_sum_app(c->stats, ca->slot, &ca->base);
+	/* A canary that was there before this control counts from here. */
+	ca->canary_ms = clock_wall_ms();
+	control_sum(ca, &ca->canary_base);
 	ca->candidate_since_ms = control_now_ms();
 	control_app_refresh(ca);
 	return ca;
@@ -258,6 +261,7 @@ void control_app_free(struct control_app *ca)
 	free(ca->certs);
 	free(ca->backoffs);
 	free(ca->history);
+	free(ca->recent);
 	free(ca);
 }
 
@@ -461,6 +465,8 @@ static void control_do_start(struct control_app *ca, const struct plan_action *a
 	if (a->release == ca->rec.candidate &&
 	    (now - ca->nofit_since_ms >= CONTROL_NOFIT_MS || (ca->rec.release && control_holds(ca))))
 		control_abort(ca, e.text);
+	else if (a->release == ca->rec.canary && now - ca->nofit_since_ms >= CONTROL_NOFIT_MS)
+		control_canary_nofit(ca, e.text);
 	loop_timer_start(c->loop, &ca->timer, CONTROL_RETRY_MS * 1000, control_on_timer, ca);
 }
 
@@ -498,6 +504,8 @@ static void control_do(struct control_app *ca, const struct plan_action *a)
 			    control_now_ms() - ci->since_ms >= (int64_t)ca->control->settings.health_ms) {
 				control_event(ca->control, ca, ci->rec.id, "instance.unhealthy",
 					      "%s.%" PRId64 " is stopped: %s", ci->rec.type, ci->rec.id, a->reason);
+				if (!ci->rec.reason[0])
+					snprintf(ci->rec.reason, sizeof ci->rec.reason, "%s", a->reason);
 				control_instance_crashed(ci);
 			}
 			control_instance_stop(ci, ci->rec.reason[0] && ci->rec.state == MODEL_INSTANCE_DRAINING
@@ -618,10 +626,12 @@ void control_plan(struct control *c)
 		while ((ca = TAILQ_FIRST(&now))) {
 			TAILQ_REMOVE(&now, ca, touched);
 			ca->is_touched = false;
-			if (ca->deleted && ca->instance_count == 0)
+			if (ca->deleted && ca->instance_count == 0) {
 				control_app_bury(ca);
-			else
-				control_plan_app(ca);
+				continue;
+			}
+			control_canary_check(ca);
+			control_plan_app(ca);
 		}
 	}
 	/* Launches have ended: those that waited longest go first. */

@@ -146,6 +146,10 @@ struct control_app {
 	char *domains; /* owned: NUL-terminated names one after the other, an empty one at the end; NULL = none */
 	struct control_types live, candidate, canary;
 	unsigned canary_count; /* web instances of the canary */
+	bool canary_up;	       /* all of them have served */
+	char canary_why[300];  /* why it is given up; "" = it is not */
+	int64_t canary_ms;     /* wall: since when canary_base counts */
+	struct stats_sum canary_base;
 	int64_t candidate_since_ms;
 	int64_t next_release;		  /* of a build that ended while another roll-out was under way; 0 = none */
 	int64_t nofit_since_ms;		  /* since when an instance that is wanted has been refused; 0 = all fits */
@@ -174,6 +178,7 @@ struct control_app {
 	float cpu_now, rate_now;	 /* of the last tick */
 	float bucket[STATS_BUCKETS];	 /* of the last minutes, newer ones weigh more */
 	struct control_history *history; /* owned; NULL until it had an instance */
+	struct control_recent *recent;	 /* owned (control_latency.c); NULL until it had a request */
 	bool sampled;
 };
 
@@ -361,6 +366,11 @@ void control_tenant_init(struct control *c);				       /* its part of c->ops */
 struct plan_capacity control_tenant_committed(const struct control_tenant *t); /* limits and stored bytes */
 void control_tenant_used(const struct control_tenant *t, struct quota *used, struct ops_tenant_usage *usage);
 
+/* control_latency.c: how long requests took, of the last five minutes and in all */
+void control_recent_tick(struct control_app *ca, const struct stats_sum *now, bool minute);
+json_t *control_refused_json(const struct stats_sum *s);
+void control_latency_init(struct control *c); /* its part of c->ops */
+
 /* control_talkers.c: what the workers counted */
 void control_talkers_init(struct control *c); /* its part of c->ops */
 void control_talkers_done(struct control *c);
@@ -469,7 +479,13 @@ void control_routes_all(struct control *c, uint16_t type, const void *body, size
 
 /* control_canary.c */
 bool control_canary_serves(const struct control_app *ca, int64_t release); /* it is the canary, not the live release */
-void control_canary_changed(struct control_app *ca); /* after rec.canary: types, groups, front door */
+/* after rec.canary: types, groups, front door; was: what it was before */
+void control_canary_changed(struct control_app *ca, int64_t was);
+void control_canary_crashed(
+	const struct control_instance *ci); /* an instance of it ended or is ill: perhaps it is over */
+void control_canary_ill(const struct control_instance *ci, const char *why);
+void control_canary_nofit(struct control_app *ca, const char *why);
+void control_canary_check(struct control_app *ca); /* before a round is planned: is it up, is it over? */
 int control_canary_take(struct control_app *ca, int64_t release, struct err *e); /* a release that was just made */
 void control_canary_promoted(struct control_app *ca, int64_t release);		 /* it is the live release now */
 void control_canary_init(struct control *c);					 /* its part of c->ops */
@@ -506,6 +522,7 @@ void control_disk_tick(const char *dir);
 /* control_stats.c */
 void control_on_usage(struct control *c, const struct msg_usage *u, size_t n);
 void control_tick(void *arg);
+void control_sum_sub(struct stats_sum *a, const struct stats_sum *b);  /* a -= b, never below 0 */
 void control_sum(const struct control_app *ca, struct stats_sum *ret); /* since the app has its slot */
 uint64_t control_app_cpu_us(const struct control_app *ca);
 uint64_t control_app_memory(const struct control_app *ca);

@@ -74,7 +74,8 @@ static unsigned fit_wanted(const struct control_app *ca, const char *type)
 	return 0;
 }
 
-int control_fits_instead(const struct control_app *ca, int64_t release, const struct control_types *types, struct err *e)
+int control_fits_instead(const struct control_app *ca, int64_t release, const struct control_types *types,
+			 struct err *e)
 {
 	struct control *c = ca->control;
 	struct plan_capacity used = control_tenant_committed(ca->tenant), node_used = c->used;

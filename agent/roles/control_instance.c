@@ -256,6 +256,7 @@ void control_instance_healthy(struct control_instance *ci, bool healthy, const c
 			      why);
 		LOG_INFO("instance unhealthy", "tenant=%s app=%s instance=%" PRId64 " reason=\"%s\"",
 			 ci->app->rec.tenant_name, ci->app->rec.name, ci->rec.id, why);
+		control_canary_ill(ci, why);
 	}
 	control_touch(ci->app);
 }
@@ -310,6 +311,7 @@ void control_instance_crashed(struct control_instance *ci)
 	looping = control_looping(ca, ci->rec.type);
 	plan_exited(ca->backoffs, ci->rec.release, ci->rec.type, ci->healthy_since_ms ? now - ci->healthy_since_ms : 0,
 		    now);
+	control_canary_crashed(ci);
 	if (!looping && control_looping(ca, ci->rec.type) && ci->rec.release == ca->rec.release)
 		control_event(c, ca, ci->rec.id, "instance.crashloop",
 			      "%s ended %u times in a row; it is tried again every %d minutes. Last: %s", ci->rec.type,

@@ -210,6 +210,27 @@ static int control_formation_default(struct control_app *ca, const struct manife
 	return r;
 }
 
+/* The app's files give a count to a process type that there is none of: a slip that nobody would see. */
+static void control_formation_warn(struct control *c, const struct model_build *b, const struct manifest *m)
+{
+	char known[LIMIT_TYPES * (LIMIT_TYPE_NAME + 2) + 1] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < m->app.type_count; i++)
+		n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", m->app.types[i].name);
+	for (unsigned k = 0; k < m->app.formation_count; k++) {
+		bool there = false;
+
+		for (unsigned i = 0; i < m->app.type_count; i++)
+			there = there || strcmp(m->app.formation[k].name, m->app.types[i].name) == 0;
+		if (!there)
+			build_say(c->builds, b->id,
+				  " !     formation: there is no process type \"%s\", so its count is ignored; the "
+				  "release has: %s\n",
+				  m->app.formation[k].name, known);
+	}
+}
+
 static int control_roll_out(void *ctx, const struct model_build *b, const struct manifest *m, const char *note,
 			    uint32_t *version, struct err *e)
 {
@@ -230,6 +251,7 @@ static int control_roll_out(void *ctx, const struct model_build *b, const struct
 	if (result == 0)
 		result = control_formation_default(ca, m, e);
 	if (result == 0) {
+		control_formation_warn(c, b, m);
 		control_disk_add(ca, b->bytes);
 		ca->waiter = (struct control_waiter){.release = r.id, .build = b->id, .version = r.version};
 		*version = r.version;
@@ -283,6 +305,8 @@ void control_rolled(struct control_app *ca, const char *error)
 	struct control_waiter *w = &ca->waiter;
 	struct control *c = ca->control;
 	int64_t build = w->build;
+	bool canary = control_canary_serves(ca, w->release);
+	uint32_t version = w->version;
 
 	if (!w->release)
 		return;
@@ -296,7 +320,12 @@ void control_rolled(struct control_app *ca, const char *error)
 		return;
 	}
 	*w = (struct control_waiter){0};
-	if (!error)
+	if (!error && canary)
+		build_say(c->builds, build,
+			  "       v%" PRIu32 " is the canary and serves its part, the live release serves on; `tulou "
+			  "canary promote` rolls it out\n",
+			  version);
+	else if (!error)
 		build_say(c->builds, build, "       http%s://%s.%s%s is live\n", c->settings.https_count ? "s" : "",
 			  ca->rec.name, c->settings.domain_apps, c->port_suffix);
 	build_rolled(c->builds, build, error);

@@ -189,6 +189,16 @@ static void metrics_apps(struct control *c, struct buf *out)
 		buf_printf(out, "tulou_app_upstream_errors_total" APP_LABELS " %" PRIu64 "\n", ca->rec.tenant_name,
 			   ca->rec.name, s.upstream_errors);
 	}
+	metric(out, "tulou_app_refused_total", "counter", "Requests that the front door refused, by why.");
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
+		control_sum(ca, &s);
+		for (unsigned i = 0; i < STATS_REFUSALS; i++)
+			if (s.refused[i])
+				buf_printf(out,
+					   "tulou_app_refused_total{tenant=\"%s\",app=\"%s\",reason=\"%s\"} %" PRIu64
+					   "\n",
+					   ca->rec.tenant_name, ca->rec.name, stats_refusal_name(i), s.refused[i]);
+	}
 }
 
 static void metrics_node(struct control *c, struct buf *out)

@@ -40,7 +40,7 @@ void control_on_usage(struct control *c, const struct msg_usage *u, size_t n)
 	}
 }
 
-static void sum_sub(struct stats_sum *a, const struct stats_sum *b)
+void control_sum_sub(struct stats_sum *a, const struct stats_sum *b)
 {
 #define SUB(f) a->f = a->f > b->f ? a->f - b->f : 0
 	SUB(requests);
@@ -53,6 +53,10 @@ static void sum_sub(struct stats_sum *a, const struct stats_sum *b)
 		SUB(bucket[i]), SUB(upstream[i]), SUB(queue[i]);
 	for (unsigned i = 0; i < STATS_SIZES; i++)
 		SUB(in[i]), SUB(out[i]);
+	for (unsigned i = 0; i < STATS_REFUSALS; i++)
+		SUB(refused[i]);
+	SUB(canary);
+	SUB(canary_errors);
 	SUB(upstream_us);
 	SUB(queue_us);
 	SUB(upstream_errors);
@@ -66,7 +70,7 @@ void control_sum(const struct control_app *ca, struct stats_sum *ret)
 	if (!ca->control->stats)
 		return;
 	stats_sum_app(ca->control->stats, ca->slot, ret);
-	sum_sub(ret, &ca->base);
+	control_sum_sub(ret, &ca->base);
 }
 
 uint64_t control_app_cpu_us(const struct control_app *ca)
@@ -109,7 +113,7 @@ static void stats_usage(struct control_app *ca, const struct stats_sum *now, uin
 	struct store_usage u = {.hour_ms = clock_wall_ms() / 3600000 * 3600000};
 	struct err e = {0};
 
-	sum_sub(&d, &ca->usage_sum);
+	control_sum_sub(&d, &ca->usage_sum);
 	u.cpu_us = cpu_us > ca->usage_cpu_us ? cpu_us - ca->usage_cpu_us : 0;
 	u.memory_byte_seconds = ca->memory_byte_seconds;
 	u.requests = d.requests;
@@ -136,7 +140,7 @@ static void stats_app(struct control_app *ca, bool minute)
 	/* An app that sleeps costs one read of its counters and no history. */
 	control_sum(ca, &now);
 	d = now;
-	sum_sub(&d, &ca->last);
+	control_sum_sub(&d, &ca->last);
 	if (!ca->sampled) { /* the first tick only notes where it starts: what was before is not this control's */
 		ca->usage_sum = now;
 		ca->usage_cpu_us = cpu_us;
@@ -155,6 +159,7 @@ static void stats_app(struct control_app *ca, bool minute)
 	c->host_rate_now += ca->rate_now;
 	if (!ca->history && (ca->instance_count || d.requests))
 		ca->history = calloc(1, sizeof *ca->history);
+	control_recent_tick(ca, &now, minute);
 	if (ca->history)
 		history_add(ca->history, (double)memory, ca->cpu_now, ca->rate_now);
 	if (minute)
@@ -209,20 +214,25 @@ json_t *control_app_stats(struct control_app *ca)
 {
 	char waiting[512];
 	struct stats_sum s;
+	json_t *o;
 	double p50 = control_quantile(ca->bucket, 0.5), p99 = control_quantile(ca->bucket, 0.99);
 
 	control_waiting(ca, waiting, sizeof waiting);
 	control_sum(ca, &s);
-	return json_pack("{s:s,s:i,s:i,s:s?,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}",
-			 "state", control_app_state(ca), "instances_running", (int)control_running(ca),
-			 "instances_wanted", (int)control_wanted(ca), "waiting", waiting[0] ? waiting : NULL,
-			 "memory_bytes", (json_int_t)control_app_memory(ca), "cpu_cores", (double)ca->cpu_now,
-			 "cpu_seconds", (double)control_app_cpu_us(ca) / 1e6, "requests_total", (json_int_t)s.requests,
-			 "requests_per_second", (double)ca->rate_now, "p50_ms", p50 * 1000, "p99_ms", p99 * 1000,
-			 "bytes_in", (json_int_t)s.bytes_in, "bytes_out", (json_int_t)s.bytes_out, "upstream_errors",
-			 (json_int_t)s.upstream_errors, "waited", (json_int_t)s.waited, "status", "1xx",
-			 (json_int_t)s.status[1], "2xx", (json_int_t)s.status[2], "3xx", (json_int_t)s.status[3], "4xx",
-			 (json_int_t)s.status[4], "5xx", (json_int_t)s.status[5]);
+	o = json_pack("{s:s,s:i,s:i,s:s?,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}", "state",
+		      control_app_state(ca), "instances_running", (int)control_running(ca), "instances_wanted",
+		      (int)control_wanted(ca), "waiting", waiting[0] ? waiting : NULL, "memory_bytes",
+		      (json_int_t)control_app_memory(ca), "cpu_cores", (double)ca->cpu_now, "cpu_seconds",
+		      (double)control_app_cpu_us(ca) / 1e6, "requests_total", (json_int_t)s.requests,
+		      "requests_per_second", (double)ca->rate_now, "p50_ms", p50 * 1000, "p99_ms", p99 * 1000,
+		      "bytes_in", (json_int_t)s.bytes_in, "bytes_out", (json_int_t)s.bytes_out, "upstream_errors",
+		      (json_int_t)s.upstream_errors, "waited", (json_int_t)s.waited, "status", "1xx",
+		      (json_int_t)s.status[1], "2xx", (json_int_t)s.status[2], "3xx", (json_int_t)s.status[3], "4xx",
+		      (json_int_t)s.status[4], "5xx", (json_int_t)s.status[5]);
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "refused", control_refused_json(&s));
+	return o;
 }
 
 json_t *control_history_json(const struct control_history *h, unsigned minutes)

@@ -3,12 +3,6 @@
 
 #include <stdio.h>
 
-/* Nothing here is reachable for an instance, whatever its policy says: RFC 6890's special ranges without the
- * documentation ones, which some laboratories route.  IPv4-mapped forms are IPv4 on the wire, so these rules meet them
- * too. */
-static const char rules_closed[] = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, "
-				   "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3";
-
 static void rules_sets(const struct net *n, const struct settings *s, const char *on_link, struct buf *out)
 {
 	bool any = false;
@@ -16,7 +10,7 @@ static void rules_sets(const struct net *n, const struct settings *s, const char
 	/* The pool too: an address of it that nobody has would otherwise leave by the default route. */
 	buf_printf(out,
 		   "set closed { type ipv4_addr; flags interval; auto-merge; elements = { %s, " NET_IP "/%u%s }; }\n",
-		   rules_closed, NET_IP_ARGS(s->pool_net), s->pool_prefix, on_link);
+		   QUOTA_EGRESS_CLOSED, NET_IP_ARGS(s->pool_net), s->pool_prefix, on_link);
 	buf_adds(out, "set tenants { type devgroup . devgroup;");
 	for (uint32_t slot = 0; slot < LIMIT_TENANTS; slot++) {
 		if (!net_tenant_has(n, slot))

@@ -472,6 +472,55 @@ def test_who_waits_meets_the_door_that_came_meanwhile(worker):
         worker.tell(f"appdel {n}")
 
 
+def test_refusals_are_counted_by_what_they_are_called(worker):
+    n = worker.app("a", serve())
+    body = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100\r\n\r\n"
+    for word, settings, ask, status in (
+            ("address-refused", dict(flags=ALLOW, allow=["10.0.0.0/8"]), {}, 403),
+            ("maintenance", dict(flags=MAINTENANCE), {}, 503),
+            ("auth-required", dict(flags=AUTH, users=["a:longenough"]), {}, 401),
+            ("app-rate", dict(rate=(1, 1)), {}, 429),
+            ("client-rate", dict(per_client=(1, 1)), {}, 429),
+            ("tenant-rate", dict(total=(1, 1)), {}, 429),
+            ("ambiguous-path", dict(paths=[(n, "/x", 0)]), {"path": "/a/../b"}, 400)):
+        worker.tell(f"front {n} {front(**settings)}")
+        before, seen = worker.figures(f"refused {n}")[word], 0
+        while seen < 2:
+            got, fields, _ = get(worker, "a.test", **ask)
+            if got == status:
+                assert fields["tulou-fault"] == word, (word, fields)
+                seen += 1
+        assert worker.figures(f"refused {n}")[word] == before + 2, word
+    worker.tell(f"front {n} {front(body=10)}")
+    assert client(worker, body).response()[0] == 413
+    assert worker.figures(f"refused {n}")["body-too-large"] == 1
+    worker.tell(f"frontdel {n}")
+    was = worker.figures(f"refused {n}")
+    assert get(worker, "a.test")[0] == 200 and get(worker, "nobody.test")[0] == 404
+    assert worker.figures(f"refused {n}") == was
+
+
+def test_both_sides_of_a_canary_are_counted(worker):
+    def fails(c, _):
+        while True:
+            c.head()
+            c.send(answer(b"no", status=b"500 No"))
+    live, fresh = serve(), App(fails)
+    n = worker.app("a", live)
+    worker.tell(f"front {n} {front(flags=CANARY, weight=0, header=b'x-canary')}", f"inst {n} {fresh.id} 127.0.0.1:{fresh.port} up canary")
+    for _ in range(5):
+        assert get(worker, "a.test")[0] == 200
+    for _ in range(3):
+        assert get(worker, "a.test", more="X-Canary: 1\r\n")[0] == 500
+    worker.reaches(f"stats {n}", requests=8, canary=3, canary_errors=3)
+    # Kept alive, one after the other: each counts where it went.
+    c = client(worker)
+    for more in ("", "X-Canary: 1\r\n", ""):
+        c.send(f"GET / HTTP/1.1\r\nHost: a.test\r\n{more}\r\n".encode())
+        c.response()
+    worker.reaches(f"stats {n}", requests=11, canary=4, canary_errors=4)
+
+
 def test_a_broken_message_changes_nothing(worker):
     n = worker.app("a", serve())
     good = front(flags=ALLOW, allow=["10.0.0.0/8"])

@@ -7,9 +7,9 @@
  * cert ID APP app|node|default|challenge FILE | certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER
  * | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | spread APP
  * CONCURRENCY ACCESS | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT|unix:PATH up|draining [canary|h2c] |
- * instdel ID | watch ID APP BY MS | watchdel ID | barrier ID | begin | end | drain MS | stats APP | worker | newchan
- * | stall MS (one turn of the loop takes so long) and prints what the proxy says: "done ID", "drained ID", "wake ID",
- * "failing ID", "drain over". */
+ * instdel ID | watch ID APP BY MS | watchdel ID | barrier ID | begin | end | drain MS | stats APP | refused APP |
+ * worker | newchan | stall MS (one turn of the loop takes so long) and prints what the proxy says: "done ID", "drained
+ * ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -238,12 +238,27 @@ static void drain_over(void *arg)
 static void show_stats(uint32_t slot)
 {
 	struct stats_sum s;
+	uint64_t refused = 0;
 
 	stats_sum_app(stats, slot, &s);
+	for (unsigned i = 0; i < STATS_REFUSALS; i++)
+		refused += s.refused[i];
 	printf("stats requests=%" PRIu64 " 2xx=%" PRIu64 " 4xx=%" PRIu64 " 5xx=%" PRIu64 " none=%" PRIu64 " in=%" PRIu64
-	       " out=%" PRIu64 " errors=%" PRIu64 " waited=%" PRIu64 " in_flight=%" PRIu64 "\n",
+	       " out=%" PRIu64 " errors=%" PRIu64 " waited=%" PRIu64 " in_flight=%" PRIu64 " refused=%" PRIu64
+	       " canary=%" PRIu64 " canary_errors=%" PRIu64 "\n",
 	       s.requests, s.status[2], s.status[4], s.status[5], s.status[0], s.bytes_in, s.bytes_out,
-	       s.upstream_errors, s.waited, s.in_flight);
+	       s.upstream_errors, s.waited, s.in_flight, refused, s.canary, s.canary_errors);
+}
+
+static void show_refused(uint32_t slot)
+{
+	struct stats_sum s;
+
+	stats_sum_app(stats, slot, &s);
+	printf("refused");
+	for (unsigned i = 0; i < STATS_REFUSALS; i++)
+		printf(" %s=%" PRIu64, stats_refusal_name(i), s.refused[i]);
+	printf("\n");
 }
 
 static void show_worker(void)
@@ -302,6 +317,8 @@ static void command(char *line)
 		proxy_drain(proxy, (unsigned)id.id, drain_over, NULL);
 	else if (!strcmp(w[0], "stats"))
 		show_stats((uint32_t)id.id);
+	else if (!strcmp(w[0], "refused"))
+		show_refused((uint32_t)id.id);
 	else if (!strcmp(w[0], "worker"))
 		show_worker();
 	else if (!strcmp(w[0], "cert") && n == 5)

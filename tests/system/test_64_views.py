@@ -114,3 +114,84 @@ def test_talkers_are_bounded(node):
         t.join()
     equal(got, [200] * 4, "the four")
     equal(node.api("GET", "/v1/apps/shop/talkers?for=1s", token=node.acme)[0], 200, "afterwards")
+
+
+def source(version, procfile="web: python3 server.py\n", **more):
+    return {"server.py": SERVER % {"version": version}, "Procfile": procfile, **more}
+
+
+def test_latency_and_refusals(node):
+    """how long requests took, how they ended, and what the front door refused; over JSON and Prometheus"""
+    for _ in range(10):
+        node.get("shop")
+    tulou(node, "front", "set", "allow=192.0.2.0/24")
+    wait_for("the door is shut", lambda: node.get("shop")[0] == 403)
+    tulou(node, "front", "set", "allow=any")
+    wait_for("it is open", lambda: node.get("shop")[0] == 200)
+    doc = node.api("GET", "/v1/apps/shop/latency", token=node.acme, want=200)
+    for part in ("recent", "total"):
+        of = doc[part]
+        check(of["requests"] >= 10 and of["status"]["2xx"] >= 10 and of["status"]["4xx"] >= 1, of)
+        check(of["duration"]["count"] == of["requests"] and 0 < of["duration"]["p50_ms"] <= of["duration"]["p99_ms"], of)
+    check(doc["refused"]["address-refused"] >= 1 and doc["refused"]["auth-required"] == 0, doc["refused"])
+    metrics = node.request("GET", "/metrics", host=node.control, token=node.token)[1].decode()
+    check('tulou_app_refused_total{tenant="acme",app="shop",reason="address-refused"}' in metrics, "Prometheus")
+    equal(node.api("GET", "/v1/apps/theirs/latency", token=node.acme)[0], 404, "of another tenant")
+    check("p99" in tulou(node, "apps", "latency"), "on the command line")
+
+
+def test_front_speaks_the_words_of_its_command(node):
+    """wrong words end with 2 and name what was typed; values come with units"""
+    check("requests/s" in tulou(node, "front", "set", "rate=500", "body=10MiB", "time=30s"), "units")
+    said = tulou(node, "front")
+    check("500 requests/s" in said and "10 MiB" in said and "30 s" in said, said)
+    for words, named in ((("front", "set", "allow=10.0.0.1/8"), "allow:"), (("front", "set", "body=2000TiB"), "body:"), (("maintenance", "--allow", "nonsense"), "--allow:"),
+                         (("front", "set", "rate=0"), "rate:"), (("canary", "start", "next", "--header", "a b=c"), "--header:"), (("routes", "add", "nopath", "shop"), "PATH:")):
+        text = tulou(node, *words, want=2)
+        check(named in text and "limits." not in text and "maintenance." not in text, f"{words}: {text}")
+    tulou(node, "front", "set", "rate=none", "body=none", "time=none")
+    node.app("api", node.acme)
+    tulou(node, "routes", "add", "/api", "api")
+    equal(json.loads(tulou(node, "routes", "--json"))["items"][0]["strip"], False, "as it is")
+    tulou(node, "routes", "add", "/api", "api", "--strip")
+    equal(json.loads(tulou(node, "routes", "--json"))["items"][0]["strip"], True, "switched")
+    tulou(node, "routes", "remove", "/api")
+    text = tulou(node, "apps", "egress", "10.0.0.0/8:443", want=None)
+    check("stays closed" in text, text)
+    tulou(node, "apps", "egress", "203.0.113.0/24:443")
+    check("keeps no access log" in tulou(node, "logs", "--access"), "why nothing is shown")
+    tulou(node, "apps", "serving", "access_log=all")
+    check("keeps no access log" not in tulou(node, "logs", "--access"), "it is on")
+
+
+def test_a_canary_waits_serves_and_is_given_up(node):
+    """a deploy to a canary waits for it; one that crashes is taken away, says why, and nobody notices"""
+    check("no canary" in tulou(node, "canary", "abort", want=1), "nothing to abort")
+    tulou(node, "canary", "start", "next", "--weight", "50", "--header", "X-Canary=yes")
+    check("waiting" in tulou(node, "canary"), "armed")
+    log = node.deploy_ok("shop", node.acme, source("second"))[1]
+    check("is started as the canary" in log and "is the canary and serves its part" in log, log)
+    seen = {node.request("GET", "/", host="shop.apps.test", headers={"X-Canary": "yes"})[2].get("X-Version") for _ in range(5)}
+    equal(seen, {"second"}, "it serves when the deploy is over")
+    for _ in range(20):
+        node.get("shop")
+    doc = json.loads(tulou(node, "canary", "--json"))
+    check(doc["state"] == "serving" and doc["stats"]["requests"] >= 10 and doc["stats"]["live_requests"] >= 5 and doc["stats"]["errors"] == 0, doc)
+    text = tulou(node, "canary")
+    check("serving, 1 of 1" in text and "requests, 0 errors" in text, text)
+    tulou(node, "canary", "abort")
+    # The next one begins anew: nothing of the old one's header is left.
+    tulou(node, "canary", "start", "next", "--weight", "50")
+    equal(json.loads(tulou(node, "canary", "--json"))["header"], "", "the header of a former canary")
+    with Visitors(node, shop="/"):
+        result, log = node.deploy("shop", node.acme, source("broken", "web: sleep 1; exit 7\n"))
+    check(result["result"] != "succeeded" and "exited with code 7" in json.dumps(result) + log, f"{result} {log}")
+    wait_for("it is no canary any more", lambda: json.loads(tulou(node, "canary", "--json"))["version"] is None)
+    check(any(e["kind"] == "canary.aborted" and "code 7" in e["text"] for e in node.events("shop")), "an event says why")
+    equal(node.get("shop")[0], 200, "the live release serves on")
+
+
+def test_a_formation_of_an_unknown_type(node):
+    """a slip in tulou.yaml is told in the build's log"""
+    log = node.deploy_ok("shop", node.acme, source("third", **{"tulou.yaml": "formation: { web: 1, wroker: 2 }\n"}))[1]
+    check('no process type "wroker"' in log and "the release has: web" in log, log)

@@ -54,6 +54,8 @@ static void fake_build(struct fake *f, struct fake_instance *i)
 		return;
 	}
 	n = snprintf(text, sizeof text, "Procfile %zu\n%smeta 15\nbuildpack=fake\n", strlen(procfile), procfile);
+	if (f->extra)
+		n += snprintf(text + n, sizeof text - (size_t)n, "tulou.yaml %zu\n%s", strlen(f->extra), f->extra);
 	fd_write_all(i->fds[4], text, (size_t)n);
 	fd_write_all(i->fds[3], "tree", 4);
 	fd_write_all(i->fds[6], "cache", 5);

@@ -31,6 +31,7 @@ struct fake {
 	enum fake_app next_app; /* what the next launched app does */
 	bool build_fails, refuses_stop, git_pushes, ignore_barrier;
 	const char *procfile; /* of the next build */
+	const char *extra;    /* its tulou.yaml; NULL = none */
 	struct fake_instance inst[FAKE_MAX];
 	unsigned count;
 	unsigned launches, removes, up, up_min; /* routes that are up now; fewest since `watch` was set */

@@ -56,6 +56,28 @@ static size_t count(struct fix *f)
 	return n;
 }
 
+static void add_expiring(struct fix *f, void *arg)
+{
+	int64_t now = clock_wall_ms(), day = 86400000;
+	const struct {
+		int64_t app, days;
+	} rows[] = {{f->shop.id, 90}, {0, 20}, {f->theirs.id, 3}};
+
+	(void)arg;
+	for (size_t i = 0; i < 3; i++) {
+		struct model_cert c = {.app = rows[i].app,
+				       .names = "a.example",
+				       .issuer = "CA",
+				       .kind = "ecdsa-256",
+				       .sha256 = "00",
+				       .not_before_ms = now - day,
+				       .not_after_ms = now + rows[i].days * day};
+
+		snprintf(c.sha256, sizeof c.sha256, "%064zu", i);
+		cr_assert_eq(store_cert_add(f->store, &c, "chain", "key", NULL), 0);
+	}
+}
+
 Test(api_certs, added_replaced_listed_removed)
 {
 	struct fix *f = fix_start(false);
@@ -117,6 +139,32 @@ Test(api_certs, the_very_same_changes_nothing_and_the_key_is_never_shown)
 	reply_done(&r);
 	cert_free_key(key);
 	free(body);
+	fix_stop(f);
+}
+
+Test(api_certs, the_operator_sees_what_ends_soon)
+{
+	struct fix *f = fix_start(false);
+	struct reply r;
+	json_t *j, *first;
+
+	fix_call(f, add_expiring, NULL);
+	r = fix_request(f, "GET", "/v1/node/certificates", f->operator, NULL, NULL);
+	cr_assert_eq(r.status, 200);
+	j = json_loads(r.body, 0, NULL);
+	cr_assert_eq(json_array_size(json_object_get(j, "items")), 2u, "%s", r.body);
+	first = json_array_get(json_object_get(j, "items"), 0);
+	cr_assert_str_eq(json_string_value(json_object_get(first, "app")), "theirs");
+	cr_assert_str_eq(json_string_value(json_object_get(first, "tenant")), "evil");
+	cr_assert(json_is_null(json_object_get(json_array_get(json_object_get(j, "items"), 1), "app")),
+		  "the node's own");
+	json_decref(j);
+	reply_done(&r);
+	r = fix_request(f, "GET", "/v1/node/certificates?within=1000d", f->operator, NULL, NULL);
+	cr_assert(strstr(r.body, "\"shop\""), "%s", r.body);
+	reply_done(&r);
+	cr_assert_eq(fix_status(f, "GET", "/v1/node/certificates?within=x", f->operator, NULL), 400);
+	cr_assert_eq(fix_status(f, "GET", "/v1/node/certificates", f->admin, NULL), 403);
 	fix_stop(f);
 }
 

@@ -50,6 +50,12 @@ static void fake_app_changed(void *ctx, int64_t app)
 	((struct fix *)ctx)->app_changed++;
 }
 
+static json_t *fake_latency(void *ctx, int64_t app)
+{
+	(void)ctx;
+	return json_pack("{s:{s:I}}", "recent", "requests", (json_int_t)app);
+}
+
 /* A node whose only client asks for one path; for=3s never ends by itself. */
 static int fake_talkers(void *ctx, const struct ops_talkers *ask, struct err *e)
 {
@@ -431,6 +437,7 @@ struct fix *fix_start(bool tcp)
 	f->upload_fd = -1;
 	f->eligible = 1;
 	f->ops = (struct ops){.ctx = f,
+			      .latency = fake_latency,
 			      .talkers = fake_talkers,
 			      .talkers_cancel = fake_talkers_cancel,
 			      .app_changed = fake_app_changed,

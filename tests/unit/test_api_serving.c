@@ -35,18 +35,23 @@ Test(api, serving_is_shown_and_changed)
 	is(f, "{\"concurrency\":0,\"drain_seconds\":0,\"rollout\":\"auto\",\"access_log\":\"off\",\"hold\":false}");
 	changed = f->app_changed;
 	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop", f->deployer,
-				"{\"serving\":{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"hold\",\"access_log\":\"1/50\",\"hold\":true}}"),
+				"{\"serving\":{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"hold\",\"access_"
+				"log\":\"1/50\",\"hold\":true}}"),
 		     200);
 	cr_assert_gt(f->app_changed, changed, "control is told");
 	is(f, "{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"hold\",\"access_log\":\"1/50\",\"hold\":true}");
 	/* What is not named stays. */
-	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"serving\":{\"access_log\":\"all\"}}"), 200);
-	is(f, "{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"hold\",\"access_log\":\"all\",\"hold\":true}");
-	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"serving\":{\"access_log\":\"1/1\",\"rollout\":\"start-first\",\"hold\":false}}"),
+	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"serving\":{\"access_log\":\"all\"}}"),
 		     200);
-	is(f, "{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"start-first\",\"access_log\":\"all\",\"hold\":false}");
+	is(f, "{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"hold\",\"access_log\":\"all\",\"hold\":true}");
+	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop", f->deployer,
+				"{\"serving\":{\"access_log\":\"1/1\",\"rollout\":\"start-first\",\"hold\":false}}"),
+		     200);
+	is(f, "{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"start-first\",\"access_log\":\"all\",\"hold\":"
+	      "false}");
 	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"serving\":{}}"), 200);
-	is(f, "{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"start-first\",\"access_log\":\"all\",\"hold\":false}");
+	is(f, "{\"concurrency\":5,\"drain_seconds\":60,\"rollout\":\"start-first\",\"access_log\":\"all\",\"hold\":"
+	      "false}");
 	fix_stop(f);
 }
 

@@ -76,7 +76,8 @@ Test(logger, access_lines_reach_their_app, .init = begin, .fini = end)
 {
 	folder(7);
 	folder(8);
-	feed("{\"to\":7,\"time\":\"a\"}\n{\"time\":\"of nobody\"}\n{\"to\":8,\"time\":\"b\"}\n{\"to\":7,\"time\":\"c\"}\n");
+	feed("{\"to\":7,\"time\":\"a\"}\n{\"time\":\"of "
+	     "nobody\"}\n{\"to\":8,\"time\":\"b\"}\n{\"to\":7,\"time\":\"c\"}\n");
 	cr_assert_str_eq(log_of(7, "current"), "{\"time\":\"a\"}\n{\"time\":\"c\"}\n");
 	cr_assert_str_eq(log_of(8, "current"), "{\"time\":\"b\"}\n");
 }
@@ -93,7 +94,8 @@ Test(logger, access_lines_that_reads_cut, .init = begin, .fini = end)
 		snprintf(second, sizeof second, "%s{\"to\":7,\"n\":2}\n", line + at);
 		feed(first);
 		feed(second);
-		cr_assert_str_eq(log_of(7, "current"), "{\"n\":1}\n{\"path\":\"/whole\"}\n{\"n\":2}\n", "cut at %zu", at);
+		cr_assert_str_eq(log_of(7, "current"), "{\"n\":1}\n{\"path\":\"/whole\"}\n{\"n\":2}\n", "cut at %zu",
+				 at);
 		logger_access_drop(&lg, 7);
 		cr_assert_eq(unlinkat(lg.dir, "7/access/current", 0), 0);
 	}

@@ -33,26 +33,30 @@ static void end(void)
 
 Test(store, serving_is_kept_and_changed, .init = begin, .fini = end)
 {
-	struct model_serving f = {.concurrency = 7, .drain_s = 90, .rollout = MODEL_ROLLOUT_HOLD, .access_log = 100, .hold = true};
+	struct model_serving f = {
+		.concurrency = 7, .drain_s = 90, .rollout = MODEL_ROLLOUT_HOLD, .access_log = 100, .hold = true};
 	struct model_serving got;
 	struct err e = {0};
 	uint64_t before;
 
 	memset(&got, 0xff, sizeof got);
 	cr_assert_eq(store_serving_get(s, app.id, &got, &e), 0);
-	cr_assert(!got.concurrency && !got.drain_s && !got.rollout && !got.access_log && !got.hold, "nothing said: all defaults");
+	cr_assert(!got.concurrency && !got.drain_s && !got.rollout && !got.access_log && !got.hold,
+		  "nothing said: all defaults");
 	before = store_generation(s);
 	cr_assert_eq(store_serving_set(s, app.id, &f, &e), 0, "%s", e.text);
 	cr_assert_gt(store_generation(s), before, "who waits for a change hears of it");
 	cr_assert_eq(store_commit(s, &e), 0);
 	cr_assert_eq(store_serving_get(s, app.id, &got, &e), 0);
-	cr_assert(got.concurrency == 7 && got.drain_s == 90 && got.rollout == MODEL_ROLLOUT_HOLD && got.access_log == 100 && got.hold);
+	cr_assert(got.concurrency == 7 && got.drain_s == 90 && got.rollout == MODEL_ROLLOUT_HOLD &&
+		  got.access_log == 100 && got.hold);
 	cr_assert_eq(store_serving_get(s, other.id, &got, &e), 0);
 	cr_assert(!got.concurrency && !got.hold, "another app has its own");
 	f = (struct model_serving){.concurrency = 1};
 	cr_assert_eq(store_serving_set(s, app.id, &f, &e), 0);
 	cr_assert_eq(store_serving_get(s, app.id, &got, &e), 0);
-	cr_assert(got.concurrency == 1 && !got.drain_s && !got.rollout && !got.access_log && !got.hold, "all of it is replaced");
+	cr_assert(got.concurrency == 1 && !got.drain_s && !got.rollout && !got.access_log && !got.hold,
+		  "all of it is replaced");
 }
 
 Test(store, serving_refuses_what_is_over_its_limit, .init = begin, .fini = end)
@@ -66,7 +70,8 @@ Test(store, serving_refuses_what_is_over_its_limit, .init = begin, .fini = end)
 		{{.rollout = MODEL_ROLLOUT_COUNT}, "serving.rollout"},
 		{{.access_log = LIMIT_ACCESS_PART + 1}, "serving.access_log"},
 	};
-	struct model_serving got, good = {LIMIT_PROXY_CONCURRENCY, LIMIT_DRAIN_S, MODEL_ROLLOUT_COUNT - 1, LIMIT_ACCESS_PART, true};
+	struct model_serving got,
+		good = {LIMIT_PROXY_CONCURRENCY, LIMIT_DRAIN_S, MODEL_ROLLOUT_COUNT - 1, LIMIT_ACCESS_PART, true};
 	struct err e = {0};
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

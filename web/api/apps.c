@@ -292,6 +292,13 @@ void api_app_delete(struct exchange *x)
 	api_answer_empty(x, 204);
 }
 
+void api_app_latency(struct exchange *x)
+{
+	const struct ops *ops = x->api->config.ops;
+
+	api_answer_json(x, 200, ops->latency(ops->ctx, x->app.id));
+}
+
 void api_app_history(struct exchange *x)
 {
 	const struct ops *ops = x->api->config.ops;

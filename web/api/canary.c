@@ -24,10 +24,11 @@ static json_t *canary_doc(struct exchange *x, struct err *e)
 	return doc;
 }
 
-/* {"version": null when there is none, or "next"}, with what it gets. */
+/* {"version": null when there is none, or "next"}, with what it gets and how it does. */
 static json_t *canary_json(struct exchange *x, json_t *doc)
 {
-	json_t *c = front_doc_canary(doc), *version = json_null();
+	const struct ops *ops = x->api->config.ops;
+	json_t *c = x->app.canary ? front_doc_canary(doc) : NULL, *version = json_null(), *live, *o;
 	struct model_release r = {0};
 
 	if (x->app.canary == MODEL_CANARY_NEXT)
@@ -36,10 +37,23 @@ static json_t *canary_json(struct exchange *x, json_t *doc)
 		version = json_integer(r.version);
 		model_release_done(&r);
 	}
-	return json_pack("{s:o, s:I, s:s, s:I}", "version", version, "weight",
-			 (json_int_t)json_integer_value(json_object_get(c, "weight")), "header",
-			 json_string_value(json_object_get(c, "header")) ?: "", "instances",
-			 (json_int_t)json_integer_value(json_object_get(c, "instances")));
+	o = json_pack("{s:o, s:I, s:s, s:I}", "version", version, "weight",
+		      (json_int_t)json_integer_value(json_object_get(c, "weight")), "header",
+		      json_string_value(json_object_get(c, "header")) ?: "", "instances",
+		      (json_int_t)json_integer_value(json_object_get(c, "instances")));
+	live = x->app.canary > 0 && ops->canary ? ops->canary(ops->ctx, x->app.id) : NULL;
+	if (o) {
+		json_t *state = json_object_get(live, "state");
+
+		json_object_set_new(o, "state",
+				    state	    ? json_incref(state)
+				    : x->app.canary ? json_string(x->app.canary > 0 ? "starting" : "waiting")
+						    : json_null());
+		json_object_del(live, "state");
+		json_object_set_new(o, "stats", live ? json_incref(live) : json_null());
+	}
+	json_decref(live);
+	return o;
 }
 
 void api_canary_get(struct exchange *x)
@@ -85,26 +99,28 @@ void api_canary_put(struct exchange *x)
 	static const char *const keys[] = {"version", "weight", "header", "instances", NULL};
 	struct store *s = x->api->config.store;
 	struct err e = {0};
-	OWN_JSON json_t *doc = canary_doc(x, &e), *was = NULL;
+	OWN_JSON json_t *doc = canary_doc(x, &e);
 	OWN_FREE char *text = NULL;
-	uint64_t weight, instances;
-	const char *header;
+	uint64_t weight = 0, instances = 1;
+	const char *header = "";
+	json_t *was; /* borrowed */
 	int64_t release = x->app.canary;
 
-	was = json_incref(front_doc_canary(doc));
-	weight = (uint64_t)json_integer_value(json_object_get(was, "weight"));
-	instances = (uint64_t)json_integer_value(json_object_get(was, "instances"));
-	header = json_string_value(json_object_get(was, "header"));
-	if (!header)
-		header = "";
-	if (!instances)
-		instances = 1;
 	if (x->app.release == 0) {
 		api_answer_problem(x, 409, NULL, "this app has no live release beside which a canary could serve");
 		return;
 	}
-	if (!doc || json_only(x->json, keys, &e) < 0 || canary_release(x, &release, &e) < 0 ||
-	    json_get_u64(x->json, "weight", false, 0, 100, &weight, &e) < 0 ||
+	if (!doc || json_only(x->json, keys, &e) < 0 || canary_release(x, &release, &e) < 0) {
+		api_answer_err(x, &e);
+		return;
+	}
+	/* What is not said stays as it is, of this canary: an earlier one leaves nothing behind. */
+	if (x->app.canary && release == x->app.canary && (was = front_doc_canary(doc))) {
+		weight = (uint64_t)json_integer_value(json_object_get(was, "weight"));
+		instances = (uint64_t)json_integer_value(json_object_get(was, "instances"));
+		header = json_string_value(json_object_get(was, "header")) ?: "";
+	}
+	if (json_get_u64(x->json, "weight", false, 0, 100, &weight, &e) < 0 ||
 	    json_get_str(x->json, "header", false, LIMIT_FRONT_HEADER * 2 + 1, &header, &e) < 0 ||
 	    json_get_u64(x->json, "instances", false, 1, LIMIT_CANARY_INSTANCES, &instances, &e) < 0 ||
 	    front_doc_canary_set(doc, weight, header, instances, &e) < 0 || !(text = json_dumps(doc, JSON_COMPACT)) ||
@@ -137,6 +153,10 @@ void api_canary_delete(struct exchange *x)
 {
 	struct err e = {0};
 
+	if (!x->app.canary) {
+		api_answer_problem(x, 404, NULL, "this app has no canary");
+		return;
+	}
 	if (x->app.candidate && x->app.candidate == x->app.canary) {
 		api_answer_problem(x, 409, NULL, "the canary is being rolled out");
 		return;

@@ -97,6 +97,51 @@ void api_certificates_list(struct exchange *x)
 	buf_done(&h.text);
 }
 
+/* --- of the whole node --- */
+
+#define EXPIRING_MAX 200
+#define EXPIRING_MS (30ull * 86400000)
+
+struct certs_expiring {
+	struct exchange *x;
+	json_t *items;
+};
+
+static int certs_expiring_row(void *arg, const struct model_cert *c)
+{
+	struct certs_expiring *l = arg;
+	struct model_app app;
+	bool there = c->app && store_app_get(l->x->api->config.store, c->app, &app, NULL) == 0;
+	json_t *o = certs_json(c, "");
+
+	json_object_del(o, "covers");
+	json_object_set_new(o, "app", there ? json_string(app.name) : json_null());
+	json_object_set_new(o, "tenant", there ? json_string(app.tenant_name) : json_null());
+	json_array_append_new(l->items, o);
+	return 0;
+}
+
+void api_node_certificates(struct exchange *x)
+{
+	const char *within = api_query(x, "within");
+	struct certs_expiring l = {.x = x, .items = NULL};
+	uint64_t ms = EXPIRING_MS;
+	struct err e = {0};
+
+	if (within && parse_duration_ms(within, 0, 4000ull * 86400000, "within", &ms, &e) < 0) {
+		api_answer_err(x, &e);
+		return;
+	}
+	l.items = json_array();
+	if (store_cert_expiring(x->api->config.store, clock_wall_ms() + (int64_t)ms, EXPIRING_MAX, certs_expiring_row,
+				&l, &e) < 0) {
+		json_decref(l.items);
+		api_answer_err(x, &e);
+		return;
+	}
+	api_answer_json(x, 200, json_pack("{s:o, s:n}", "items", l.items, "next"));
+}
+
 /* Those that the new one stands in for: the same names. */
 struct certs_old {
 	const char *names, *sha256;

@@ -242,6 +242,13 @@ int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, st
 		r = quota_egress_rule_parse(json_string_value(item), field, &g.rules[g.count], e);
 		if (r < 0)
 			return r;
+		if (quota_egress_is_closed(&g.rules[g.count]))
+			return err_field(
+				e, EINVAL, field,
+				"%s: %s lies in a range that stays closed whatever the policy says (this host's, "
+				"private, link-local and multicast addresses); apps of one tenant reach each other "
+				"without a rule",
+				field, json_string_value(item));
 		g.count++;
 	}
 	*ret = g;

@@ -213,10 +213,9 @@ static int doc_user(json_t *doc, json_t *users, const char *name, json_t *value,
 		return 0;
 	}
 	if (!password || strlen(password) < LIMIT_FRONT_PASSWORD_MIN || strlen(password) > LIMIT_FRONT_PASSWORD)
-		return err_field(
-			e, EINVAL, "auth.users",
-			"auth.users: the password of \"%s\" must be text of %d to %d bytes, or null to remove it", name,
-			LIMIT_FRONT_PASSWORD_MIN, LIMIT_FRONT_PASSWORD);
+		return err_field(e, EINVAL, "auth.users",
+				 "auth.users: the password of \"%s\" must be text of %d to %d bytes", name,
+				 LIMIT_FRONT_PASSWORD_MIN, LIMIT_FRONT_PASSWORD);
 	r = doc_key(doc, key, e);
 	if (r < 0)
 		return r;
@@ -375,9 +374,17 @@ int front_doc_route_add(json_t *doc, const char *path, int64_t app, bool strip, 
 		r = doc_key(doc, key, e);
 	if (r < 0)
 		return r;
-	if (doc_route_find(doc, path) != SIZE_MAX)
-		return err_field(e, EEXIST, "path", "path: \"%s\" leads to an app already", path);
-	if (!front_doc_routes(doc))
+	list = front_doc_routes(doc);
+	if (doc_route_find(doc, path) != SIZE_MAX) {
+		json_t *route = json_array_get(list, doc_route_find(doc, path));
+
+		if (json_integer_value(json_object_get(route, "app")) != app)
+			return err_field(e, EEXIST, "path", "path: \"%s\" leads to another app already", path);
+		return json_object_set_new(route, "strip", json_boolean(strip)) < 0
+			       ? err_set(e, ENOMEM, "out of memory")
+			       : 0;
+	}
+	if (!list)
 		json_object_set_new(doc, "routes", json_array());
 	list = front_doc_routes(doc);
 	if (json_array_size(list) >= LIMIT_FRONT_PATHS)

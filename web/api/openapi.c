@@ -99,14 +99,17 @@ static const struct {
 	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
 					   "profile", REF("Profile")) "," P("egress", REF("Egress")))},
 	{"AppChange",
-	 OBJ("",
-	     P("limits", "{\"anyOf\":[" REF("Limits") ",{\"type\":\"null\"}]}") "," P("profile", REF("Profile")) "," P(
-		     "egress", REF("Egress")) "," P("paused",
-						    BOOL) "," P("health_path",
-								STR) "," P("https",
-									   STR) "," P("hsts",
-										      INT) "," P("serving",
-												 REF("Serving")))},
+	 OBJ("", P("limits", "{\"anyOf\":[" REF("Limits") ",{\"type\":\"null\"}]}") "," P(
+			 "profile",
+			 REF("Profi"
+			     "le")) "," P("egress",
+					  REF("Egress")) "," P("paused",
+							       BOOL) "," P("health_path",
+									   STR) "," P("https",
+										      STR) "," P("hsts",
+												 INT) "," P("serving",
+													    REF("Servin"
+														"g")))},
 	{"Release", OBJ("", P("version", INT) "," P("state", STR) "," P("note", STR) "," P("build", INT) "," P(
 				    "types", MAP(STR)) "," P("created_at", TIME))},
 	{"Releases", LIST(REF("Release"))},
@@ -131,18 +134,21 @@ static const struct {
 		     "client_burst", ORNULL) "," P("concurrent", ORNULL) "," P("body_bytes", ORNULL) "," P("seconds",
 													   ORNULL))},
 	{"Maintenance", OBJ("", P("on", BOOL) "," P("text", STR) "," P("retry_after", INT) "," P("allow", ARRAY(STR)))},
-	{"Front",
-	 OBJ("",
-	     P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
-		     "auth", "{\"type\":[\"object\",\"null\"]}") "," P("allow", ARRAY(STR)) "," P("limits",
-												  REF("FrontLimits")))},
-	{"FrontChange",
-	 OBJ("",
-	     P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
-		     "auth", "{\"type\":[\"object\",\"null\"]}") "," P("allow", ARRAY(STR)) "," P("limits",
-												  REF("FrontLimits")))},
-	{"Canary", OBJ("", P("version", "{\"type\":[\"integer\",\"string\",\"null\"]}") "," P("weight", INT) "," P(
-				   "header", STR) "," P("instances", INT))},
+	{"Front", OBJ("", P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
+				  "auth", "{\"type\":["
+					  "\"object\",\"null\"]"
+					  "}") "," P("allow", ARRAY(STR)) "," P("limits", REF("FrontLimits")))},
+	{"FrontChange", OBJ("", P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
+					"auth", "{\"type\":["
+						"\"object\",\"null\"]"
+						"}") "," P("allow", ARRAY(STR)) "," P("limits", REF("FrontLimits")))},
+	{"Canary",
+	 OBJ("", P("version", "{\"type\":[\"integer\",\"string\",\"null\"]}") "," P("weight", INT) "," P(
+			 "header", STR) "," P("instances",
+					      INT) "," P("state",
+							 "{\"type\":[\"string\",\"null\"],\"enum\":["
+							 "\"waiting\",\"starting\",\"serving\",\"promoting\","
+							 "null]}") "," P("stats", "{\"type\":[\"object\",\"null\"]}"))},
 	{"PathRoute", OBJ("\"path\",\"app\"", P("path", STR) "," P("app", NULLABLE) "," P("strip", BOOL))},
 	{"PathRoutes", LIST(REF("PathRoute"))},
 	{"CertificateRenew", OBJ("", P("host", STR))},
@@ -160,6 +166,14 @@ static const struct {
 											      TIME) "," P("created_at",
 													  TIME))},
 	{"Certificates", LIST(REF("Certificate"))},
+	{"NodeCertificates", LIST(ANY)},
+	{"Quantiles", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("count", INT) "," P("p50_ms", NUM) "," P(
+			      "p95_ms", NUM) "," P("p99_ms", NUM) "}}"},
+	{"LatencyOf",
+	 OBJ("", P("seconds", INT) "," P("requests", INT) "," P("status", MAP(INT)) "," P(
+			 "duration", REF("Quantiles")) "," P("upstream", REF("Quantiles")) "," P("queue",
+												 REF("Quantiles")))},
+	{"Latency", OBJ("", P("recent", REF("LatencyOf")) "," P("total", REF("LatencyOf")) "," P("refused", MAP(INT)))},
 	{"TalkerList",
 	 ARRAY(OBJ("\"name\"",
 		   P("name", STR) "," P("tenant", NULLABLE) "," P("requests", INT) "," P("bytes", INT) "," P(

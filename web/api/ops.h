@@ -84,6 +84,10 @@ struct ops {
 	 * a proved one, tells apps that lost it.  The result is in the store a little later.  May be NULL. */
 	void (*domain_check)(void *ctx, int64_t app, const char *host);
 
+	/* New object of what the app's canary does:
+	 * {"state":"starting|serving|promoting","running","since","requests","errors", "live_requests","live_errors"},
+	 * counted since then; NULL without one.  May be NULL. */
+	json_t *(*canary)(void *ctx, int64_t app);
 	/* Rolls the app's canary out as its release.  -EBUSY without one, or while another roll-out is under way. */
 	int (*canary_promote)(void *ctx, int64_t app, struct err *e);
 
@@ -130,9 +134,14 @@ struct ops {
 	/* New object with the figures of an app:
 	 * {"state","instances_running","instances_wanted","waiting" (null, or which limit stops the rest),
 	 * "memory_bytes","cpu_cores",
-	 * "cpu_seconds","requests_total","requests_per_second","p50_ms","p99_ms","status":{"2xx":…},"bytes_in","bytes_out"}.
+	 * "cpu_seconds","requests_total","requests_per_second","p50_ms","p99_ms","status":{"2xx":…},"bytes_in","bytes_out",
+	 * "refused":{"auth-required":…}}.
 	 */
 	json_t *(*app_stats)(void *ctx, int64_t app);
+	/* New object of how long an app's requests took:
+	 * {"recent":{"seconds","requests","status","duration","upstream", "queue"},"total":{…}}; each of the last three
+	 * {"count","p50_ms","p95_ms","p99_ms"}, null without any. */
+	json_t *(*latency)(void *ctx, int64_t app);
 	/* New object for GET /v1/node: see web/api/README.md. */
 	json_t *(*node)(void *ctx);
 	/* History for plots: {"step_seconds":…, "times":[…], "memory_bytes":[…], "cpu_cores":[…],

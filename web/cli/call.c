@@ -87,15 +87,33 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 	}
 }
 
+/* The refusal in the words of this command line: "limits.burst: 0 is outside …" -> "burst: 0 is outside …". */
+static bool in_words(const struct cli *c, const char *detail, char *out, size_t cap)
+{
+	for (size_t i = 0; c->words && c->words[i][0]; i++) {
+		size_t n = strlen(c->words[i][0]);
+		size_t end = strcspn(detail, ":");
+
+		if (strncmp(detail, c->words[i][0], n) != 0 || end < n || (detail[n] != ':' && detail[n] != '['))
+			continue;
+		snprintf(out, cap, "%s%s", c->words[i][1], detail + end);
+		return true;
+	}
+	return false;
+}
+
 static int refused(const struct cli *c, const struct cli_request *r, const struct cli_answer *a)
 {
 	const char *detail = a->json ? json_string_value(json_object_get(a->json, "detail")) : NULL;
 	const char *title = a->json ? json_string_value(json_object_get(a->json, "title")) : NULL;
 	const char *field = a->json ? json_string_value(json_object_get(a->json, "field")) : NULL;
 	int code = cli_status_code(a->status);
+	char own[1000];
 
 	if (!detail)
 		detail = title;
+	if (detail && a->status == 400 && in_words(c, detail, own, sizeof own))
+		return cli_fail(CLI_USAGE, "%s", own);
 	/* The field is named unless the sentence does it already. */
 	if (detail)
 		return cli_fail(code, "%s%s%s%s", field && *field && !strstr(detail, field) ? field : "",

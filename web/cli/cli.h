@@ -46,6 +46,9 @@ struct cli {
 	char *base;   /* URL without a slash at its end */
 	char *bearer; /* token, NULL when there is none */
 	char *app_name;
+	/* What a field of the API is called on this command line: pairs, the longer first, NULL at the end; a refusal
+	 * that names one (400) is wrong usage then.  NULL: as the API says it. */
+	const char *const (*words)[2];
 	bool colour, colour_err; /* a terminal is there and NO_COLOR is not set */
 };
 

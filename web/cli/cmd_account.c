@@ -175,8 +175,11 @@ int cli_cmd_completion(struct cli *c)
 	       "_tulou() {\n"
 	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
 	       "\tcase $prev in\n"
-	       "\t-a | --app | info | delete | pause | resume | restart | open)\n"
+	       "\t-a | --app | info | delete | pause | resume | restart | open | top | latency)\n"
 	       "\t\tmapfile -t COMPREPLY < <(compgen -W \"$(tulou apps --names 2>/dev/null)\" -- \"$cur\")\n"
+	       "\t\treturn ;;\n"
+	       "\t--by)\n"
+	       "\t\tmapfile -t COMPREPLY < <(compgen -W 'requests bytes time' -- \"$cur\")\n"
 	       "\t\treturn ;;\n"
 	       "\tesac\n"
 	       "\tcase \"${COMP_WORDS[1]-} ${COMP_WORDS[2]-}\" in\n");

@@ -10,13 +10,29 @@
 
 #include <string.h>
 
+static const char *const canary_words[][2] = {{"version", "RELEASE"},
+					      {"weight", "--weight"},
+					      {"header", "--header"},
+					      {"instances", "--instances"},
+					      {NULL, NULL}};
+
+/* "120 requests, 3 errors (2.5 %)" */
+static const char *canary_side(json_t *stats, const char *requests, const char *errors, char out[100])
+{
+	double n = cli_num(stats, requests), bad = cli_num(stats, errors);
+
+	snprintf(out, 100, "%.0f requests, %.0f errors (%.1f %%)", n, bad, n > 0 ? bad / n * 100 : 0);
+	return out;
+}
+
 static int canary_call(struct cli *c, const char *method, const char *rest, json_t *body)
 {
 	OWN_ANSWER struct cli_answer a = {0};
 	char path[128];
-	json_t *v;
+	json_t *v, *stats;
 	int code = cli_app_path(c, path, sizeof path, rest);
 
+	c->words = canary_words;
 	if (!code)
 		code = cli_call(c, method, path, body, &a);
 	if (code)
@@ -37,9 +53,22 @@ static int canary_call(struct cli *c, const char *method, const char *rest, json
 		cli_pair("canary", "v%lld", (long long)json_integer_value(v));
 	else
 		cli_pair("canary", "%s", "the next release that is deployed");
+	stats = json_object_get(a.json, "stats");
+	if (json_is_object(stats))
+		cli_pair("state", "%s, %.0f of %.0f instances answer", cli_str(a.json, "state"),
+			 cli_num(stats, "running"), cli_num(a.json, "instances"));
+	else
+		cli_pair("state", "%s", cli_str(a.json, "state"));
 	cli_pair("weight", "%lld %%", (long long)cli_num(a.json, "weight"));
 	cli_pair("header", "%s", *cli_str(a.json, "header") ? cli_str(a.json, "header") : "-");
 	cli_pair("instances", "%lld", (long long)cli_num(a.json, "instances"));
+	if (json_is_object(stats)) {
+		char side[100], ago[32];
+
+		cli_pair("since", "%s", cli_since(ago, cli_str(stats, "since")));
+		cli_pair("  canary", "%s", canary_side(stats, "requests", "errors", side));
+		cli_pair("  live", "%s", canary_side(stats, "live_requests", "live_errors", side));
+	}
 	return CLI_OK;
 }
 

@@ -16,6 +16,24 @@
 #include <termios.h>
 #include <unistd.h>
 
+/* Of `front set`, `maintenance`, `auth`, `routes`. */
+static const char *const front_words[][2] = {{"limits.requests_per_second", "rate"},
+					     {"limits.client_requests_per_second", "client-rate"},
+					     {"limits.client_burst", "client-burst"},
+					     {"limits.burst", "burst"},
+					     {"limits.concurrent", "concurrent"},
+					     {"limits.body_bytes", "body"},
+					     {"limits.seconds", "time"},
+					     {"maintenance.text", "--text"},
+					     {"maintenance.retry_after", "--retry-after"},
+					     {"maintenance.allow", "--allow"},
+					     {"auth.users", "NAME and password"},
+					     {"auth.realm", "--realm"},
+					     {"allow", "allow"},
+					     {"path", "PATH"},
+					     {"app", "APP"},
+					     {NULL, NULL}};
+
 /* "10, 20" of a list of strings; "-" when it is empty. */
 static const char *front_list(json_t *list, char *out, size_t cap)
 {
@@ -32,26 +50,30 @@ static const char *front_list(json_t *list, char *out, size_t cap)
 	return out;
 }
 
-static const char *front_number(json_t *l, const char *key, char out[40])
+static const char *front_number(json_t *l, const char *key, const char *unit, char out[80])
 {
 	json_t *v = json_object_get(l, key);
+	char bytes[16];
 
-	if (json_is_integer(v))
-		snprintf(out, 40, "%lld", (long long)json_integer_value(v));
+	if (!json_is_integer(v))
+		snprintf(out, 80, "no limit");
+	else if (!unit)
+		snprintf(out, 80, "%s", cli_bytes(bytes, (double)json_integer_value(v)));
 	else
-		snprintf(out, 40, "no limit");
+		snprintf(out, 80, "%lld %s", (long long)json_integer_value(v), unit);
 	return out;
 }
 
 static void front_print(struct cli *c, json_t *f)
 {
-	static const char *const names[][2] = {{"rate", "requests_per_second"},
-					       {"burst", "burst"},
-					       {"client-rate", "client_requests_per_second"},
-					       {"client-burst", "client_burst"},
-					       {"concurrent", "concurrent"},
-					       {"body", "body_bytes"},
-					       {"time", "seconds"}};
+	static const char *const names[][3] = {
+		{"rate", "requests_per_second", "requests/s"},
+		{"burst", "burst", "requests"},
+		{"client-rate", "client_requests_per_second", "requests/s of one address"},
+		{"client-burst", "client_burst", "requests"},
+		{"concurrent", "concurrent", "requests at a time"},
+		{"body", "body_bytes", NULL},
+		{"time", "seconds", "s"}};
 	json_t *m = json_object_get(f, "maintenance"), *auth = json_object_get(f, "auth");
 	char text[4096];
 
@@ -62,6 +84,8 @@ static void front_print(struct cli *c, json_t *f)
 	cli_pair("maintenance", "%s", json_is_true(json_object_get(m, "on")) ? "on" : "off");
 	if (*cli_str(m, "text"))
 		cli_pair("  text", "%s", cli_str(m, "text"));
+	if (json_is_true(json_object_get(m, "on")))
+		cli_pair("  retry after", "%lld s", (long long)cli_num(m, "retry_after"));
 	if (json_array_size(json_object_get(m, "allow")))
 		cli_pair("  passes", "%s", front_list(json_object_get(m, "allow"), text, sizeof text));
 	cli_pair("sticky", "%s", json_is_true(json_object_get(f, "sticky")) ? "yes" : "no");
@@ -72,8 +96,9 @@ static void front_print(struct cli *c, json_t *f)
 			 ? front_list(json_object_get(f, "allow"), text, sizeof text)
 			 : "any");
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		char number[40];
-		cli_pair(names[i][0], "%s", front_number(json_object_get(f, "limits"), names[i][1], number));
+		char number[80];
+		cli_pair(names[i][0], "%s",
+			 front_number(json_object_get(f, "limits"), names[i][1], names[i][2], number));
 	}
 }
 
@@ -83,6 +108,7 @@ static int front_patch(struct cli *c, json_t *body)
 	char path[128];
 	int code = cli_app_path(c, path, sizeof path, "/front");
 
+	c->words = front_words;
 	if (!code)
 		code = cli_call(c, body ? "PATCH" : "GET", path, body, &a);
 	if (!code)
@@ -280,7 +306,8 @@ int cli_cmd_routes_add(struct cli *c)
 	int code = cli_app_path(c, path, sizeof path, "/routes");
 
 	if (!body)
-		return cli_fail(CLI_USAGE, "path: it is not UTF-8 text");
+		return cli_fail(CLI_USAGE, "PATH: it is not UTF-8 text");
+	c->words = front_words;
 	if (!code)
 		code = cli_call(c, "POST", path, body, &a);
 	if (code)
@@ -288,8 +315,9 @@ int cli_cmd_routes_add(struct cli *c)
 	if (c->json)
 		cli_json(a.json);
 	else
-		cli_say("%s and all below it on the hosts of %s are served by %s.\n", c->argv[0], c->app_name,
-			c->argv[1]);
+		cli_say("%s and all below it on the hosts of %s are served by %s, which sees the path %s%s.\n",
+			c->argv[0], c->app_name, c->argv[1], cli_value(c, "strip") ? "without " : "as it is",
+			cli_value(c, "strip") ? c->argv[0] : "");
 	return CLI_OK;
 }
 

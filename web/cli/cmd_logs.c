@@ -189,6 +189,20 @@ static void logs_path(struct follow *f, const char *base, char *out, size_t cap)
 	snprintf(out, cap, "%s/logs?lines=%u&follow=1%s", base, n, cli_value(f->c, "access") ? "&source=access" : "");
 }
 
+/* An app that keeps no access log has nothing to show, now or ever: say so, to people only. */
+static void access_is_off(struct cli *c, const char *base)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	struct cli_request r = {.method = "GET", .path = base, .quiet = true};
+
+	if (cli_request(c, &r, &a) == CLI_OK &&
+	    strcmp(cli_str(json_object_get(a.json, "serving"), "access_log"), "off") == 0)
+		fprintf(stderr,
+			"tulou: %s keeps no access log; what is shown was written before it was turned off. Turn it on "
+			"with: tulou apps serving access_log=all\n",
+			c->app_name);
+}
+
 int cli_cmd_logs(struct cli *c)
 {
 	struct cli_lines lines = {.on_line = log_plain_line, .arg = c};
@@ -207,6 +221,8 @@ int cli_cmd_logs(struct cli *c)
 		code = cli_app_path(c, base, sizeof base, "");
 	if (code)
 		return code;
+	if (cli_value(c, "access"))
+		access_is_off(c, base);
 	if (cli_value(c, "follow")) {
 		cli_sse_init(&f.sse, log_event, &f);
 		return follow_on(&f, logs_path, base);

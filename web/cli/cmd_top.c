@@ -55,8 +55,8 @@ static void top_print(struct cli *c, json_t *doc, bool node)
 	double seconds = cli_num(doc, "seconds"), requests = cli_num(doc, "requests");
 	char bytes[16], errors[16];
 
-	cli_say("%s by %s, %.0f s: %.0f requests (%.1f/s), %s/s, %.2f at a time, %s errors", node ? "node" : c->app_name,
-		cli_str(doc, "by"), seconds, requests, requests / seconds,
+	cli_say("%s by %s, %.0f s: %.0f requests (%.1f/s), %s/s, %.2f at a time, %s errors",
+		node ? "node" : c->app_name, cli_str(doc, "by"), seconds, requests, requests / seconds,
 		cli_bytes(bytes, cli_num(doc, "bytes") / seconds), cli_num(doc, "request_seconds") / seconds,
 		top_share(errors, requests > 0 ? cli_num(doc, "errors") / requests : 0));
 	if (cli_num(doc, "sampled") < requests)

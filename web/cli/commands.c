@@ -117,6 +117,8 @@ const struct cli_command cli_commands[] = {
 	 false},
 	{"apps", "serving", "[KEY=VALUE...]", 0, 5, cli_cmd_apps_serving,
 	 "show or set concurrency, drain_seconds, rollout, access_log and hold", NULL, false},
+	{"apps", "latency", "[APP]", 0, 1, cli_cmd_apps_latency,
+	 "show how long requests took, how they ended, and what the front door refused", NULL, false},
 	{"open", NULL, "[APP]", 0, 1, cli_cmd_open, "print an app's URL, and open it where there is a desktop", NULL,
 	 false},
 
@@ -204,6 +206,8 @@ const struct cli_command cli_commands[] = {
 	{"node", "drain", "", 0, 0, cli_cmd_node_drain, "stop every app of the node", epoch, false},
 	{"node", "fsck", "", 0, 0, cli_cmd_node_fsck,
 	 "compare database, disk, processes and kernel, and print what differs", fsck, false},
+	{"node", "certs", "[WITHIN]", 0, 1, cli_cmd_node_certs,
+	 "list the certificates of the node and all apps that end within a time (30d)", NULL, false},
 	{"node", "eligible", "yes|no", 1, 1, cli_cmd_node_eligible, "say whether a fleet may place apps here", epoch,
 	 false},
 

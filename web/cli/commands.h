@@ -22,6 +22,8 @@ int cli_cmd_apps_health(struct cli *c);
 int cli_cmd_open(struct cli *c);
 
 int cli_cmd_top(struct cli *c);
+int cli_cmd_apps_latency(struct cli *c);
+int cli_cmd_node_certs(struct cli *c);
 
 int cli_cmd_deploy(struct cli *c);
 int cli_cmd_builds(struct cli *c);

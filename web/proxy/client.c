@@ -249,6 +249,10 @@ void client_account(struct client *c)
 			stat_add(&row->queue_us, (uint64_t)c->parked_us);
 			stat_add(&row->queue[stats_time_bucket((uint64_t)c->parked_us)], 1);
 		}
+		if (c->canary) {
+			stat_add(&row->canary, 1);
+			stat_add(&row->canary_errors, c->status >= 500 || c->status == 0);
+		}
 		stat_add32(&row->in_flight, -1);
 	}
 	if (!LIST_EMPTY(&p->watches))
@@ -273,7 +277,7 @@ static void client_begin(struct client *c, int len)
 	c->was_parked = false;
 	c->logged = c->responding = c->req_broken = c->out_chunked = c->res_keep = c->up_keep = false;
 	c->attempts = c->infos = 0;
-	c->duplex = c->again = false;
+	c->duplex = c->again = c->canary = false;
 	c->inst_id = 0;
 	c->status = 0;
 	c->window_us = 0;
@@ -609,6 +613,8 @@ void client_fault(struct client *c, enum fault f, unsigned status, const char *w
 		client_close(c);
 		return;
 	}
+	if (c->row && f >= FAULT_PATH && f <= FAULT_TIME)
+		stat_add(&c->row->refused[f - FAULT_PATH], 1);
 	close = !c->keep_alive || !c->req.done || p->draining || f == FAULT_REQUEST || f == FAULT_SLOW_REQUEST;
 	n = fault_page(c, f, &status, why, close, p->wbuf);
 	client_say(c, n, status, close);

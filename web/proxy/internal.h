@@ -386,6 +386,7 @@ struct client {
 	bool out_chunked, res_keep, up_keep, req_broken, tunnel_in_end, tunnel_out_end, logged;
 	bool duplex;	 /* gRPC: both sides may be silent for long */
 	bool again;	 /* it was refused once */
+	bool canary;	 /* an instance of the canary had it last */
 	bool window_fed; /* the client moved enough in this window, or was not the one waited for */
 	uint8_t attempts, infos;
 	uint16_t status;

@@ -277,6 +277,7 @@ void relay_start(struct client *c, struct instance *inst, bool fresh)
 	c->inst = inst;
 	balance_take(p, inst);
 	c->inst_id = inst->id;
+	c->canary = inst->canary;
 	c->up = upstream_get(p, inst, c, fresh);
 	if (!c->up) {
 		int e = errno;

@@ -1,12 +1,16 @@
 /* The statistics segment: making, mapping, summing.  Layer web; supervisor makes it, proxies write, control reads. */
 #include "web/proxy/stats.h"
 
+#include "web/proxy/fault_kind.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+_Static_assert(FAULT_TIME - FAULT_PATH + 1 == STATS_REFUSALS, "a counter for each refusal");
 
 int stats_create(void)
 {
@@ -43,6 +47,16 @@ static inline uint64_t stats_load(const _Atomic uint64_t *v)
 	return atomic_load_explicit(v, memory_order_relaxed);
 }
 
+const char *stats_refusal_name(unsigned i)
+{
+	static const char *const names[STATS_REFUSALS] = {"ambiguous-path",    "address-refused",  "maintenance",
+							  "auth-required",     "too-many-guesses", "client-rate",
+							  "app-rate",	       "tenant-rate",	   "app-concurrent",
+							  "tenant-concurrent", "body-too-large",   "time-over"};
+
+	return i < STATS_REFUSALS ? names[i] : "?";
+}
+
 void stats_sum_app(struct stats_segment *s, uint32_t slot, struct stats_sum *ret)
 {
 	memset(ret, 0, sizeof *ret);
@@ -72,6 +86,10 @@ void stats_sum_app(struct stats_segment *s, uint32_t slot, struct stats_sum *ret
 			ret->in[i] += stats_load(&r->in[i]);
 			ret->out[i] += stats_load(&r->out[i]);
 		}
+		for (unsigned i = 0; i < STATS_REFUSALS; i++)
+			ret->refused[i] += stats_load(&r->refused[i]);
+		ret->canary += stats_load(&r->canary);
+		ret->canary_errors += stats_load(&r->canary_errors);
 		ret->upstream_errors += stats_load(&r->upstream_errors);
 		ret->waited += stats_load(&r->waited);
 		ret->in_flight += atomic_load_explicit(&r->in_flight, memory_order_relaxed);

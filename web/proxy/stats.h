@@ -9,9 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STATS_BUCKETS 16 /* times: bucket b counts < 2^(b+7) us (128 us .. 4 s), the last all others */
-#define STATS_SIZES 12	 /* bytes: bucket b counts < 4^(b+4) (256 B .. 256 MiB), the last all others */
-#define STATS_CELLS 8192 /* of one worker: above LIMIT_INSTANCES, so that ids of what runs seldom meet in one */
+#define STATS_BUCKETS 16  /* times: bucket b counts < 2^(b+7) us (128 us .. 4 s), the last all others */
+#define STATS_SIZES 12	  /* bytes: bucket b counts < 4^(b+4) (256 B .. 256 MiB), the last all others */
+#define STATS_REFUSALS 12 /* by the front door, in the order of fault_kind.h from FAULT_PATH on */
+#define STATS_CELLS 8192  /* of one worker: above LIMIT_INSTANCES, so that ids of what runs seldom meet in one */
 
 /* What every request touches comes first: two cache lines, then one of each histogram. */
 struct stats_row {
@@ -28,6 +29,8 @@ struct stats_row {
 	_Atomic uint64_t in[STATS_SIZES];      /* of requests that had a body */
 	_Atomic uint64_t out[STATS_SIZES];     /* of all */
 	_Atomic uint64_t head_us;	       /* monotonic: when the request waits that is next; 0 = none */
+	_Atomic uint64_t refused[STATS_REFUSALS];
+	_Atomic uint64_t canary, canary_errors; /* requests that the canary had; of them 5xx and unanswered */
 } __attribute__((aligned(64)));
 
 /* One instance as one worker sees it: row[id % STATS_CELLS], valid while id is its own. */
@@ -78,7 +81,11 @@ struct stats_sum {
 		in_flight, last_ms;
 	uint64_t upstream_us, queue_us, upstream[STATS_BUCKETS], queue[STATS_BUCKETS], in[STATS_SIZES],
 		out[STATS_SIZES];
+	uint64_t refused[STATS_REFUSALS], canary, canary_errors;
 };
+/* "auth-required": the word of such answers, as in their field Tulou-Fault. */
+const char *stats_refusal_name(unsigned i);
+
 /* Which bucket a time and a size belong to. */
 static inline unsigned stats_time_bucket(uint64_t us)
 {
