@@ -113,6 +113,9 @@ test('the host page shows capacity, plots, apps, tenants and events', async () =
 	);
 	await card('Who uses what').locator('.use li').first().waitFor();
 	await card('Events').getByText('live', { exact: true }).waitFor();
+	await card('Certificates that end soon').waitFor();
+	if (MOCK) await card('Certificates that end soon').getByText('in 1 d').waitFor();
+	await card('Top talkers').getByText('counted only while you watch').waitFor();
 	const tenant = card('Who uses what').locator('.use li a').first();
 	const name = (await tenant.innerText()).trim();
 	await tenant.click();
@@ -223,6 +226,68 @@ test(
 	},
 );
 
+test('the app page shows its front door and how requests fare', async () => {
+	await card('Front door').getByText('Maintenance', { exact: true }).first().waitFor();
+	await card('How requests fare').getByText('Whole request').waitFor();
+	await card('How requests fare').getByRole('button', { name: 'All', exact: true }).click();
+	await card('Domains').waitFor();
+	await card('Canary').waitFor();
+	if (!MOCK) return;
+	await card('Front door').getByText('500 requests/s').waitFor();
+	await card('Front door').getByText('deleted app').waitFor();
+	await card('How requests fare').getByText('429, rate of one address').waitFor();
+	await card('Domains').getByText('the authority could not reach the host').waitFor();
+	await card('Domains').getByText('_tulou.wait.shop.example.com TXT').waitFor();
+});
+
+test('top talkers are counted while one watches, and not before or after', async () => {
+	const talk = card('Top talkers');
+	let asked = 0;
+	const count = (r) => r.url().includes('/talkers') && asked++;
+	page.on('request', count);
+	await page.waitForTimeout(500);
+	assert.equal(asked, 0);
+	await talk.getByRole('button', { name: 'Watch' }).click();
+	await talk.getByText(/requests in \d+ s/).waitFor();
+	if (MOCK) {
+		await talk.getByRole('rowheader', { name: '203.0.113.7' }).waitFor();
+		await talk.getByRole('button', { name: 'Paths' }).click();
+		await talk.getByText('/<img src=x>').waitFor();
+	}
+	await talk.getByRole('button', { name: 'Stop', exact: true }).click();
+	await talk.getByRole('button', { name: 'Watch' }).waitFor();
+	const was = asked;
+	await page.waitForTimeout(1500);
+	assert.ok(was >= 1 && asked <= was, `${asked} calls, ${was} when it was stopped`);
+	page.off('request', count);
+});
+
+test('maintenance asks before it shuts visitors out, and ends at a click', async () => {
+	const door = card('Front door');
+	await door.getByRole('button', { name: 'Maintenance' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Show it' }).click();
+	await door.getByText('visitors see a page').waitFor();
+	await door.getByRole('button', { name: 'End maintenance' }).click();
+	await door.getByRole('button', { name: 'Maintenance', exact: true }).waitFor();
+});
+
+test('a canary is weighed, promoted or aborted', { skip: !MOCK && 'needs a canary' }, async () => {
+	const canary = card('Canary');
+	await canary.getByText('It fails clearly more often').waitFor();
+	await canary.getByLabel('Per cent').fill('25');
+	await canary.getByRole('button', { name: 'Set', exact: true }).click();
+	await canary.getByText('25 % of the requests').waitFor();
+	await canary.getByRole('button', { name: 'Promote' }).click();
+	await page.getByRole('dialog').getByText('no request is lost').waitFor();
+	await page.keyboard.press('Escape');
+	await canary.getByRole('button', { name: 'Abort' }).click();
+	await page.getByRole('dialog').getByRole('button', { name: 'Abort' }).click();
+	await canary.getByText('the live release serves all requests').waitFor();
+	await canary.getByLabel('Next deploy gets %').fill('5');
+	await canary.getByRole('button', { name: 'Arm' }).click();
+	await canary.getByText('becomes the canary').waitFor();
+});
+
 test('config values stay hidden until asked', { skip: !MOCK && 'needs known config' }, async () => {
 	const config = card('Config vars');
 	await config.getByText('DATABASE_URL').waitFor();
@@ -284,7 +349,24 @@ test('rollback makes a new release', { skip: !MOCK && 'would change the node’s
 
 test('both pages fit 1280 and 390 pixels', async () => {
 	assert.ok(await fits(390), 'the app page at 390');
+	assert.ok(await fits(900), 'the app page at 900');
 	assert.ok(await fits(1280), 'the app page at 1280');
+	assert.deepEqual(
+		await page.evaluate(() =>
+			[...document.querySelectorAll('.card *')]
+				.filter((e) => {
+					if (e.closest('.table-box, .log, .plot, pre, .code')) return false;
+					const own = e.getBoundingClientRect();
+					const of = e.closest('.card').getBoundingClientRect();
+					return own.width > 0 && (own.right > of.right + 1 || own.left < of.left - 1);
+				})
+				.map((e) => e.textContent.slice(0, 40)),
+		),
+		[],
+		'what hangs out of its card',
+	);
+	const cut = await page.locator('.table-box').evaluateAll((all) => all.filter((b) => b.scrollWidth > b.clientWidth + 1).length);
+	assert.equal(cut, 0, 'a table of the app page is cut at 1280');
 	await page.getByRole('link', { name: 'Host' }).first().click();
 	await rows().first().waitFor();
 	assert.ok(await fits(390), 'the host page at 390');

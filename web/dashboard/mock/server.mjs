@@ -105,7 +105,35 @@ function makeApp(name, tenant, state) {
 		},
 	};
 	app.config = { DATABASE_URL: 'postgres://shop:hunter2@db/shop', LOG_LEVEL: 'info', SECRET_KEY: HOSTILE };
-	app.domains = [{ host: `${name}.example.com` }];
+	app.domains = [
+		{ host: `${name}.example.com`, state: 'verified' },
+		{ host: `new.${name}.example.com`, state: 'verified' },
+		{ host: `wait.${name}.example.com`, state: 'pending', record: { name: `_tulou.wait.${name}.example.com`, type: 'TXT', value: 'tulou-3f9a77b2c0d1e5f6' } },
+	];
+	app.serving = { concurrency: 0, drain_seconds: 0, rollout: 'auto', access_log: 'off', hold: false };
+	app.https = 'redirect';
+	app.hsts = 31536000;
+	app.front =
+		name === 'shop'
+			? {
+					maintenance: { on: false, text: '', retry_after: 300, allow: [] },
+					sticky: true,
+					auth: { realm: '', users: ['anna', 'ben', HOSTILE.slice(0, 40)] },
+					allow: ['203.0.113.0/24', '2001:db8::/32'],
+					limits: { requests_per_second: 500, burst: null, client_requests_per_second: 20, client_burst: 40, concurrent: null, body_bytes: 10 << 20, seconds: 30 },
+				}
+			: { maintenance: { on: false }, sticky: false, auth: null, allow: [], limits: {} };
+	app.canary =
+		name === 'shop'
+			? {
+					version: Math.max(1, rel),
+					weight: 10,
+					header: 'X-Canary=yes',
+					instances: 1,
+					state: 'serving',
+					stats: { running: 1, since: iso(began - 9e5), requests: 11840, errors: 710, live_requests: 106230, live_errors: 35 },
+				}
+			: { version: null, weight: 0, header: '', instances: 0, state: null, stats: null };
 	app.builds = rel
 		? [
 				{
@@ -217,6 +245,28 @@ function history(minutes, scale) {
 		cpu_cores: at.map((t) => wave(t, 1) * scale.cpu),
 		requests_per_second: at.map((t) => wave(t, 1.3) * scale.rps),
 	};
+}
+
+const quantiles = (n, ms) => (n ? { count: n, p50_ms: ms, p95_ms: ms * 4.1, p99_ms: ms * 11.7 } : null);
+const fare = (n, seconds) => ({
+	seconds,
+	requests: n,
+	status: { none: 2, '1xx': 0, '2xx': Math.round(n * 0.93), '3xx': Math.round(n * 0.02), '4xx': Math.round(n * 0.047), '5xx': Math.round(n * 0.003) },
+	duration: quantiles(n, 3.8),
+	upstream: quantiles(n, 3.1),
+	queue: quantiles(Math.round(n / 90), 12),
+});
+const talkerRows = (names, n, more = {}) =>
+	names.map((name, i) => {
+		const part = 0.41 / (i + 1) ** 1.2;
+		return { name, ...more, requests: Math.round(n * part), bytes: Math.round(n * part * 9000), seconds: n * part * 0.004, errors: i === 1 ? Math.round(n * part * 0.3) : 0, share: part, uncertain: 0.004 };
+	});
+function talkers(res, q, kinds) {
+	const n = 5910;
+	setTimeout(
+		() => json(res, { by: q.get('by'), seconds: 5, requests: n, bytes: n * 9000, request_seconds: 23, errors: 280, sampled: 4400, workers: 4, workers_missing: 0, ...kinds(n) }),
+		Number(process.env.MOCK_LOOK_MS ?? 600),
+	);
 }
 
 const sum = (f) => [...apps.values()].reduce((n, a) => n + (f(a) || 0), 0);
@@ -348,6 +398,22 @@ async function api(req, res, url, body) {
 		return res.end();
 	}
 	if (p[0] === 'whoami') return json(res, who);
+	if (p[0] === 'node' && p[1] === 'talkers' && !who.tenant)
+		return talkers(res, q, (n) => ({
+			apps: talkerRows(['shop', '@unknown', 'blog-acme-12', '@control'], n, { tenant: 'acme' }),
+			tenants: talkerRows(['acme', 'globex'], n),
+			clients: talkerRows(['203.0.113.7', '2001:db8:1:2::/64', '198.51.100.3'], n),
+			hosts: talkerRows(['shop.example.com', HOSTILE.slice(0, 60)], n),
+			statuses: talkerRows(['2xx', '4xx', '5xx'], n),
+		}));
+	if (p[0] === 'node' && p[1] === 'certificates' && !who.tenant)
+		return json(res, {
+			items: [
+				{ id: '3', names: ['shop.example.com', 'www.shop.example.com'], origin: 'uploaded', app: 'shop', tenant: 'acme', not_after: iso(began + 1.7e8) },
+				{ id: '9', names: ['*.apps.example.com'], origin: 'acme', app: null, tenant: null, not_after: iso(began + 1.4e9) },
+			],
+			next: null,
+		});
 	if (p[0] === 'node')
 		return who.tenant
 			? problem(res, 404, 'Not found.')
@@ -360,7 +426,7 @@ async function api(req, res, url, body) {
 			return problem(res, 400, `name: "${body.name}" is not small letters, digits and hyphens`, 'name');
 		return json(res, makeApp(body.name, body.tenant ?? who.tenant, 'empty'), 201);
 	}
-	const show = ({ config, domains, builds, releases, instances, ...rest }) => rest;
+	const show = ({ config, domains, builds, releases, instances, front, canary, ...rest }) => rest;
 	if (!p[1]) return paged(res, [...apps.values()].filter((a) => [undefined, a.tenant].includes(who.tenant ?? q.get('tenant') ?? undefined)).map(show), q);
 	const app = apps.get(p[1]);
 	if (!app || (who.tenant && app.tenant !== who.tenant)) return problem(res, 404, 'There is no such app.');
@@ -369,6 +435,10 @@ async function api(req, res, url, body) {
 		case 'GET ':
 			return json(res, show(app));
 		case 'PATCH ':
+			if (body.serving) {
+				Object.assign(app.serving, body.serving);
+				return json(res, show(app));
+			}
 			app.paused = body.paused;
 			app.state = body.paused ? 'paused' : 'running';
 			event('app.changed', app, body.paused ? 'Paused.' : 'Resumed.');
@@ -440,6 +510,49 @@ async function api(req, res, url, body) {
 			app.domains = app.domains.filter((d) => d.host !== p[3]);
 			res.writeHead(204);
 			return res.end();
+		case 'GET front':
+			return json(res, app.front);
+		case 'PATCH front':
+			app.front.maintenance = { ...app.front.maintenance, ...body.maintenance };
+			return json(res, app.front);
+		case 'GET routes':
+			return json(res, { items: app.name === 'shop' ? [{ path: '/api', app: 'broken', strip: true }, { path: '/old', app: null, strip: false }] : [], next: null });
+		case 'GET canary':
+			return json(res, app.canary);
+		case 'PUT canary':
+			if (!(body.weight >= 0 && body.weight <= 100)) return problem(res, 400, `weight: ${body.weight} is outside 0..100`, 'weight');
+			app.canary = { ...app.canary, version: body.version, weight: body.weight, header: app.canary.header ?? '', instances: 1, state: body.version === 'next' ? 'waiting' : 'serving' };
+			return json(res, app.canary);
+		case 'DELETE canary':
+			app.canary = { version: null, weight: 0, header: '', instances: 0, state: null, stats: null };
+			res.writeHead(204);
+			return res.end();
+		case 'POST canary':
+			app.canary = { ...app.canary, state: 'promoting' };
+			return json(res, {}, 202);
+		case 'GET latency': {
+			const n = Math.round(app.stats.requests_per_second * 250);
+			return json(res, { recent: fare(n, 250), total: fare(app.stats.requests_total, undefined), refused: app.name === 'shop' ? { 'auth-required': 31, 'client-rate': 1240, 'address-refused': 0 } : {} });
+		}
+		case 'GET talkers':
+			return talkers(res, q, (n) => ({
+				clients: talkerRows(['203.0.113.7', '2001:db8:1:2::/64', '198.51.100.3', '192.0.2.44'], n),
+				paths: talkerRows(['/products/', '/cart/items/', '/<img src=x>', '/' + 'long'.repeat(14)], n),
+				hosts: talkerRows(['shop.example.com', 'shop.localhost'], n),
+				statuses: talkerRows(['2xx', '4xx', '5xx', 'none'], n),
+			}));
+		case 'GET certificates':
+			return json(res, {
+				items: [],
+				hosts: [
+					{ host: `${app.name}.localhost`, state: 'none', origin: null },
+					{ host: `${app.name}.example.com`, state: 'issued', origin: 'acme', not_after: iso(began + 5e9), staple: 'good' },
+					{ host: `new.${app.name}.example.com`, state: 'failed', origin: null, next_try: iso(Date.now() + 7.2e6), error: 'the authority could not reach the host: ' + HOSTILE },
+				],
+				next: null,
+			});
+		case 'POST certificates':
+			return json(res, { hosts: [] });
 		case 'GET logs':
 			return logsOf(req, res, app);
 		case 'GET events':

@@ -3,12 +3,15 @@ import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef } from 'preact/hooks';
 import { ApiError, appPath, get, send } from './api';
 import { bytes, cores, count, fraction, millis, percent, rate, safeUrl, visible } from './format';
+import { Domains } from './certs';
+import { CanaryCard, FrontDoor, LatencyCard } from './door';
 import { Limits } from './limits';
-import { Builds, Config, Domains, Formation, Instances, Push, Releases } from './panels';
+import { Builds, Config, Formation, Instances, Push, Releases } from './panels';
 import { Plots } from './plot';
 import { usePoll } from './poll';
 import { Link } from './router';
 import { EventList, LogTail, useEvents } from './stream';
+import { TalkersCard } from './talkers';
 import type { App, Build, Instance, List, Release, Whoami } from './types';
 import { Ago, ask, Badge, Bar, Callout, Foreign, Problem, say, act, Tile } from './ui';
 import { appWords, deployTrouble } from './words';
@@ -233,6 +236,10 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 							changed={changed('')}
 						/>
 					)}
+					{deployed && <LatencyCard path={path} />}
+					{deployed && <TalkersCard path={path} kinds={['clients', 'paths', 'hosts', 'statuses']} />}
+					<FrontDoor app={a} path={path} mayChange={mayDeploy} changed={changed('')} />
+					<Domains path={path} mayChange={mayDeploy} url={a.url} />
 					{deployed && <LogTail path={`${path}/logs`} />}
 					{a.state === 'empty' && <EventList events={events} withApp={false} />}
 					<Builds path={path} builds={builds.data?.items} error={app.error ? null : builds.error} />
@@ -251,9 +258,9 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 							changed={changed('')}
 						/>
 					)}
+					{a.release && <CanaryCard app={a} path={path} mayChange={mayDeploy} changed={changed('')} />}
 					<Limits app={a} events={events.items} />
 					{mayDeploy && <Config path={path} live={a.release !== null} changed={changed('')} />}
-					<Domains path={path} mayChange={mayDeploy} url={a.url} />
 					{a.state !== 'empty' && <EventList events={events} withApp={false} />}
 				</div>
 			</div>

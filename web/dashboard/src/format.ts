@@ -142,3 +142,12 @@ export function logLine(s: string): LogLine {
 	const m = /^(\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)) (\S{1,64}) ?(.*)$/s.exec(s);
 	return m ? { time: m[1]!, source: m[2]!, text: m[3]! } : { time: '', source: '', text: s };
 }
+
+/** How long until then: "in 12 d", "over since 3 h"; and how near that is to a certificate's end. */
+export function until(iso: string | null | undefined, now: number): { text: string; tone: 'ok' | 'warn' | 'bad' } {
+	const t = iso ? Date.parse(iso) : NaN;
+	if (Number.isNaN(t)) return { text: DASH, tone: 'ok' };
+	const s = (t - now) / 1000;
+	if (s <= 0) return { text: `over since ${span(-s)}`, tone: 'bad' };
+	return { text: `in ${span(s)}`, tone: s < 3 * 86400 ? 'bad' : s < 21 * 86400 ? 'warn' : 'ok' };
+}

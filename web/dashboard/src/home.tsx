@@ -3,6 +3,7 @@ import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { get, getAll } from './api';
 import { AppsTable } from './apps';
+import { Expiring } from './certs';
 import { bytes, cores, count, percent, plural, rate, span, visible } from './format';
 import { Quota } from './limits';
 import { NewApp } from './newapp';
@@ -11,6 +12,7 @@ import { usePoll } from './poll';
 import { Link, tenantHref } from './router';
 import { EventList, useEvents } from './stream';
 import { FIRST_VIEW, useByTenant, type TenantUse, type View } from './table';
+import { TalkersCard } from './talkers';
 import { TenantTiles } from './tenant';
 import type { App, Node, Tenant, Whoami } from './types';
 import { Bar, Card, Problem, Tile, useNow } from './ui';
@@ -261,6 +263,7 @@ export function Home(p: { who: Whoami }): JSX.Element {
 			{host && <Plots path="/v1/node" onNewest={setCpu} />}
 			<div class="columns">
 				<div class="column-wide">
+					{p.who.role === 'operator' && <TalkersCard path="/v1/node" kinds={['apps', 'tenants', 'clients', 'hosts', 'statuses']} />}
 					<Problem error={apps.error} retry={apps.refresh} />
 					<AppsTable
 						apps={list}
@@ -288,6 +291,7 @@ export function Home(p: { who: Whoami }): JSX.Element {
 					)}
 					{!host && tenant.data && <Quota tenant={tenant.data} named={false} />}
 					{chosen && <Quota tenant={chosen} named />}
+					{p.who.role === 'operator' && <Expiring />}
 					<EventList events={events} withApp />
 				</div>
 			</div>

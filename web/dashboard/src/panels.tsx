@@ -1,15 +1,14 @@
 // The parts of an app's page that list and change things.
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { get, send } from './api';
-import { bytes, count, cpuTime, percent, plural, visible } from './format';
+import { bytes, count, cpuTime, percent, visible } from './format';
 import { usePoll } from './poll';
-import type { App, Build, Domain, Instance, List, Release } from './types';
+import type { App, Build, Instance, Release } from './types';
 import { act, Ago, ask, Badge, Bar, Card, Foreign, Problem, say } from './ui';
 
 const SHOWN = 8;
 const CONFIG_MS = 30_000;
-const DOMAINS_MS = 30_000;
 const INSTANCES_SHOWN = 100; // the most of one type is 100
 
 function copy(text: string): void {
@@ -404,93 +403,6 @@ export function Config(p: { path: string; live: boolean; changed: () => void }):
 					Set
 				</button>
 			</form>
-			<Problem error={problem} />
-		</Card>
-	);
-}
-
-export function Domains(p: { path: string; mayChange: boolean; url: string | undefined }): JSX.Element {
-	const url = `${p.path}/domains`;
-	const { data, error, refresh } = usePoll(url, (s) => get<List<Domain | string>>(url, s), DOMAINS_MS);
-	const [host, setHost] = useState('');
-	const [problem, setProblem] = useState<unknown>(null);
-	useEffect(() => setProblem(null), [host]);
-	const hosts = (data?.items ?? []).map((d) => (typeof d === 'string' ? d : d.host));
-	const pending = new Map(
-		(data?.items ?? []).flatMap((d) => (typeof d !== 'string' && d.state === 'pending' ? [[d.host, d] as const] : [])),
-	);
-
-	async function add(e: SubmitEvent): Promise<void> {
-		e.preventDefault();
-		try {
-			const d = await send<Domain>('POST', url, { host: host.trim() });
-			say(d?.state === 'pending' ? `${host.trim()} waits for its proof.` : `${host.trim()} now leads to this app.`);
-			setHost('');
-			refresh();
-		} catch (err) {
-			setProblem(err);
-		}
-	}
-
-	return (
-		<Card
-			title="Domains"
-			tools={data && hosts.length > 3 ? <span class="muted">{plural(hosts.length, 'domain')}</span> : undefined}
-		>
-			<Problem error={error} retry={refresh} />
-			{data && hosts.length === 0 && (
-				<p class="quiet">None of its own{p.url ? '; it answers at its address above' : ''}.</p>
-			)}
-			<ul class="lines">
-				{hosts.map((h) => (
-					<li key={h}>
-						<div class="line-main">
-							<Foreign text={h} max={253} />
-							{pending.has(h) && (
-								<span class="muted">
-									{' '}
-									pending: set {pending.get(h)?.record?.name} TXT {pending.get(h)?.record?.value}
-								</span>
-							)}
-						</div>
-						{p.mayChange && (
-							<button
-								class="link"
-								aria-label={`Remove ${h}`}
-								onClick={() =>
-									ask({
-										title: `Remove ${visible(h, 253)}?`,
-										text: 'Requests for this name are answered 404 from now on.',
-										verb: 'Remove',
-										danger: true,
-										act: () => send('DELETE', `${url}/${encodeURIComponent(h)}`).then(refresh),
-										done: 'Removed.',
-									})
-								}
-							>
-								Remove
-							</button>
-						)}
-					</li>
-				))}
-			</ul>
-			{p.mayChange && (
-				<form class="add" onSubmit={(e) => void add(e)}>
-					<input
-						aria-label="Domain to add"
-						placeholder="shop.example.com"
-						required
-						maxLength={253}
-						autocomplete="off"
-						spellcheck={false}
-						value={host}
-						onInput={(e) => setHost(e.currentTarget.value)}
-					/>
-					<button type="submit" disabled={!host.trim()}>
-						Add
-					</button>
-				</form>
-			)}
 			<Problem error={problem} />
 		</Card>
 	);

@@ -86,6 +86,9 @@ export interface App {
 	egress_effective?: Egress & { why?: string | null };
 	health_path?: string;
 	paused?: boolean;
+	https?: string;
+	hsts?: number;
+	serving?: Serving;
 	formation?: Record<string, number>;
 	stats?: AppStats;
 	git_url?: string;
@@ -210,4 +213,115 @@ export interface Tenant {
 	egress?: Egress;
 	used?: Amounts; // committed: what counts against the quota
 	usage?: Amounts & { pending?: string | null }; // in use: what runs really uses; why a lowered quota does not hold yet
+}
+
+/** Settings of an app's front door. A limit is null where there is none. */
+export interface Front {
+	maintenance?: { on?: boolean; text?: string; retry_after?: number; allow?: string[] };
+	sticky?: boolean;
+	auth?: { realm?: string; users?: string[] } | null;
+	allow?: string[];
+	limits?: Record<string, number | null>;
+}
+
+export interface PathRoute {
+	path: string;
+	app: string | null;
+	strip?: boolean;
+}
+
+export interface Serving {
+	concurrency?: number;
+	drain_seconds?: number;
+	rollout?: string;
+	access_log?: string;
+	hold?: boolean;
+}
+
+export interface Canary {
+	version: number | 'next' | null;
+	weight?: number;
+	header?: string;
+	instances?: number;
+	state?: 'waiting' | 'starting' | 'serving' | 'promoting' | null;
+	stats?: {
+		running?: number;
+		since?: string;
+		requests?: number;
+		errors?: number;
+		live_requests?: number;
+		live_errors?: number;
+	} | null;
+}
+
+export interface Quantiles {
+	count?: number;
+	p50_ms?: number;
+	p95_ms?: number;
+	p99_ms?: number;
+}
+
+export interface LatencyOf {
+	seconds?: number;
+	requests?: number;
+	status?: Record<string, number>;
+	duration?: Quantiles | null;
+	upstream?: Quantiles | null;
+	queue?: Quantiles | null;
+}
+
+export interface Latency {
+	recent?: LatencyOf;
+	total?: LatencyOf;
+	refused?: Record<string, number>;
+}
+
+export interface Talker {
+	name: string;
+	tenant?: string | null;
+	requests?: number;
+	bytes?: number;
+	seconds?: number;
+	errors?: number;
+	share?: number;
+	uncertain?: number;
+}
+
+export interface Talkers {
+	by: string;
+	seconds: number;
+	requests: number;
+	bytes?: number;
+	request_seconds?: number;
+	errors?: number;
+	sampled?: number;
+	workers_missing?: number;
+	clients?: Talker[];
+	paths?: Talker[];
+	hosts?: Talker[];
+	statuses?: Talker[];
+	apps?: Talker[];
+	tenants?: Talker[];
+}
+
+/** One of an app's hosts, and what certificate it has. */
+export interface HostCertificate {
+	host: string;
+	state?: string;
+	origin?: string | null;
+	certificate?: string | null;
+	not_after?: string | null;
+	next_try?: string | null;
+	error?: string | null;
+	staple?: string | null; // state of its OCSP staple, where the node says it
+}
+
+export interface Certificate {
+	id: string;
+	names?: string[];
+	origin?: string;
+	issuer?: string;
+	not_after?: string | null;
+	app?: string | null;
+	tenant?: string | null;
 }

@@ -31,6 +31,13 @@ export const STATE_TONE: Record<string, Tone> = {
 	// of the throttle
 	slowed: 'busy',
 	boosted: 'ok',
+	// of canaries and certificates
+	waiting: 'idle',
+	serving: 'ok',
+	promoting: 'busy',
+	certificate: 'ok',
+	'no certificate': 'idle',
+	unsupported: 'idle',
 };
 
 export interface Facts {
