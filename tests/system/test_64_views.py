@@ -137,7 +137,7 @@ def test_latency_and_refusals(node):
     metrics = node.request("GET", "/metrics", host=node.control, token=node.token)[1].decode()
     check('tulou_app_refused_total{tenant="acme",app="shop",reason="address-refused"}' in metrics, "Prometheus")
     equal(node.api("GET", "/v1/apps/theirs/latency", token=node.acme)[0], 404, "of another tenant")
-    check("p99" in tulou(node, "apps", "latency"), "on the command line")
+    check("P99" in tulou(node, "apps", "latency"), "on the command line")
 
 
 def test_front_speaks_the_words_of_its_command(node):
@@ -146,11 +146,13 @@ def test_front_speaks_the_words_of_its_command(node):
     said = tulou(node, "front")
     check("500 requests/s" in said and "10 MiB" in said and "30 s" in said, said)
     for words, named in ((("front", "set", "allow=10.0.0.1/8"), "allow:"), (("front", "set", "body=2000TiB"), "body:"), (("maintenance", "--allow", "nonsense"), "--allow:"),
-                         (("front", "set", "rate=0"), "rate:"), (("canary", "start", "next", "--header", "a b=c"), "--header:"), (("routes", "add", "nopath", "shop"), "PATH:")):
+                         (("front", "set", "rate=0"), "rate:"), (("canary", "start", "next", "--header", "a b=c"), "--header:")):
         text = tulou(node, *words, want=2)
         check(named in text and "limits." not in text and "maintenance." not in text, f"{words}: {text}")
     tulou(node, "front", "set", "rate=none", "body=none", "time=none")
     node.app("api", node.acme)
+    check("PATH:" in tulou(node, "routes", "add", "nopath", "api", want=2), "a path begins with /")
+    check("APP:" in tulou(node, "routes", "add", "/api", "nosuch", want=2), "an app that is not there")
     tulou(node, "routes", "add", "/api", "api")
     equal(json.loads(tulou(node, "routes", "--json"))["items"][0]["strip"], False, "as it is")
     tulou(node, "routes", "add", "/api", "api", "--strip")

@@ -30,7 +30,7 @@ static void check(const struct talk_row *row, size_t count, const uint64_t *trut
 	bool seen[NAMES] = {false};
 
 	for (size_t i = 0; i < count; i++) {
-		unsigned n = (unsigned)atoi(row[i].name + 1);
+		unsigned n = (unsigned)strtoul(row[i].name + 1, NULL, 10);
 		uint64_t sure = row[i].weight - row[i].error;
 
 		cr_assert(n < NAMES && !seen[n], "%s is there twice", row[i].name);
@@ -103,7 +103,7 @@ Test(proxy, talkers_merge_keeps_the_bounds)
 	for (size_t i = 1; i < m.count; i++)
 		cr_assert_geq(m.row[i - 1].weight - m.row[i - 1].error, m.row[i].weight - m.row[i].error);
 	for (unsigned i = 0; i < 5; i++)
-		cr_assert_lt(atoi(m.row[i].name + 1), 5, "%s is among the five heaviest", m.row[i].name);
+		cr_assert_lt(strtoul(m.row[i].name + 1, NULL, 10), 5ul, "%s is among the five heaviest", m.row[i].name);
 	talk_merge_done(&m);
 	cr_assert_null(m.row);
 }
