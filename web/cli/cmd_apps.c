@@ -6,6 +6,7 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/list.h"
 #include "web/cli/numbers.h"
 #include "web/cli/out.h"
 #include "web/cli/pack.h"
@@ -23,42 +24,29 @@ static void app_of_word(struct cli *c)
 		c->app = c->argv[0];
 }
 
+static void apps_row(struct cli_table *t, json_t *app)
+{
+	json_t *stats = json_object_get(app, "stats"), *release = json_object_get(app, "release");
+	char running[48], memory[16], rate[24], version[24] = "-";
+
+	snprintf(running, sizeof running, "%.0f/%.0f", cli_num(stats, "instances_running"),
+		 cli_num(stats, "instances_wanted"));
+	snprintf(rate, sizeof rate, "%.1f", cli_num(stats, "requests_per_second"));
+	if (json_is_object(release))
+		snprintf(version, sizeof version, "v%.0f", cli_num(release, "version"));
+	cli_table_add(t, cli_str(app, "name"), cli_str(app, "tenant"), cli_str(app, "state"), running,
+		      cli_bytes(memory, cli_num(stats, "memory_bytes")), rate, version, cli_str(app, "url"));
+}
+
 int cli_cmd_apps(struct cli *c)
 {
 	static const char *const heads[] = {"NAME",    "TENANT", "STATE",   ">INSTANCES",
 					    ">MEMORY", ">REQ/S", "RELEASE", "URL"};
-	OWN_JSON json_t *list = NULL;
-	struct cli_table *t;
-	json_t *app;
-	size_t i;
-	int code = cli_list(c, "/v1/apps", &list);
+	static const struct cli_list list = {heads,    ARRAY_LEN(heads),
+					     apps_row, "There are no apps. Make one with: tulou apps create NAME",
+					     NULL,     NULL};
 
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(list);
-		return CLI_OK;
-	}
-	if (cli_value(c, "names")) {
-		json_array_foreach(json_object_get(list, "items"), i, app) cli_say("%s\n", cli_str(app, "name"));
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(list, "items"), i, app)
-	{
-		json_t *stats = json_object_get(app, "stats"), *release = json_object_get(app, "release");
-		char running[48], memory[16], rate[24], version[24] = "-";
-
-		snprintf(running, sizeof running, "%.0f/%.0f", cli_num(stats, "instances_running"),
-			 cli_num(stats, "instances_wanted"));
-		snprintf(rate, sizeof rate, "%.1f", cli_num(stats, "requests_per_second"));
-		if (json_is_object(release))
-			snprintf(version, sizeof version, "v%.0f", cli_num(release, "version"));
-		cli_table_add(t, cli_str(app, "name"), cli_str(app, "tenant"), cli_str(app, "state"), running,
-			      cli_bytes(memory, cli_num(stats, "memory_bytes")), rate, version, cli_str(app, "url"));
-	}
-	cli_table_print(c, t, "There are no apps. Make one with: tulou apps create NAME");
-	return CLI_OK;
+	return cli_list_show(c, "/v1/apps", &list);
 }
 
 /* Adds the git remote `tulou`; the password is not written into the repository's settings. */

@@ -7,6 +7,7 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/list.h"
 #include "web/cli/out.h"
 
 #include <fcntl.h>
@@ -77,35 +78,28 @@ int cli_cmd_certs_renew(struct cli *c)
 	return CLI_OK;
 }
 
+static void certs_before(struct cli *c, json_t *answer)
+{
+	certs_hosts(c, json_object_get(answer, "hosts"));
+}
+
+static void certs_row(struct cli_table *t, json_t *cert)
+{
+	char names[160], ends[11];
+	snprintf(ends, sizeof ends, "%.10s", cli_str(cert, "not_after"));
+	cli_table_add(t, cli_str(cert, "id"), certs_names(names, sizeof names, json_object_get(cert, "covers")),
+		      cli_str(cert, "issuer"), cli_str(cert, "kind"), ends);
+}
+
 int cli_cmd_certs(struct cli *c)
 {
 	static const char *const heads[] = {"ID", "SERVES", "ISSUER", "KIND", "ENDS"};
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[128];
-	struct cli_table *t;
-	json_t *cert;
-	size_t i;
-	int code = cli_app_path(c, path, sizeof path, "/certificates");
+	static const struct cli_list list = {
+		heads,	      ARRAY_LEN(heads),
+		certs_row,    "It has no certificates of its own. Add one with: tulou certs add CHAIN KEY",
+		certs_before, NULL};
 
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	certs_hosts(c, json_object_get(a.json, "hosts"));
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(a.json, "items"), i, cert)
-	{
-		char names[160], ends[11];
-		snprintf(ends, sizeof ends, "%.10s", cli_str(cert, "not_after"));
-		cli_table_add(t, cli_str(cert, "id"), certs_names(names, sizeof names, json_object_get(cert, "covers")),
-			      cli_str(cert, "issuer"), cli_str(cert, "kind"), ends);
-	}
-	cli_table_print(c, t, "It has no certificates of its own. Add one with: tulou certs add CHAIN KEY");
-	return CLI_OK;
+	return cli_list_show_app(c, "/certificates", &list);
 }
 
 static json_t *certs_read(const char *path)
@@ -150,14 +144,8 @@ int cli_cmd_certs_add(struct cli *c)
 
 int cli_cmd_certs_remove(struct cli *c)
 {
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[256], rest[160];
-	int code;
+	int code = cli_list_remove(c, "certificates");
 
-	cli_path(rest, sizeof rest, "/certificates/%s", c->argv[0]);
-	code = cli_app_path(c, path, sizeof path, rest);
-	if (!code)
-		code = cli_call(c, "DELETE", path, NULL, &a);
 	if (!code && !c->json)
 		cli_say("%s has lost certificate %s.\n", c->app_name, c->argv[0]);
 	return code;

@@ -4,6 +4,7 @@
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
+#include "web/cli/list.h"
 #include "web/cli/out.h"
 
 #include <string.h>
@@ -11,29 +12,20 @@
 
 #define DOMAINS_WAIT_S 12 /* for the answer to a check: the node's resolvers have 4 s, a web server 4 s */
 
+static void domains_row(struct cli_table *t, json_t *d)
+{
+	cli_table_add(t, cli_str(d, "host"), cli_str(d, "state"), cli_str(d, "proof"), cli_str(d, "error"));
+}
+
 int cli_cmd_domains(struct cli *c)
 {
 	static const char *const heads[] = {"HOST", "STATE", "PROOF", "NOTE"};
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[128];
-	struct cli_table *t;
-	json_t *d;
-	size_t i;
-	int code = cli_app_path(c, path, sizeof path, "/domains");
+	static const struct cli_list list = {
+		heads,	     ARRAY_LEN(heads),
+		domains_row, "It has no domains of its own. Add one with: tulou domains add HOST",
+		NULL,	     NULL};
 
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(a.json, "items"), i, d)
-		cli_table_add(t, cli_str(d, "host"), cli_str(d, "state"), cli_str(d, "proof"), cli_str(d, "error"));
-	cli_table_print(c, t, "It has no domains of its own. Add one with: tulou domains add HOST");
-	return CLI_OK;
+	return cli_list_show_app(c, "/domains", &list);
 }
 
 /* What is to be done about a domain that waits for proof. */
@@ -150,14 +142,8 @@ int cli_cmd_domains_verify(struct cli *c)
 
 int cli_cmd_domains_remove(struct cli *c)
 {
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[512], rest[400];
-	int code;
+	int code = cli_list_remove(c, "domains");
 
-	cli_path(rest, sizeof rest, "/domains/%s", c->argv[0]);
-	code = cli_app_path(c, path, sizeof path, rest);
-	if (!code)
-		code = cli_call(c, "DELETE", path, NULL, &a);
 	if (!code && !c->json)
 		cli_say("%s is no longer served as %s.\n", c->app_name, c->argv[0]);
 	return code;

@@ -6,6 +6,7 @@
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
+#include "web/cli/list.h"
 #include "web/cli/out.h"
 
 #include <errno.h>
@@ -271,30 +272,21 @@ int cli_cmd_auth_off(struct cli *c)
 	return front_patch(c, body);
 }
 
+static void routes_row(struct cli_table *t, json_t *route)
+{
+	cli_table_add(t, cli_str(route, "path"), *cli_str(route, "app") ? cli_str(route, "app") : "(deleted)",
+		      json_is_true(json_object_get(route, "strip")) ? "taken off" : "kept");
+}
+
 int cli_cmd_routes(struct cli *c)
 {
 	static const char *const heads[] = {"PATH", "APP", "PREFIX"};
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[128];
-	struct cli_table *t;
-	json_t *route;
-	size_t i;
-	int code = cli_app_path(c, path, sizeof path, "/routes");
+	static const struct cli_list list = {
+		heads,	    ARRAY_LEN(heads),
+		routes_row, "All paths are its own. Give one to another app with: tulou routes add /PATH APP",
+		NULL,	    NULL};
 
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(a.json, "items"), i, route)
-		cli_table_add(t, cli_str(route, "path"), *cli_str(route, "app") ? cli_str(route, "app") : "(deleted)",
-			      json_is_true(json_object_get(route, "strip")) ? "taken off" : "kept");
-	cli_table_print(c, t, "All paths are its own. Give one to another app with: tulou routes add /PATH APP");
-	return CLI_OK;
+	return cli_list_show_app(c, "/routes", &list);
 }
 
 int cli_cmd_routes_add(struct cli *c)

@@ -5,48 +5,35 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/list.h"
 #include "web/cli/numbers.h"
 #include "web/cli/out.h"
 
 #include <string.h>
 
+static void plans_row(struct cli_table *t, json_t *plan)
+{
+	json_t *q = json_object_get(plan, "quota"), *tenants = json_object_get(plan, "tenants");
+	char memory[QUOTA_TEXT], cpu[QUOTA_TEXT], instances[QUOTA_TEXT], disk[QUOTA_TEXT], each[QUOTA_TEXT], n[24];
+
+	cli_table_add(t, cli_str(plan, "name"), cli_numbers_text(memory, quota_key_find("memory"), q),
+		      cli_numbers_text(cpu, quota_key_find("cpu"), q),
+		      cli_numbers_text(instances, quota_key_find("instances"), q),
+		      cli_numbers_text(disk, quota_key_find("disk"), q),
+		      cli_numbers_text(each, quota_key_find("memory"), json_object_get(plan, "limits")),
+		      cli_str(plan, "profile"), tenants ? cli_plain(n, cli_num(plan, "tenants")) : "-");
+}
+
 int cli_cmd_plans(struct cli *c)
 {
 	static const char *const heads[] = {"NAME",  ">MEMORY", ">CPU",	   ">INSTANCES",
 					    ">DISK", ">EACH",	"PROFILE", ">TENANTS"};
-	OWN_JSON json_t *list = NULL;
-	struct cli_table *t;
-	json_t *plan;
-	size_t i;
-	int code = cli_list(c, "/v1/plans", &list);
+	static const struct cli_list list = {
+		heads,	   ARRAY_LEN(heads),
+		plans_row, "There are no plans. Make one with: tulou plans create NAME memory=2GiB app.memory=256MiB",
+		NULL,	   NULL};
 
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(list);
-		return CLI_OK;
-	}
-	if (cli_value(c, "names")) {
-		json_array_foreach(json_object_get(list, "items"), i, plan) cli_say("%s\n", cli_str(plan, "name"));
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(list, "items"), i, plan)
-	{
-		json_t *q = json_object_get(plan, "quota"), *tenants = json_object_get(plan, "tenants");
-		char memory[QUOTA_TEXT], cpu[QUOTA_TEXT], instances[QUOTA_TEXT], disk[QUOTA_TEXT], each[QUOTA_TEXT],
-			n[24];
-
-		cli_table_add(t, cli_str(plan, "name"), cli_numbers_text(memory, quota_key_find("memory"), q),
-			      cli_numbers_text(cpu, quota_key_find("cpu"), q),
-			      cli_numbers_text(instances, quota_key_find("instances"), q),
-			      cli_numbers_text(disk, quota_key_find("disk"), q),
-			      cli_numbers_text(each, quota_key_find("memory"), json_object_get(plan, "limits")),
-			      cli_str(plan, "profile"), tenants ? cli_plain(n, cli_num(plan, "tenants")) : "-");
-	}
-	cli_table_print(c, t,
-			"There are no plans. Make one with: tulou plans create NAME memory=2GiB app.memory=256MiB");
-	return CLI_OK;
+	return cli_list_show(c, "/v1/plans", &list);
 }
 
 static int print_plan(struct cli *c, json_t *plan)

@@ -6,73 +6,63 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/list.h"
 #include "web/cli/out.h"
 
 #include <string.h>
 #include <unistd.h>
 
+static void ps_row(struct cli_table *t, json_t *in)
+{
+	json_t *throttle = json_object_get(in, "throttle");
+	char state[48], release[24], memory[16], limit[16], both[48], cpu[24], pids[24], ago[32], restarts[24];
+	json_t *rel = json_object_get(in, "release");
+
+	if (json_is_string(rel))
+		snprintf(release, sizeof release, "%.20s", json_string_value(rel));
+	else
+		snprintf(release, sizeof release, "v%.0f", json_number_value(rel));
+	snprintf(both, sizeof both, "%s of %s", cli_bytes(memory, cli_num(in, "memory_bytes")),
+		 cli_bytes(limit, cli_num(in, "memory_limit_bytes")));
+	/* "running, slowed": it yields to others, and the reason says why. */
+	snprintf(state, sizeof state, "%.20s%s%.20s", cli_str(in, "state"), json_is_object(throttle) ? ", " : "",
+		 cli_str(throttle, "state"));
+	snprintf(cpu, sizeof cpu, "%.1f", cli_num(in, "cpu_seconds"));
+	snprintf(pids, sizeof pids, "%.0f", cli_num(in, "pids"));
+	snprintf(restarts, sizeof restarts, "%.0f", cli_num(in, "restarts"));
+	cli_table_add(t, cli_str(in, "id"), cli_str(in, "type"), release, state, both, cpu, pids,
+		      cli_since(ago, cli_str(in, "started_at")), restarts,
+		      *cli_str(in, "pending")  ? cli_str(in, "pending")
+		      : *cli_str(in, "reason") ? cli_str(in, "reason")
+					       : cli_str(throttle, "reason"));
+}
+
+static void ps_after(struct cli *c, json_t *answer)
+{
+	(void)c;
+	if (*cli_str(answer, "waiting"))
+		cli_say("Waiting: %s\n", cli_str(answer, "waiting"));
+}
+
 int cli_cmd_ps(struct cli *c)
 {
 	static const char *const heads[] = {"ID",     "TYPE",  "RELEASE", "STATE",     ">MEMORY",
 					    ">CPU S", ">PIDS", "STARTED", ">RESTARTS", "REASON"};
-	OWN_ANSWER struct cli_answer a = {0};
-	struct cli_table *t;
-	char path[128];
-	json_t *in;
-	size_t i;
-	int code = cli_app_path(c, path, sizeof path, "/instances");
+	static const struct cli_list list = {
+		heads,
+		ARRAY_LEN(heads),
+		ps_row,
+		"Nothing runs. `tulou scale web=1` starts an instance, `tulou apps info` says why there is none.",
+		NULL,
+		ps_after};
 
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(a.json, "items"), i, in)
-	{
-		json_t *throttle = json_object_get(in, "throttle");
-		char state[48], release[24], memory[16], limit[16], both[48], cpu[24], pids[24], ago[32], restarts[24];
-		json_t *rel = json_object_get(in, "release");
-
-		if (json_is_string(rel))
-			snprintf(release, sizeof release, "%.20s", json_string_value(rel));
-		else
-			snprintf(release, sizeof release, "v%.0f", json_number_value(rel));
-		snprintf(both, sizeof both, "%s of %s", cli_bytes(memory, cli_num(in, "memory_bytes")),
-			 cli_bytes(limit, cli_num(in, "memory_limit_bytes")));
-		/* "running, slowed": it yields to others, and the reason says why. */
-		snprintf(state, sizeof state, "%.20s%s%.20s", cli_str(in, "state"),
-			 json_is_object(throttle) ? ", " : "", cli_str(throttle, "state"));
-		snprintf(cpu, sizeof cpu, "%.1f", cli_num(in, "cpu_seconds"));
-		snprintf(pids, sizeof pids, "%.0f", cli_num(in, "pids"));
-		snprintf(restarts, sizeof restarts, "%.0f", cli_num(in, "restarts"));
-		cli_table_add(t, cli_str(in, "id"), cli_str(in, "type"), release, state, both, cpu, pids,
-			      cli_since(ago, cli_str(in, "started_at")), restarts,
-			      *cli_str(in, "pending")  ? cli_str(in, "pending")
-			      : *cli_str(in, "reason") ? cli_str(in, "reason")
-						       : cli_str(throttle, "reason"));
-	}
-	cli_table_print(
-		c, t,
-		"Nothing runs. `tulou scale web=1` starts an instance, `tulou apps info` says why there is none.");
-	if (*cli_str(a.json, "waiting"))
-		cli_say("Waiting: %s\n", cli_str(a.json, "waiting"));
-	return CLI_OK;
+	return cli_list_show_app(c, "/instances", &list);
 }
 
 int cli_cmd_ps_stop(struct cli *c)
 {
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[256], rest[128];
-	int code;
+	int code = cli_list_remove(c, "instances");
 
-	cli_path(rest, sizeof rest, "/instances/%s", c->argv[0]);
-	code = cli_app_path(c, path, sizeof path, rest);
-	if (!code)
-		code = cli_call(c, "DELETE", path, NULL, &a);
 	if (!code && !c->json)
 		printf("Instance %s stops; another takes its place.\n", c->argv[0]);
 	return code;

@@ -5,6 +5,7 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/list.h"
 #include "web/cli/numbers.h"
 #include "web/cli/out.h"
 
@@ -21,37 +22,25 @@ static const char *share(char out[88], json_t *tenant, const char *name)
 	return out;
 }
 
+static void tenants_row(struct cli_table *t, json_t *tenant)
+{
+	char memory[88], cpu[88], apps[88], instances[88], disk[88], ago[32];
+
+	cli_table_add(t, cli_str(tenant, "name"), *cli_str(tenant, "plan") ? cli_str(tenant, "plan") : "-",
+		      share(memory, tenant, "memory"), share(cpu, tenant, "cpu"), share(apps, tenant, "apps"),
+		      share(instances, tenant, "instances"), share(disk, tenant, "disk"),
+		      cli_since(ago, cli_str(tenant, "created_at")));
+}
+
 int cli_cmd_tenants(struct cli *c)
 {
 	static const char *const heads[] = {"NAME", "PLAN", ">MEMORY", ">CPU", ">APPS", ">INSTANCES", ">DISK", "MADE"};
-	OWN_JSON json_t *list = NULL;
-	struct cli_table *t;
-	json_t *tenant;
-	size_t i;
-	int code = cli_list(c, "/v1/tenants", &list);
+	static const struct cli_list list = {
+		heads,	     ARRAY_LEN(heads),
+		tenants_row, "There are no tenants. Make one with: tulou tenants create NAME",
+		NULL,	     NULL};
 
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(list);
-		return CLI_OK;
-	}
-	if (cli_value(c, "names")) {
-		json_array_foreach(json_object_get(list, "items"), i, tenant) cli_say("%s\n", cli_str(tenant, "name"));
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(list, "items"), i, tenant)
-	{
-		char memory[88], cpu[88], apps[88], instances[88], disk[88], ago[32];
-
-		cli_table_add(t, cli_str(tenant, "name"), *cli_str(tenant, "plan") ? cli_str(tenant, "plan") : "-",
-			      share(memory, tenant, "memory"), share(cpu, tenant, "cpu"), share(apps, tenant, "apps"),
-			      share(instances, tenant, "instances"), share(disk, tenant, "disk"),
-			      cli_since(ago, cli_str(tenant, "created_at")));
-	}
-	cli_table_print(c, t, "There are no tenants. Make one with: tulou tenants create NAME");
-	return CLI_OK;
+	return cli_list_show(c, "/v1/tenants", &list);
 }
 
 /* What holds over the plan. */
@@ -194,53 +183,53 @@ int cli_cmd_tenants_set(struct cli *c)
 	return code ? code : print_tenant(c, a.json);
 }
 
+static void usage_row(struct cli_table *t, json_t *u)
+{
+	char cpu[24], memory[16], requests[24], in[16], out[16];
+
+	snprintf(cpu, sizeof cpu, "%.1f", cli_num(u, "cpu_seconds"));
+	snprintf(requests, sizeof requests, "%.0f", cli_num(u, "requests"));
+	cli_table_add(t, cli_str(u, "hour"), cli_str(u, "app"), cpu,
+		      cli_bytes(memory, cli_num(u, "memory_byte_seconds") / 3600), requests,
+		      cli_bytes(in, cli_num(u, "bytes_in")), cli_bytes(out, cli_num(u, "bytes_out")));
+}
+
 int cli_cmd_tenants_usage(struct cli *c)
 {
 	static const char *const heads[] = {"HOUR", "APP", ">CPU S", ">MEMORY, MEAN", ">REQUESTS", ">IN", ">OUT"};
-	OWN_ANSWER struct cli_answer a = {0};
+	static const struct cli_list list = {heads, ARRAY_LEN(heads), usage_row, "No use has been recorded yet.", NULL,
+					     NULL};
 	const char *since = cli_value(c, "since");
-	struct cli_table *t;
 	char path[400], rest[200] = "/usage";
-	json_t *u;
-	size_t i;
 	int code;
 
 	if (since)
 		cli_path(rest, sizeof rest, "/usage?since=%s", since);
 	code = tenant_path(c, c->argc > 0 ? c->argv[0] : NULL, rest, path, sizeof path);
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(a.json, "items"), i, u)
-	{
-		char cpu[24], memory[16], requests[24], in[16], out[16];
+	return code ? code : cli_list_show_one(c, path, &list);
+}
 
-		snprintf(cpu, sizeof cpu, "%.1f", cli_num(u, "cpu_seconds"));
-		snprintf(requests, sizeof requests, "%.0f", cli_num(u, "requests"));
-		cli_table_add(t, cli_str(u, "hour"), cli_str(u, "app"), cpu,
-			      cli_bytes(memory, cli_num(u, "memory_byte_seconds") / 3600), requests,
-			      cli_bytes(in, cli_num(u, "bytes_in")), cli_bytes(out, cli_num(u, "bytes_out")));
-	}
-	cli_table_print(c, t, "No use has been recorded yet.");
-	return CLI_OK;
+static void tokens_row(struct cli_table *t, json_t *k)
+{
+	char id[24], made[32], used[32];
+
+	if (json_is_string(json_object_get(k, "id")))
+		snprintf(id, sizeof id, "%.20s", cli_str(k, "id"));
+	else
+		snprintf(id, sizeof id, "%.0f", cli_num(k, "id"));
+	cli_table_add(t, id, cli_str(k, "role"), cli_str(k, "hint"), cli_str(k, "name"),
+		      cli_since(made, cli_str(k, "created_at")),
+		      *cli_str(k, "used_at") ? cli_since(used, cli_str(k, "used_at")) : "never");
 }
 
 int cli_cmd_tokens(struct cli *c)
 {
 	static const char *const heads[] = {"ID", "ROLE", "BEGINS WITH", "NAME", "MADE", "LAST USED"};
+	static const struct cli_list list = {heads, ARRAY_LEN(heads), tokens_row, "There are no tokens here.", NULL,
+					     NULL};
 	OWN_ANSWER struct cli_answer who = {0};
-	OWN_JSON json_t *list = NULL;
 	const char *tenant = cli_value(c, "tenant");
-	struct cli_table *t;
 	char path[256] = "/v1/tokens";
-	json_t *k;
-	size_t i;
 	int code = cli_call(c, "GET", "/v1/whoami", NULL, &who);
 
 	if (code)
@@ -249,28 +238,7 @@ int cli_cmd_tokens(struct cli *c)
 		tenant = cli_str(who.json, "tenant");
 	if (tenant)
 		cli_path(path, sizeof path, "/v1/tenants/%s/tokens", tenant);
-	code = cli_list(c, path, &list);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(list);
-		return CLI_OK;
-	}
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(json_object_get(list, "items"), i, k)
-	{
-		char id[24], made[32], used[32];
-
-		if (json_is_string(json_object_get(k, "id")))
-			snprintf(id, sizeof id, "%.20s", cli_str(k, "id"));
-		else
-			snprintf(id, sizeof id, "%.0f", cli_num(k, "id"));
-		cli_table_add(t, id, cli_str(k, "role"), cli_str(k, "hint"), cli_str(k, "name"),
-			      cli_since(made, cli_str(k, "created_at")),
-			      *cli_str(k, "used_at") ? cli_since(used, cli_str(k, "used_at")) : "never");
-	}
-	cli_table_print(c, t, "There are no tokens here.");
-	return CLI_OK;
+	return cli_list_show(c, path, &list);
 }
 
 int cli_cmd_tokens_create(struct cli *c)
