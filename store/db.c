@@ -134,6 +134,23 @@ int db_number(struct store *s, int64_t none, int64_t *ret, const char *sql, cons
 	return r < 0 ? r : 0;
 }
 
+int db_one(struct store *s, const char *sql, struct db_arg arg, const char *what,
+	   void (*read)(struct db_query *q, void *ret), void *ret, struct err *e)
+{
+	DB_QUERY q = {0};
+	int r = db_query_start(s, &q, sql, &arg, 1, e);
+
+	if (r == 0)
+		r = db_query_step(&q, e);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return err_set(e, ENOENT, "no such %s", what);
+	if (ret)
+		read(&q, ret);
+	return 0;
+}
+
 int db_group_start(struct store *s, struct err *e)
 {
 	int r = db_begin(s, e);

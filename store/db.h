@@ -61,6 +61,11 @@ int db_run(struct store *s, const char *sql, const struct db_arg *args, size_t n
 int db_number(struct store *s, int64_t none, int64_t *ret, const char *sql, const struct db_arg *args, size_t n,
 	      struct err *e);
 
+/* The row that a condition on `arg` finds, through read() into ret (NULL: it is only looked for).  0, or -ENOENT, "no
+ * such app" of what = "app". */
+int db_one(struct store *s, const char *sql, struct db_arg arg, const char *what,
+	   void (*read)(struct db_query *q, void *ret), void *ret, struct err *e);
+
 /* A group of writes that happens as a whole: r = db_group_start(); ... r = db_group_end(s, r, e). */
 int db_group_start(struct store *s, struct err *e);
 int db_group_end(struct store *s, int r, struct err *e);

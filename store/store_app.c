@@ -18,8 +18,10 @@
 		"a.") " FROM app a JOIN tenant t ON t.id = a.tenant"
 #define APP_NUMBERS 15 /* column of the first number */
 
-static void app_row(struct db_query *q, struct model_app *a)
+static void app_row(struct db_query *q, void *ret)
 {
+	struct model_app *a = ret;
+
 	*a = (struct model_app){
 		.id = db_int(q, 0),
 		.tenant = db_int(q, 1),
@@ -113,30 +115,14 @@ int store_app_add(struct store *s, int64_t tenant, const char *name, const struc
 	return 0;
 }
 
-static int app_one(struct store *s, const char *sql, struct db_arg arg, struct model_app *ret, struct err *e)
-{
-	DB_QUERY q = {0};
-	int r = db_query_start(s, &q, sql, &arg, 1, e);
-
-	if (r == 0)
-		r = db_query_step(&q, e);
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return err_set(e, ENOENT, "no such app");
-	if (ret)
-		app_row(&q, ret);
-	return 0;
-}
-
 int store_app_get(struct store *s, int64_t id, struct model_app *ret, struct err *e)
 {
-	return app_one(s, APP_SELECT " WHERE a.id = ?", DB_I(id), ret, e);
+	return db_one(s, APP_SELECT " WHERE a.id = ?", DB_I(id), "app", app_row, ret, e);
 }
 
 int store_app_find(struct store *s, const char *name, struct model_app *ret, struct err *e)
 {
-	return app_one(s, APP_SELECT " WHERE a.name = ?", DB_S(name), ret, e);
+	return db_one(s, APP_SELECT " WHERE a.name = ?", DB_S(name), "app", app_row, ret, e);
 }
 
 int store_app_list(struct store *s, int64_t tenant, int64_t after, unsigned limit, store_app_fn *fn, void *arg,

@@ -17,8 +17,10 @@
 #define PLAN_NUMBERS 6 /* column of the first number */
 #define PLAN_ARGS (DB_QUOTA_COUNT + DB_LIMITS_COUNT + 6)
 
-static void plan_row(struct db_query *q, struct model_plan *p)
+static void plan_row(struct db_query *q, void *ret)
 {
+	struct model_plan *p = ret;
+
 	*p = (struct model_plan){
 		.id = db_int(q, 0),
 		.profile = (uint32_t)db_int(q, 2),
@@ -92,30 +94,14 @@ int store_plan_add(struct store *s, const struct model_plan *p, struct model_pla
 	return 0;
 }
 
-static int plan_one(struct store *s, const char *sql, struct db_arg arg, struct model_plan *ret, struct err *e)
-{
-	DB_QUERY q = {0};
-	int r = db_query_start(s, &q, sql, &arg, 1, e);
-
-	if (r == 0)
-		r = db_query_step(&q, e);
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return err_set(e, ENOENT, "no such plan");
-	if (ret)
-		plan_row(&q, ret);
-	return 0;
-}
-
 int store_plan_get(struct store *s, int64_t id, struct model_plan *ret, struct err *e)
 {
-	return plan_one(s, PLAN_SELECT " WHERE id = ?", DB_I(id), ret, e);
+	return db_one(s, PLAN_SELECT " WHERE id = ?", DB_I(id), "plan", plan_row, ret, e);
 }
 
 int store_plan_find(struct store *s, const char *name, struct model_plan *ret, struct err *e)
 {
-	return plan_one(s, PLAN_SELECT " WHERE name = ?", DB_S(name), ret, e);
+	return db_one(s, PLAN_SELECT " WHERE name = ?", DB_S(name), "plan", plan_row, ret, e);
 }
 
 int store_plan_list(struct store *s, int64_t after, unsigned limit, store_plan_fn *fn, void *arg, struct err *e)

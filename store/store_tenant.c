@@ -21,8 +21,10 @@ void store_quota_default(struct quota *ret)
 	*ret = quota_default;
 }
 
-static void tenant_row(struct db_query *q, struct model_tenant *t)
+static void tenant_row(struct db_query *q, void *ret)
 {
+	struct model_tenant *t = ret;
+
 	*t = (struct model_tenant){
 		.id = db_int(q, 0),
 		.slot = (uint32_t)db_int(q, 2),
@@ -125,30 +127,14 @@ int store_tenant_add(struct store *s, const char *name, const struct quota *quot
 	return 0;
 }
 
-static int tenant_one(struct store *s, const char *sql, struct db_arg arg, struct model_tenant *ret, struct err *e)
-{
-	DB_QUERY q = {0};
-	int r = db_query_start(s, &q, sql, &arg, 1, e);
-
-	if (r == 0)
-		r = db_query_step(&q, e);
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return err_set(e, ENOENT, "no such tenant");
-	if (ret)
-		tenant_row(&q, ret);
-	return 0;
-}
-
 int store_tenant_get(struct store *s, int64_t id, struct model_tenant *ret, struct err *e)
 {
-	return tenant_one(s, TENANT_SELECT " WHERE t.id = ?", DB_I(id), ret, e);
+	return db_one(s, TENANT_SELECT " WHERE t.id = ?", DB_I(id), "tenant", tenant_row, ret, e);
 }
 
 int store_tenant_find(struct store *s, const char *name, struct model_tenant *ret, struct err *e)
 {
-	return tenant_one(s, TENANT_SELECT " WHERE t.name = ?", DB_S(name), ret, e);
+	return db_one(s, TENANT_SELECT " WHERE t.name = ?", DB_S(name), "tenant", tenant_row, ret, e);
 }
 
 int store_tenant_list(struct store *s, int64_t after, unsigned limit, store_tenant_fn *fn, void *arg, struct err *e)
