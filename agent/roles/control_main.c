@@ -12,22 +12,15 @@
 
 int role_control_main(void)
 {
-	static char body[CHAN_BODY_MAX] __attribute__((aligned(16)));
-	const struct msg_init_control *init = (const struct msg_init_control *)body;
-	int fds[FD_PASS_MAX];
-	struct loop *loop;
-	size_t len, nfds;
-	uint16_t type;
 	struct err e = {0};
+	int fds[FD_PASS_MAX];
+	size_t nfds = 0;
+	struct loop *loop;
+	const struct msg_init_control *init =
+		role_begin(MSG_INIT_CONTROL, msg_rules_control, msg_rules_control_count, fds, &nfds);
 
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_control, msg_rules_control_count, &type, body, &len, fds,
-			    &nfds) < 0 ||
-	    type != MSG_INIT_CONTROL) {
-		LOG_ERROR("start failed", "reason=\"no first message\"");
+	if (!init)
 		return 1;
-	}
 	if (role_confine(ROLE_CONTROL, init->settings.user, NULL, &e) < 0) {
 		LOG_ERROR("start failed", "reason=\"%s\"", e.text);
 		return 1;

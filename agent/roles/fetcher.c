@@ -161,22 +161,16 @@ static int fetcher_start(struct fetcher *ff, const struct msg_init_fetcher *init
 
 int role_fetcher_main(void)
 {
-	static char body[CHAN_BODY_MAX] __attribute__((aligned(16)));
 	struct fetcher ff = {0};
-	int fds[FD_PASS_MAX];
-	size_t len, nfds;
-	uint16_t type;
 	struct err e = {0};
+	int fds[FD_PASS_MAX];
+	size_t nfds = 0;
+	const struct msg_init_fetcher *init =
+		role_begin(MSG_INIT_FETCHER, msg_rules_fetcher, msg_rules_fetcher_count, fds, &nfds);
 
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which ends us */
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_fetcher, msg_rules_fetcher_count, &type, body, &len, fds,
-			    &nfds) < 0 ||
-	    type != MSG_INIT_FETCHER) {
-		LOG_ERROR("start failed", "reason=\"no first message\"");
+	if (!init)
 		return 1;
-	}
-	if (fetcher_start(&ff, (const struct msg_init_fetcher *)(const void *)body, fds, nfds, &e) < 0) {
+	if (fetcher_start(&ff, init, fds, nfds, &e) < 0) {
 		LOG_ERROR("start failed", "reason=\"%s\"", e.text);
 		return 1;
 	}

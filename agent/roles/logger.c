@@ -111,22 +111,16 @@ static void logger_on_signal(void *arg, int signo)
 int role_logger_main(void)
 {
 	static const struct chan_ops ops = {logger_on_msg, logger_on_gone};
-	static char body[CHAN_BODY_MAX];
 	struct logger lg = {.dir = -1};
 	struct loop_signal term = {0};
-	int fds[FD_PASS_MAX];
-	size_t len, nfds;
-	uint16_t type;
 	struct err e = {0};
+	int fds[FD_PASS_MAX];
+	size_t nfds = 0;
+	const void *init = role_begin(MSG_INIT_LOGGER, msg_rules_logger, msg_rules_logger_count, fds, &nfds);
 
-	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor */
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_logger, msg_rules_logger_count, &type, body, &len, fds, &nfds) <
-		    0 ||
-	    type != MSG_INIT_LOGGER) {
-		LOG_ERROR("start failed", "reason=\"no first message\"");
+	if (!init)
 		return 1;
-	}
-	memcpy(&lg.limits, body, sizeof lg.limits);
+	memcpy(&lg.limits, init, sizeof lg.limits);
 	lg.dir = fds[0];
 	if (role_confine(ROLE_LOGGER, lg.limits.user, NULL, &e) < 0) {
 		LOG_ERROR("start failed", "reason=\"%s\"", e.text);

@@ -149,22 +149,16 @@ static int proxy_role_start(struct proxy_role *pr, const struct msg_init_proxy *
 
 int role_proxy_main(void)
 {
-	static char body[CHAN_BODY_MAX] __attribute__((aligned(16)));
 	struct proxy_role pr = {0};
-	int fds[FD_PASS_MAX];
-	size_t len, nfds;
-	uint16_t type;
 	struct err e = {0};
+	int fds[FD_PASS_MAX];
+	size_t nfds = 0;
+	const struct msg_init_proxy *init =
+		role_begin(MSG_INIT_PROXY, msg_rules_proxy, msg_rules_proxy_count, fds, &nfds);
 
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which drains us */
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_proxy, msg_rules_proxy_count, &type, body, &len, fds, &nfds) <
-		    0 ||
-	    type != MSG_INIT_PROXY) {
-		LOG_ERROR("start failed", "reason=\"no first message\"");
+	if (!init)
 		return 1;
-	}
-	if (proxy_role_start(&pr, (const struct msg_init_proxy *)body, fds, nfds, &e) < 0) {
+	if (proxy_role_start(&pr, init, fds, nfds, &e) < 0) {
 		LOG_ERROR("start failed", "reason=\"%s\"", e.text);
 		return 1;
 	}

@@ -151,22 +151,16 @@ static int resolver_start(struct resolver *rr, const struct msg_init_resolver *i
 
 int role_resolver_main(void)
 {
-	static char body[CHAN_BODY_MAX] __attribute__((aligned(16)));
 	struct resolver rr = {0};
-	int fds[FD_PASS_MAX];
-	size_t len, nfds;
-	uint16_t type;
 	struct err e = {0};
+	int fds[FD_PASS_MAX];
+	size_t nfds = 0;
+	const struct msg_init_resolver *init =
+		role_begin(MSG_INIT_RESOLVER, msg_rules_resolver, msg_rules_resolver_count, fds, &nfds);
 
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which ends us */
-	if (chan_recv_first(ROLE_CHANNEL_FD, msg_rules_resolver, msg_rules_resolver_count, &type, body, &len, fds,
-			    &nfds) < 0 ||
-	    type != MSG_INIT_RESOLVER) {
-		LOG_ERROR("start failed", "reason=\"no first message\"");
+	if (!init)
 		return 1;
-	}
-	if (resolver_start(&rr, (const struct msg_init_resolver *)body, fds, &e) < 0) {
+	if (resolver_start(&rr, init, fds, &e) < 0) {
 		LOG_ERROR("start failed", "reason=\"%s\"", e.text);
 		return 1;
 	}

@@ -1,6 +1,8 @@
 /* The role table and the step from root into a role.  Layer agent, every process but the supervisor. */
 #include "agent/roles/role.h"
 
+#include "base/chan.h"
+#include "base/log.h"
 #include "base/own.h"
 
 #include <errno.h>
@@ -8,6 +10,7 @@
 #include <linux/securebits.h>
 #include <pwd.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -216,6 +219,20 @@ static int role_drop_capabilities(struct err *e)
 						       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED) < 0)
 		r = err_errno(e, "cannot lock the securebits");
 	return r;
+}
+
+const void *role_begin(uint16_t type, const struct chan_rule *rules, size_t count, int *fds, size_t *nfds)
+{
+	static char body[CHAN_BODY_MAX] __attribute__((aligned(16)));
+	size_t len = 0;
+	uint16_t got = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which ends us */
+	if (chan_recv_first(ROLE_CHANNEL_FD, rules, count, &got, body, &len, fds, nfds) == 0 && got == type)
+		return body;
+	LOG_ERROR("start failed", "reason=\"no first message\"");
+	return NULL;
 }
 
 int role_confine(enum role_id id, const char *user, const char *root_dir, struct err *e)

@@ -7,6 +7,10 @@
 #include "config/settings.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct chan_rule;
 
 enum role_id { ROLE_CONTROL, ROLE_LOGGER, ROLE_PROXY, ROLE_RESOLVER, ROLE_FETCHER, ROLE_COUNT };
 
@@ -19,6 +23,11 @@ enum role_id role_parse(const char *name);
 
 /* Name of the user that the role runs as, from the settings. */
 const char *role_user(enum role_id r, const struct settings *s);
+
+/* The beginning of every role: signals that are the supervisor's to answer, and the first message of the channel, which
+ * must be of this type.  Its body, valid for the life of the process, with its descriptors in fds (FD_PASS_MAX of
+ * room); NULL after it has logged why not. */
+const void *role_begin(uint16_t type, const struct chan_rule *rules, size_t count, int *fds, size_t *nfds);
 
 /* Gives up everything the role does not need: supplementary groups, ids, capabilities (all sets, securebits locked),
  * core dumps, and system calls outside the role's list (EPERM).  root_dir is entered with chroot(2) when not NULL.
