@@ -43,7 +43,7 @@ static uint32_t control_slot_take(struct control *c, int64_t id)
 	return LIMIT_APPS - 1; /* not reached: the store refuses more apps than there are rows */
 }
 
-static void control_types_load(struct control *c, int64_t release, struct control_types *t)
+void control_types_load(struct control *c, int64_t release, struct control_types *t)
 {
 	struct model_release r;
 	OWN_JSON json_t *types = NULL, *app = NULL;
@@ -301,126 +301,6 @@ void control_app_deleted(struct control *c, const struct model_app *app)
 	control_written(c);
 }
 
-/* --- roll-outs ------------------------------------------------------------------------------------------------ */
-
-/* Where the old release must go before the new one comes, there is no way back without an outage: what will not fit is
- * refused while the old one serves. */
-static int control_hold_check(struct control_app *ca, int64_t release, struct err *e)
-{
-	struct control *c = ca->control;
-	struct err own = {0};
-
-	e = e ? e : &own;
-	if (!ca->rec.release || !control_holds(ca) || control_running(ca) == 0 ||
-	    control_fits_instead(ca, release, &ca->candidate, e) == 0)
-		return 0;
-	c->deploys_failed++;
-	if (store_release_state(c->store, release, MODEL_RELEASE_FAILED, NULL) < 0)
-		LOG_WARN("abort record", "app=%s", ca->rec.name);
-	control_event(c, ca, 0, "deploy.failed", "v%" PRIu32 " failed: %s; nothing was stopped for it",
-		      ca->candidate.version, e->text);
-	LOG_INFO("deploy refused", "tenant=%s app=%s release=v%" PRIu32 " reason=\"%s\"", ca->rec.tenant_name,
-		 ca->rec.name, ca->candidate.version, e->text);
-	control_written(c);
-	return -EDQUOT;
-}
-
-int control_candidate(struct control_app *ca, int64_t release, struct err *e)
-{
-	struct control *c = ca->control;
-	int r;
-
-	ca->rec.candidate = release;
-	control_types_load(c, release, &ca->candidate);
-	r = control_hold_check(ca, release, e);
-	if (r == 0)
-		r = store_app_update(c->store, &ca->rec, e);
-	if (r < 0) {
-		ca->rec.candidate = 0;
-		ca->candidate = (struct control_types){0};
-		return r;
-	}
-	ca->candidate_since_ms = control_now_ms();
-	ca->nofit_since_ms = 0;
-	ca->why[0] = ca->blame[0] = 0;
-	control_written(c);
-	control_touch(ca);
-	control_event(c, ca, 0, "deploy.started", "Roll-out of v%" PRIu32 " started", ca->candidate.version);
-	return 0;
-}
-
-/* A roll-out ended either way: what waited behind it begins. */
-static void control_candidate_next(struct control_app *ca)
-{
-	int64_t next = ca->next_release;
-	struct err e = {0};
-
-	ca->next_release = 0;
-	if (next && control_candidate(ca, next, &e) < 0 && ca->waiter.release == next)
-		control_rolled(ca, e.text);
-}
-
-static void control_promote(struct control_app *ca)
-{
-	struct control *c = ca->control;
-	int64_t old = ca->rec.release, fresh = ca->rec.candidate;
-	uint32_t version = ca->candidate.version;
-	struct err e = {0};
-
-	ca->rec.release = fresh;
-	ca->rec.candidate = 0;
-	if (store_app_update(c->store, &ca->rec, &e) < 0 ||
-	    (old && store_release_state(c->store, old, MODEL_RELEASE_RETIRED, &e) < 0) ||
-	    store_release_state(c->store, fresh, MODEL_RELEASE_LIVE, &e) < 0)
-		LOG_WARN("promotion record", "app=%s error=\"%s\"", ca->rec.name, e.text);
-	ca->live = ca->candidate;
-	ca->candidate = (struct control_types){0};
-	control_canary_promoted(ca, fresh);
-	c->deploys_ok++;
-	control_event(c, ca, 0, "deploy.succeeded", "v%" PRIu32 " is live", version);
-	LOG_INFO("deploy succeeded", "tenant=%s app=%s release=v%" PRIu32, ca->rec.tenant_name, ca->rec.name, version);
-	if (ca->waiter.release == fresh) {
-		ca->waiter.barrier = UINT64_MAX; /* sent when this turn's routes are */
-		c->promoted++;
-	}
-	control_candidate_next(ca);
-}
-
-static void control_abort(struct control_app *ca, const char *reason)
-{
-	struct control *c = ca->control;
-	int64_t release = ca->rec.candidate;
-	uint32_t version = ca->candidate.version;
-	char text[400], listens[160] = "";
-	struct control_instance *ci;
-	struct err e = {0};
-
-	snprintf(text, sizeof text, "%s", ca->why[0] ? ca->why : reason);
-	TAILQ_FOREACH(ci, &ca->instances, link)
-	{
-		const char *why = control_health_why(ci);
-		if (ca->why[0] || ci->rec.release != release || ci->rec.state != MODEL_INSTANCE_STARTING || !why[0])
-			continue;
-		control_proc_listeners(ci->pid, listens, sizeof listens);
-		snprintf(text, sizeof text, "%s (last check: %s%s%s)", reason, why, listens[0] ? "; " : "", listens);
-		snprintf(ca->blame, sizeof ca->blame, "%s.%" PRId64, ci->rec.type, ci->rec.id);
-		break;
-	}
-	ca->rec.candidate = 0;
-	if (store_app_update(c->store, &ca->rec, &e) < 0 ||
-	    store_release_state(c->store, release, MODEL_RELEASE_FAILED, &e) < 0)
-		LOG_WARN("abort record", "app=%s error=\"%s\"", ca->rec.name, e.text);
-	ca->candidate = (struct control_types){0};
-	ca->nofit_since_ms = 0;
-	c->deploys_failed++;
-	control_event(c, ca, 0, "deploy.failed", "v%" PRIu32 " failed: %s", version, text);
-	LOG_INFO("deploy failed", "tenant=%s app=%s release=v%" PRIu32 " reason=\"%s\"", ca->rec.tenant_name,
-		 ca->rec.name, version, text);
-	if (ca->waiter.release == release)
-		control_rolled(ca, text);
-	control_candidate_next(ca);
-}
-
 /* --- the reconciler ------------------------------------------------------------------------------------------- */
 
 static void control_on_timer(void *arg)
@@ -571,7 +451,7 @@ static void control_plan_app(struct control_app *ca)
 	static struct plan_backoff none[PLAN_BACKOFFS];
 	struct control *c = ca->control;
 	const char *live[LIMIT_TYPES + 1], *candidate[LIMIT_TYPES + 1], *canary[LIMIT_TYPES + 1];
-	struct plan_action actions[CONTROL_PLAN_ACTIONS];
+	struct plan_action actions[CONTROL_PLAN_ACTIONS] = {0};
 	struct plan_output out = {.actions = actions, .cap = CONTROL_PLAN_ACTIONS};
 	struct model_app app = ca->rec;
 	int64_t now = control_now_ms();

@@ -395,7 +395,15 @@ void control_app_deleted(struct control *c, const struct model_app *app);
 void control_app_free(struct control_app *ca); /* only when it has no instance */
 void control_touch(struct control_app *ca);
 void control_plan(struct control *c); /* all touched apps */
+/* What a release has to run; nothing is read when *t is of it already. */
+void control_types_load(struct control *c, int64_t release, struct control_types *t);
+
+/* control_rollout.c */
+/* Begins to roll a release out.  -EDQUOT: it would not fit where the old one must go first; it is recorded as failed.
+ */
 int control_candidate(struct control_app *ca, int64_t release, struct err *e);
+void control_promote(struct control_app *ca);
+void control_abort(struct control_app *ca, const char *reason);
 
 /* control_store.c */
 int control_load(struct control *c, struct err *e);    /* everything, at start */
