@@ -305,11 +305,10 @@ int fd_send2(int sock, const void *a, size_t an, const void *b, size_t bn, const
 	if (nfds > FD_PASS_MAX)
 		return -EINVAL;
 	if (nfds) {
-		struct cmsghdr *c;
+		struct cmsghdr *c = &control.align; /* CMSG_FIRSTHDR(), without its case of no room */
 		memset(&control, 0, sizeof control);
 		msg.msg_control = control.space;
 		msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
-		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);

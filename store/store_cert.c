@@ -10,7 +10,7 @@
 int store_cert_add(struct store *s, struct model_cert *c, const char *chain, const char *key, struct err *e)
 {
 	const unsigned most = c->app ? LIMIT_CERTS_APP : LIMIT_CERTS_NODE;
-	int64_t count;
+	int64_t count = 0;
 	int r = c->app ? store_app_get(s, c->app, NULL, e) : 0;
 
 	if (r == 0)

@@ -129,7 +129,7 @@ int store_formation_set(struct store *s, int64_t app, const char *type, uint32_t
 {
 	struct model_tenant t;
 	struct model_app a;
-	int64_t types, others, before;
+	int64_t types = 0, others = 0, before = 0;
 	int r = parse_name(type, LIMIT_TYPE_NAME, "type", e);
 
 	if (r == 0 && count > LIMIT_INSTANCES_PER_TYPE)

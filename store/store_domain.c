@@ -84,7 +84,7 @@ int store_domain_add(struct store *s, int64_t app, const char *host, enum model_
 {
 	struct model_domain d = {.app = app, .proof = proof, .created_ms = clock_wall_ms()};
 	bool covered = false;
-	struct model_app a;
+	struct model_app a = {0};
 	int64_t held = 0;
 	int r = parse_hostname(host, true, "host", e);
 

@@ -49,7 +49,7 @@ static int release_check(const struct model_release *r, struct err *e)
 
 int store_release_add(struct store *s, struct model_release *r, struct err *e)
 {
-	int64_t version, now = clock_wall_ms();
+	int64_t version = 0, now = clock_wall_ms();
 	int k = release_check(r, e);
 
 	if (k == 0)

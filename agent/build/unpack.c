@@ -104,12 +104,14 @@ int unpack_check_symlink(const char *path, const char *target, unsigned flags, s
 /* The target of a hard link must be a regular file that was unpacked already, reached without any symbolic link. */
 static int unpack_check_hardlink(struct unpack *u, const char *target, const char **ret, struct err *e)
 {
+	const char *clean = NULL;
 	OWN_FD int fd = -1;
 	struct stat st;
 
-	if (unpack_check_path(target, ret, e) < 0)
+	if (unpack_check_path(target, &clean, e) < 0 || !clean)
 		return err_wrap(e, "the hard link's target");
-	fd = **ret ? fd_open_beneath(u->root, *ret, O_PATH | O_NOFOLLOW, 0, true) : -ENOENT;
+	*ret = clean;
+	fd = *clean ? fd_open_beneath(u->root, clean, O_PATH | O_NOFOLLOW, 0, true) : -ENOENT;
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_set(e, EINVAL, "the hard link does not lead to a file that came before it");
 	return 0;
@@ -156,7 +158,7 @@ static int unpack_content(struct unpack *u, struct err *e)
 
 static int unpack_entry(struct unpack *u, struct archive_entry *entry, const char *path, struct err *e)
 {
-	const char *hard = archive_entry_hardlink(entry), *soft, *target;
+	const char *hard = archive_entry_hardlink(entry), *soft, *target = "";
 	mode_t type = archive_entry_filetype(entry);
 	char clean[LIMIT_PATH_BYTES + 1];
 

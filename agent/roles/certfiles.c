@@ -36,15 +36,15 @@ static int certfiles_pair(struct chan *control, int dir, const char *crt, const 
 	OWN_FREE char *chain = NULL, *key = NULL, *both = NULL;
 	OWN_FD int fd = -1;
 	char name[80];
-	size_t chain_len, key_len;
+	size_t chain_len = 0, key_len = 0;
 	int r;
 
 	snprintf(name, sizeof name, "%s.key", stem);
 	r = certfiles_read(dir, crt, 0, &chain, &chain_len);
 	if (r == 0)
 		r = certfiles_read(dir, name, S_IROTH | S_IWOTH | S_IWGRP, &key, &key_len);
-	if (r < 0)
-		return r;
+	if (r < 0 || !chain || !key)
+		return r < 0 ? r : -EINVAL;
 	both = malloc(chain_len + key_len + 1);
 	if (!both)
 		return -ENOMEM;

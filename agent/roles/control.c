@@ -597,7 +597,7 @@ int control_main(struct loop *l, int chan_fd, const struct msg_init_control *ini
 	struct err e = {0};
 	int exit_code;
 
-	if (control_new(l, chan_fd, init, api_listen_fd, stats_fd, &c, &e) < 0) {
+	if (control_new(l, chan_fd, init, api_listen_fd, stats_fd, &c, &e) < 0 || !c) {
 		LOG_ERROR("start failed", "reason=\"%s\"", e.text);
 		return 1;
 	}

@@ -60,7 +60,7 @@ void control_front_load(struct control_app *ca)
 		buf_clear(&now);
 		buf_add(&now, &shut, sizeof shut);
 	}
-	if (now.len == ca->front_len && (now.len == 0 || memcmp(now.data, ca->front, now.len) == 0))
+	if (now.len == ca->front_len && (!ca->front || memcmp(now.data, ca->front, now.len) == 0))
 		return;
 	control_routes_app(ca, false); /* the app first */
 	if (now.len)

@@ -54,7 +54,7 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 	struct control_app *ca = control_app_get(c, j->app);
 	struct control_job *job;
 	struct err local = {0};
-	int out[FD_PASS_MAX];
+	int out[FD_PASS_MAX] = {0};
 
 	e = e ? e : &local;
 	if (!ca || ca->deleted)

@@ -56,7 +56,7 @@ json_t *control_node_json(struct control *c)
 	json_object_set_new(o, "apps_by_state", by_state);
 	json_object_set_new(o, "capacity",
 			    json_pack("{s:I,s:I,s:f,s:f,s:i}", "memory_bytes",
-				      (json_int_t)(h->memory * CONTROL_OVERCOMMIT), "memory_committed_bytes",
+				      (json_int_t)h->memory * CONTROL_OVERCOMMIT, "memory_committed_bytes",
 				      (json_int_t)c->used.memory, "cpu", (double)h->cpus, "cpu_committed",
 				      (double)c->used.cpu / 1000, "instances", LIMIT_INSTANCES));
 	json_object_set_new(o, "apps_disk", c->disk.total ? control_pool_json(c) : json_null());

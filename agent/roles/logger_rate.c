@@ -37,5 +37,5 @@ void logger_rate_take(struct logger_rate *r, double cost)
 
 double logger_rate_cost(size_t n)
 {
-	return 1 + (double)(n / 1024);
+	return 1 + (double)(n >> 10);
 }

@@ -137,7 +137,7 @@ static int read_whole(int fd, size_t max, size_t more, char **ret, size_t *size,
 
 int program_read(struct sandbox *s)
 {
-	size_t n, more = EXTRA_BYTES + 16 + (2 * LIMIT_SANDBOX_ARGS + EXTRA_COUNT + 2) * sizeof(char *);
+	size_t n = 0, more = EXTRA_BYTES + 16 + (2 * LIMIT_SANDBOX_ARGS + EXTRA_COUNT + 2) * sizeof(char *);
 	int r = read_whole(LAUNCH_FD_BLOB, LIMIT_BLOB, more, &s->blob, &n, &s->blob_size);
 
 	if (r < 0)

@@ -236,7 +236,7 @@ static void net_forward_forget(void)
 	OWN_FREE char *tables = NULL;
 	char path[64];
 
-	if (net_nft("list tables", &tables, NULL) < 0 || strstr(tables, "table inet tulou_"))
+	if (net_nft("list tables", &tables, NULL) < 0 || !tables || strstr(tables, "table inet tulou_"))
 		return;
 	net_forward_saved(path);
 	unlink(path);
@@ -278,9 +278,9 @@ int net_teardown(struct net *n, struct err *e)
 	if (r < 0)
 		return r;
 	r = net_nft("list tables", &tables, e);
-	if (r < 0 || strstr(tables, "table inet tulou_"))
+	if (r < 0 || !tables || strstr(tables, "table inet tulou_"))
 		return r;
-	if (fd_read_file(AT_FDCWD, path, 16, &saved, NULL) == 0 && saved[0] == '0') {
+	if (fd_read_file(AT_FDCWD, path, 16, &saved, NULL) == 0 && saved && saved[0] == '0') {
 		r = fd_write_file(AT_FDCWD, NET_FORWARD, "0");
 		if (r < 0)
 			return err_set(e, -r, "cannot restore IPv4 forwarding: %s", strerror(-r));

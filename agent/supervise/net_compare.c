@@ -90,12 +90,13 @@ static char *sorted(char *text)
 		end[2] = 0; /* in place of the newline behind the brace */
 		p = end + 3;
 	}
-	if (out) {
+	if (out && parts) { /* an empty listing has none */
 		qsort(parts, count, sizeof *parts, by_text);
 		for (size_t i = 0; i < count; i++)
 			at = stpcpy(stpcpy(at, parts[i]), "\n");
-		*at = 0;
 	}
+	if (out)
+		*at = 0;
 	free(parts);
 	return out;
 }
@@ -153,7 +154,7 @@ int net_compare(const struct net *n, const struct settings *s, char *text, size_
 	if (dormant.failed)
 		return -ENOMEM;
 	snprintf(command, sizeof command, "list table inet %s", n->table);
-	if (net_nft(command, &have, &e) < 0) {
+	if (net_nft(command, &have, &e) < 0 || !have) {
 		snprintf(text, cap, "the table %s is not there", n->table);
 		return 1;
 	}
@@ -164,9 +165,9 @@ int net_compare(const struct net *n, const struct settings *s, char *text, size_
 		snprintf(command, sizeof command, "delete table inet %s", beside.table);
 		net_nft(command, NULL, NULL);
 	}
-	if (r < 0) {
+	if (r < 0 || !want) {
 		snprintf(text, cap, "%s", e.text);
-		return r;
+		return r < 0 ? r : -EIO;
 	}
 	return net_listings_differ(have, want, text, cap);
 }

@@ -26,7 +26,7 @@ static bool rest_grow(struct pool *p)
 	fresh = malloc(cap * sizeof *fresh);
 	if (!fresh)
 		return false;
-	for (size_t i = 0; i < p->count; i++)
+	for (size_t i = 0; p->cap && i < p->count; i++)
 		fresh[i] = p->rest[(p->head + i) % p->cap];
 	free(p->rest);
 	p->rest = fresh;

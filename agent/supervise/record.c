@@ -100,7 +100,7 @@ static int record_read_exact(int dir, uint64_t id, const char *file, void *ret, 
 
 int record_read(int dir, uint64_t id, struct record *ret)
 {
-	struct record rec;
+	struct record rec = {0};
 	int r = record_read_exact(dir, id, "record", &rec, sizeof rec);
 
 	if (r < 0)
@@ -117,7 +117,7 @@ int record_read(int dir, uint64_t id, struct record *ret)
 
 int record_status(int dir, uint64_t id, struct launch_status *ret)
 {
-	struct launch_status st;
+	struct launch_status st = {0};
 	int r = record_read_exact(dir, id, "status", &st, sizeof st);
 
 	if (r < 0)

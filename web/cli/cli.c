@@ -139,7 +139,8 @@ static void option_put(struct cli *c, const struct cli_option *o, const char *va
 		}
 		return;
 	}
-	c->value[o - c->command->options] = value;
+	if (c->command) /* whose option it is, when it is none of all commands */
+		c->value[o - c->command->options] = value;
 }
 
 /* One argument that begins with '-'.  Returns how many arguments it took, or -EINVAL. */
@@ -293,7 +294,8 @@ int cli_main(int argc, char **argv)
 {
 	struct cli c = {0};
 	struct err e = {0};
-	bool colours = !getenv("NO_COLOR") && !(getenv("TERM") && strcmp(getenv("TERM"), "dumb") == 0);
+	const char *term = getenv("TERM");
+	bool colours = !getenv("NO_COLOR") && !(term && strcmp(term, "dumb") == 0);
 	int code;
 
 	/* Width of characters in tables; words and numbers stay as the C locale has them. */

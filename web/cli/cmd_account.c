@@ -49,12 +49,13 @@ int cli_cmd_login(struct cli *c)
 {
 	OWN_ANSWER struct cli_answer a = {0};
 	OWN_FREE char *asked = NULL;
+	const char *token = getenv("TULOU_TOKEN");
 	struct err e = {0};
 	int code;
 
 	if (c->argc > 0)
 		c->url = c->argv[0];
-	if (!c->token && !(getenv("TULOU_TOKEN") && *getenv("TULOU_TOKEN"))) {
+	if (!c->token && !(token && *token)) {
 		asked = ask_token();
 		if (!asked)
 			return cli_fail(CLI_USAGE, "there is no token: say --token TOKEN, or type it when asked");

@@ -457,6 +457,7 @@ void client_unpark(struct client *c)
 
 	if (!c->is_parked)
 		return;
+	assert(c->app);
 	c->is_parked = false;
 	TAILQ_REMOVE(&c->app->parked, c, parked);
 	c->app->parked_count--;

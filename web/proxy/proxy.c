@@ -380,7 +380,7 @@ void proxy_free(struct proxy *p)
 int proxy_listen(struct proxy *p, int fd, bool tls, bool proxied)
 {
 	struct listener *l;
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = {0};
 	socklen_t len = sizeof a;
 	int one = 1, r;
 

@@ -495,7 +495,7 @@ void routes_message(struct proxy *p, uint16_t type, const void *body, int *fd)
 /* Is the host, without port, a literal of the address that the client reached us at? */
 static bool routes_is_own_address(const char *name, size_t n, struct client *c)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = {0};
 	socklen_t len = sizeof a;
 	char text[64];
 	struct in6_addr want, have;
