@@ -163,7 +163,7 @@ static int http_rules(struct http_head *h, bool request)
 	unsigned lengths = 0, encodings = 0, upgrades = 0;
 
 	h->content_length = -1;
-	h->chunked = false;
+	h->chunked = h->request_id = h->traceparent = false;
 	for (unsigned i = 0; i < h->count; i++) {
 		struct http_field *f = &h->fields[i];
 		switch (f->id) {
@@ -193,7 +193,12 @@ static int http_rules(struct http_head *h, bool request)
 			f->drop = true;
 			websocket = ++upgrades == 1 && http_eq(f->value, "websocket");
 			break;
+		case HTTP_FIELD_TRACEPARENT:
+			h->traceparent = true;
+			break;
 		case HTTP_FIELD_REQUEST_ID:
+			h->request_id = f->drop = true;
+			break;
 		case HTTP_FIELD_TE:
 		case HTTP_FIELD_TRAILER:
 		case HTTP_FIELD_KEEP_ALIVE:

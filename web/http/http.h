@@ -76,9 +76,10 @@ struct http_field {
 struct http_head {
 	struct http_field fields[HTTP_FIELDS_MAX + HTTP_FIELDS_OURS];
 	unsigned count;
-	bool ours;		/* of the call under way */
-	unsigned minor;		/* HTTP/1.minor, 0 or 1 */
-	int64_t content_length; /* -1 = none */
+	bool ours;		      /* of the call under way */
+	bool request_id, traceparent; /* there are such fields */
+	unsigned minor;		      /* HTTP/1.minor, 0 or 1 */
+	int64_t content_length;	      /* -1 = none */
 	bool chunked;
 	bool keep_alive; /* what version and Connection say together */
 	bool upgrade;	 /* Connection names upgrade and Upgrade is exactly "websocket" */

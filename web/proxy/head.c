@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-static const char head_hex[] = "0123456789abcdef";
-
 static inline char *put(char *o, const char *p, size_t n)
 {
 	memcpy(o, p, n);
@@ -46,6 +44,25 @@ static char *put_fields(char *o, const struct http_head *h, uint32_t also)
 	return o;
 }
 
+/* Eight digits at once: each byte of v becomes one of the number's nibbles, then its character. */
+static void head_hex32(uint32_t x, char out[8])
+{
+	uint64_t v = x, high;
+
+	v = (v & 0xffff) | (v & 0xffff0000) << 16;
+	v = (v & 0x000000ff000000ff) | (v & 0x0000ff000000ff00) << 8;
+	v = (v & 0x000f000f000f000f) | (v & 0x00f000f000f000f0) << 4;
+	high = (v + 0x0606060606060606) >> 4 & 0x0101010101010101; /* 1 where it is a..f */
+	v += 0x3030303030303030 + high * ('a' - '0' - 10);
+	memcpy(out, &v, 8);
+}
+
+void head_hex(uint64_t x, char out[16])
+{
+	head_hex32((uint32_t)x, out);
+	head_hex32((uint32_t)(x >> 32), out + 8);
+}
+
 uint64_t head_mix(uint64_t x)
 {
 	x += 0x9e3779b97f4a7c15ull;
@@ -57,9 +74,9 @@ uint64_t head_mix(uint64_t x)
 void head_request_id(struct client *c, const struct http_request *r)
 {
 	struct proxy *p = c->proxy;
-	uint64_t x;
+	char seed[16];
 
-	for (unsigned i = 0; r && i < r->head.count; i++) {
+	for (unsigned i = 0; r && r->head.request_id && i < r->head.count; i++) {
 		const struct http_field *f = &r->head.fields[i];
 		if (f->id == HTTP_FIELD_REQUEST_ID && http_is_token(f->value, REQUEST_ID_MAX)) {
 			memcpy(c->id, f->value.p, f->value.n);
@@ -67,11 +84,9 @@ void head_request_id(struct client *c, const struct http_request *r)
 			return;
 		}
 	}
-	x = head_mix(p->id_next++);
-	for (unsigned i = 0; i < 8; i++)
-		c->id[i] = head_hex[p->id_seed >> (i * 4) & 15];
-	for (unsigned i = 0; i < 16; i++)
-		c->id[8 + i] = head_hex[x >> (i * 4) & 15];
+	head_hex(p->id_seed, seed);
+	memcpy(c->id, seed, 8);
+	head_hex(head_mix(p->id_next++), c->id + 8);
 	c->id_len = REQUEST_ID_OURS;
 }
 

@@ -52,9 +52,11 @@ void wheel_run(struct wheel *w, int64_t now_us);
 	2048 /* what TLS adds to a full one: 4 records of 22 bytes, and answers to key updates (LIMIT_TLS_UPDATES of   \
 		26) */
 
+struct pipe;
 struct pbuf {
 	struct pbuf *next;
-	size_t r, w; /* content is data[r..w) */
+	struct pipe *pipe; /* owned; it has the bytes instead of data, NULL = none (splice.c) */
+	size_t r, w;	   /* content is data[r..w) */
 	char data[PBUF_SIZE + PBUF_TLS];
 };
 
@@ -89,6 +91,17 @@ ssize_t conn_read(struct conn *c, void *p, size_t n);
 int conn_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n);
 /* Writes from c->out.  0 (c->out may still be there), or negative errno. */
 int conn_flush(struct proxy *p, struct conn *c);
+
+/* splice.c: may the body, of which so much is left, go past this process? */
+bool splice_wanted(const struct conn *from, const struct conn *to, int64_t left);
+/* Takes a part of it into to->out (empty before).  > 0 bytes, 0 end of stream, -EAGAIN, -ENOBUFS: no pipe, read it like
+ * any other; or another negative errno. */
+ssize_t splice_read(struct proxy *p, struct conn *from, struct conn *to, int64_t left);
+/* As send(2), from c->out. */
+ssize_t splice_write(struct conn *c);
+/* The pipe of a buffer that goes. */
+void splice_put(struct proxy *p, struct pbuf *b);
+void splice_done(struct proxy *p);
 
 /* Passes the end of our direction on; nothing is sent after it.  c->out must be empty. */
 void conn_end(struct proxy *p, struct conn *c);
@@ -446,6 +459,8 @@ struct proxy {
 	unsigned client_count, stream_count, client_max, upstream_count, idle_count, parked_count;
 	struct pbuf *free_bufs;
 	unsigned free_count;
+	struct pipe *pipes; /* owned; empty ones */
+	unsigned pipe_count;
 	struct cidr proxy_from[LIMIT_PROXY_FROM];
 	unsigned proxy_from_count;
 	struct listener listeners[LIMIT_LISTEN * 2];
@@ -580,6 +595,8 @@ bool tunnel_run(struct client *c);
 size_t head_request(struct client *c, const struct http_request *r, char *out);
 size_t head_response(struct client *c, const struct http_response *r, bool info, char *out);
 void head_request_id(struct client *c, const struct http_request *r);
+/* In lower case, digits of a number in no order that anybody should read. */
+void head_hex(uint64_t x, char out[16]);
 /* splitmix64: a bijection, so numbers that differ stay so. */
 uint64_t head_mix(uint64_t x);
 

@@ -35,21 +35,13 @@ static bool trace_ok(struct http_str v)
 	       trace_hex(p + TRACE_FLAGS, 2, &zero);
 }
 
-static void trace_number(uint64_t x, char out[16])
-{
-	static const char hex[] = "0123456789abcdef";
-
-	for (unsigned i = 0; i < 16; i++)
-		out[i] = hex[x >> (i * 4) & 15];
-}
-
 void trace_begin(struct client *c, const struct http_request *r)
 {
 	struct proxy *p = c->proxy;
 	const struct http_field *parent = NULL;
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < r->head.count; i++)
+	for (unsigned i = 0; r->head.traceparent && i < r->head.count; i++)
 		if (r->head.fields[i].id == HTTP_FIELD_TRACEPARENT && ++count == 1)
 			parent = &r->head.fields[i];
 	c->trace_ours = count != 1 || parent->drop || !trace_ok(parent->value);
@@ -58,8 +50,8 @@ void trace_begin(struct client *c, const struct http_request *r)
 		return;
 	}
 	/* A sequence that never says the same twice under a random start; | 1: never 0. */
-	trace_number(head_mix(p->id_seed ^ p->id_next) | 1, c->trace);
-	trace_number(head_mix(p->id_next++), c->trace + 16);
+	head_hex(head_mix(p->id_seed ^ p->id_next) | 1, c->trace);
+	head_hex(head_mix(p->id_next++), c->trace + 16);
 }
 
 char *trace_put(struct client *c, char *o)
