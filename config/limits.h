@@ -210,6 +210,7 @@
 #define LIMIT_PROXY_REPEAT_PART 5u	    /* and one of so many in the long run: repeats cannot double a load */
 #define LIMIT_DRAIN_S 3600u		    /* longest time that an app may ask for its open connections */
 #define LIMIT_ACCESS_PART 10000u	    /* one request of so many is the thinnest sample of an access log */
+#define LIMIT_PROXY_PIPES 12u		    /* of a worker, for large bodies; above them they are copied */
 #define LIMIT_PROXY_RESERVE 64u		    /* descriptors kept free for channels, listeners, the log */
 #define LIMIT_PROXY_ATTEMPTS 3u		    /* instances tried for one request */
 #define LIMIT_PROXY_PER_ADDRESS 1024u	    /* connections of one address that is not this host, per worker */

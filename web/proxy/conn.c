@@ -20,6 +20,7 @@ struct pbuf *pbuf_get(struct proxy *p)
 		return NULL;
 	}
 	b->r = b->w = 0;
+	b->pipe = NULL;
 	return b;
 }
 
@@ -30,6 +31,8 @@ void pbuf_put(struct proxy *p, struct pbuf **b)
 	if (!x)
 		return;
 	*b = NULL;
+	if (x->pipe)
+		splice_put(p, x);
 	if (p->free_count >= PBUF_KEEP) {
 		free(x);
 		return;
@@ -146,7 +149,8 @@ int conn_flush(struct proxy *p, struct conn *c)
 {
 	/* What a stream holds goes out with its session. */
 	while (c->out && c->can_write && !c->stream) {
-		ssize_t w = send(c->fd, c->out->data + c->out->r, c->out->w - c->out->r, MSG_NOSIGNAL);
+		ssize_t w = c->out->pipe ? splice_write(c)
+					 : send(c->fd, c->out->data + c->out->r, c->out->w - c->out->r, MSG_NOSIGNAL);
 		if (w < 0) {
 			if (errno == EINTR)
 				continue;

@@ -368,6 +368,7 @@ void proxy_free(struct proxy *p)
 	loop_timer_stop(&p->pause);
 	loop_timer_stop(&p->drain_timer);
 	map_free(p->addresses);
+	splice_done(p);
 	while (p->free_bufs) {
 		struct pbuf *b = p->free_bufs;
 		p->free_bufs = b->next;

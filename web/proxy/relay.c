@@ -570,6 +570,43 @@ static bool relay_answer_head(struct client *c, char *data, size_t len)
 	return true;
 }
 
+/* A piece of a large body goes past us.  > 0, 0 or -EAGAIN as in conn_read(), -ENOBUFS: it must be read. */
+static ssize_t relay_pass_answer(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	ssize_t n = splice_read(p, &c->up->conn, &c->conn, c->res.left);
+
+	if (n > 0) {
+		c->progress_us = proxy_now(p);
+		c->res.left -= n;
+		c->res.bytes += (uint64_t)n;
+		c->written += (uint64_t)n;
+		if (conn_flush(p, &c->conn) < 0) {
+			client_close(c);
+			return -EPIPE;
+		}
+	}
+	return n;
+}
+
+static ssize_t relay_pass_request(struct client *c)
+{
+	struct proxy *p = c->proxy;
+	ssize_t n = splice_read(p, &c->conn, &c->up->conn, c->req.left);
+
+	if (n > 0) {
+		c->progress_us = proxy_now(p);
+		c->req.left -= n;
+		c->req.bytes += (uint64_t)n;
+		if (conn_flush(p, &c->up->conn) < 0) {
+			c->req_broken = true;
+			c->up->conn.can_read = true;
+			pbuf_put(p, &c->up->conn.out);
+		}
+	}
+	return n;
+}
+
 /* App to client.  False when the request was ended, or another attempt begun. */
 static bool relay_response(struct client *c)
 {
@@ -585,7 +622,16 @@ static bool relay_response(struct client *c)
 			proxy_ready(c);
 			return true;
 		}
-		n = conn_read(&u->conn, at, u->in ? RELAY_KEPT - u->in->w : sizeof p->rbuf);
+		n = -ENOBUFS;
+		if (c->responding && c->res.mode == BODY_LENGTH && splice_wanted(&u->conn, &c->conn, c->res.left)) {
+			n = relay_pass_answer(c);
+			if (c->state != CLIENT_RELAY)
+				return false;
+			if (n > 0)
+				continue;
+		}
+		if (n == -ENOBUFS)
+			n = conn_read(&u->conn, at, u->in ? RELAY_KEPT - u->in->w : sizeof p->rbuf);
 		if (n == -EAGAIN)
 			return true;
 		if (n <= 0) {
@@ -631,8 +677,13 @@ static bool relay_request(struct client *c)
 			break;
 		}
 		in->r = in->w = c->head_len;
-		n = conn_read(&c->conn, in->data + in->w,
-			      PBUF_SIZE - in->w < RELAY_PIECE ? PBUF_SIZE - in->w : RELAY_PIECE);
+		n = -ENOBUFS;
+		if (c->req.mode == BODY_LENGTH && splice_wanted(&c->conn, &u->conn, c->req.left) &&
+		    (n = relay_pass_request(c)) > 0)
+			continue;
+		if (n == -ENOBUFS)
+			n = conn_read(&c->conn, in->data + in->w,
+				      PBUF_SIZE - in->w < RELAY_PIECE ? PBUF_SIZE - in->w : RELAY_PIECE);
 		if (n == -EAGAIN)
 			break;
 		if (n <= 0) {
