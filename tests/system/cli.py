@@ -103,6 +103,12 @@ class Api(http.server.BaseHTTPRequestHandler):
         if key == "GET /instances":
             return self.answer(200, {"items": [{"id": "17", "type": "web", "release": 3, "state": "running", "memory_bytes": 5000000, "memory_limit_bytes": 268435456,
                                                 "cpu_seconds": 1.5, "pids": 3, "started_at": NOW, "restarts": 0, "reason": EVIL}]})
+        if key == "GET /talkers":
+            row = {"name": EVIL, "requests": 30, "bytes": 300000, "seconds": 1.5, "errors": 3, "share": 0.75, "uncertain": 0.01}
+            return self.answer(200, {"by": "requests", "seconds": 5.0, "requests": 40, "bytes": 400000, "request_seconds": 2.0, "errors": 4, "sampled": 20, "workers": 3,
+                                     "workers_missing": 1, "clients": [row], "paths": [{**row, "name": "/cart/"}], "hosts": [], "statuses": []})
+        if key == "PATCH /front":
+            return self.problem(400, "limits.body_bytes: 5 EiB is outside 0 B to 1 TiB", "limits.body_bytes")
         if key == "GET /logs" and "follow=1" in query:
             lines = [f"data: {NOW[:-1]}.{i:03}Z web.17 line {i}\n\n" for i in range(1, 7)]
             Api.drops += 1
@@ -190,6 +196,15 @@ def main():
     check("apps egress", r[0] == 0 and json.loads(Api.seen[-1][3]) == {"egress": {"mode": "list", "allow": ["203.0.113.0/24:443", "198.51.100.7"]}}, r)
     r = run("apps", "delete")
     check("delete asks, and without a terminal wants --yes", r[0] == 2 and "--yes" in r[2], *r)
+
+    r = run("top", "--by", "requests")
+    check("top: one picture, what was left out is said", r[0] == 0 and "40 requests" in r[1] and "20 were looked at" in r[1] and "1 workers did not answer" in r[1]
+          and "/cart/" in r[1] and "75.0 %" in r[1] and "HOST" not in r[1], *r)
+    check("top: no name moves a cursor", "\x1b" not in r[1] and "\u202e" not in r[1], repr(r[1]))
+    r = run("top", "--for", "90s")
+    check("top: a time that is too long is wrong usage", r[0] == 2 and "--for" in r[2], *r)
+    r = run("front", "set", "body=5EiB")
+    check("a refusal names what was typed and is wrong usage", r[0] == 2 and "body: 5 EiB is outside" in r[2] and "limits" not in r[2], *r)
 
     r = run("deploy", folder(index_html="hi", a_js="1"))
     check("deploy: packs, shows the log, names the release", r[0] == 0 and "a.js index.html" in r[1] and "Deployed v4: http://shop.localhost" in r[1], *r)
