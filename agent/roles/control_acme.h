@@ -1,7 +1,8 @@
 /* What the files of automatic certificates share.  Layer agent, control process; private to
  * agent/roles/control_acme*.c.
  *
- *   control_acme.c       which names, when, whose turn; what an end means
+ *   control_acme.c       which names, what certificates they have, what must outlive us
+ *   control_acme_turn.c  whose turn it is, and what an end means
  *   control_acme_show.c  challenges on their way to the proxies and back
  *   control_acme_tell.c  what API and metrics say of it */
 #ifndef TULOU_AGENT_ROLES_CONTROL_ACME_H
@@ -74,9 +75,18 @@ void acme_unshow(struct acme_name *n);
 void acme_confirmed(struct acme_name *n, uint32_t worker_bit);
 
 /* control_acme.c */
-void acme_arm(struct control_acme *m, int64_t ms); /* look again after ms, or earlier */
 void acme_save(struct acme_name *n);
+void acme_set(char **at, const char *text); /* "" or NULL: none */
+void acme_forget_key(struct acme_name *n);
+void acme_name_certs(struct acme_name *n); /* looks in the store for what serves it */
+void acme_idle(struct acme_name *n);	   /* its order is over */
+uint64_t acme_seed(const struct acme_name *n);
+struct acme_tenant *acme_tenant(struct control_acme *m, const struct acme_name *n); /* NULL: out of memory */
 /* When it is ordered next, wall clock; INT64_MAX: never.  When nothing has failed it is due by what it has. */
 int64_t acme_due(const struct acme_name *n);
+
+/* control_acme_turn.c */
+void acme_arm(struct control_acme *m, int64_t ms); /* look again after ms, or earlier */
+void acme_done(void *arg, void *name, enum acme_end end, const char *text, uint32_t retry_s);
 
 #endif

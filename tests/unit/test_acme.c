@@ -275,7 +275,7 @@ static void play(struct script *s, const struct line *lines, size_t count, const
 	*s = (struct script){.lines = lines, .count = count};
 	s->acme = acme_new(&cfg, &ops, s);
 	cr_assert_not_null(acme_order_new(s->acme, s, "a.test", url, ACME_HTTP_01, "csr", 3, ""));
-	for (unsigned turns = 0; !s->over && turns < 200; turns++) {
+	for (unsigned turns = 0; !s->over && turns < 400; turns++) {
 		struct fetch_answer a = {.id = 1};
 		if (s->waiting) {
 			acme_wake(s->acme, s->ticket);
@@ -426,4 +426,20 @@ Test(acme, an_authority_that_never_ends)
 		lines[i] = (struct line){"https://ca.test/order", 400, "", PROBLEM("badNonce", "x")};
 	play(&s, lines, 22, "https://ca.test/a/1", "");
 	cr_assert_eq(s.end, ACME_UNAVAILABLE);
+}
+
+/* Each state by itself makes progress; only the whole does not. */
+Test(acme, an_authority_that_goes_round_in_circles)
+{
+	static struct line lines[2 + 2 * 120] = {
+		DIR_LINE, {"https://ca.test/order", 201, "https://ca.test/o/1", ORDER("pending")}};
+	struct script s;
+
+	for (size_t i = 2; i < ARRAY_LEN(lines); i += 2) {
+		lines[i] = (struct line){"https://ca.test/z/1", 200, "", AUTHZ("valid", "")};
+		lines[i + 1] = (struct line){"https://ca.test/o/1", 200, "", ORDER("pending")};
+	}
+	play(&s, lines, ARRAY_LEN(lines), "https://ca.test/a/1", "");
+	cr_assert_eq(s.end, ACME_UNAVAILABLE);
+	cr_assert_not_null(strstr(s.text, "circles"), "%s", s.text);
 }
