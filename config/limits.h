@@ -285,6 +285,8 @@
 #define LIMIT_ACME_TRIES 5	       /* of one name in an hour: what Let's Encrypt lets fail */
 #define LIMIT_ACME_TOKEN 128	       /* bytes of a challenge's token; real ones have 43 (RFC 8555, 8.3) */
 #define LIMIT_ACME_CHALLENGES 64       /* open at a time: two for each order under way, and room */
+#define LIMIT_OCSP 8		       /* responders asked at a time, for all certificates */
+#define LIMIT_OCSP_TENANT 2	       /* of them for one tenant's */
 #define LIMIT_STAPLE_BYTES (16u << 10) /* of an OCSP response; real ones are below 3 KiB */
 #define LIMIT_TLS_TICKET_KEYS 4 /* kept: renewed every third of that time, the oldest still opens what it sealed */
 

@@ -72,6 +72,7 @@ struct settings {
 	unsigned proxy_from_count;
 
 	char tls_certificates[200]; /* tls.certificates: "" = none; a folder of NAME.crt and NAME.key */
+	bool tls_stapling;	    /* tls.stapling: on; responders of certificates are asked (OCSP) */
 
 	struct settings_acme acme;
 

@@ -78,6 +78,13 @@ enum model_rollout model_rollout_parse(const char *s)
 	return (enum model_rollout)i;
 }
 
+const char *model_staple_state_name(enum model_staple_state s)
+{
+	static const char *const names[MODEL_STAPLE_STATE_COUNT] = {"none", "good", "revoked"};
+
+	return (unsigned)s < MODEL_STAPLE_STATE_COUNT ? names[s] : "none";
+}
+
 const char *model_cert_origin_name(enum model_cert_origin o)
 {
 	static const char *const names[MODEL_CERT_ORIGIN_COUNT] = {"uploaded", "self-signed", "acme"};

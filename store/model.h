@@ -149,6 +149,20 @@ struct model_cert {
 	int64_t not_before_ms, not_after_ms, created_ms;
 };
 
+enum model_staple_state { MODEL_STAPLE_NONE, MODEL_STAPLE_GOOD, MODEL_STAPLE_REVOKED, MODEL_STAPLE_STATE_COUNT };
+const char *model_staple_state_name(enum model_staple_state s); /* "none", "good", "revoked" */
+
+/* What the responder said of a certificate last (OCSP), without its words. */
+struct model_staple {
+	enum model_staple_state state;
+	int64_t this_ms, next_ms; /* of the response; next_ms 0 = it does not say */
+	int64_t until_ms;	  /* it may be handed out; 0 = there is none */
+	int64_t revoked_ms;
+	int64_t due_ms; /* when it is asked again */
+	uint32_t failures;
+	char error[200]; /* of the last try; "" = none */
+};
+
 /* A name that a certificate is ordered for (ACME).  Texts are borrowed. */
 struct model_acme {
 	const char *host;

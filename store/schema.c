@@ -178,10 +178,16 @@ static const char schema_8[] = "CREATE TABLE serving (app INTEGER PRIMARY KEY RE
 /* Values of a tenant that hold over its plan's, by name: "memory profile". */
 static const char schema_9[] = "ALTER TABLE tenant ADD COLUMN own TEXT NOT NULL DEFAULT '';";
 
+/* What responders said of certificates, by the SHA-256 of the leaf: the operator's files are in no table. */
+static const char schema_10[] =
+	"CREATE TABLE staple (sha256 TEXT PRIMARY KEY, state INTEGER NOT NULL, this_ms INTEGER NOT NULL,"
+	" next_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL,"
+	" failures INTEGER NOT NULL, error TEXT NOT NULL, response BLOB);";
+
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
 static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4, schema_5,
-					   schema_6, schema_7, schema_8, schema_9};
+					   schema_6, schema_7, schema_8, schema_9, schema_10};
 
 int db_schema_version(void)
 {

@@ -135,6 +135,16 @@ int store_cert_expiring(struct store *s, int64_t before_ms, unsigned limit, stor
 /* Chain and key, one after the other: *ret is the caller's to overwrite and free. */
 int store_cert_text(struct store *s, int64_t id, char **ret, struct err *e);
 
+/* What responders said of certificates, by the leaf's SHA-256 in hex.  set: response NULL keeps the one that is there
+ * unless r->until_ms is 0; response: *ret is the caller's.  -ENOENT when there is none.  sweep drops what was due
+ * before the time: its certificate is gone. */
+int store_staple_get(struct store *s, const char *sha256, struct model_staple *ret, struct err *e);
+int store_staple_set(struct store *s, const char *sha256, const struct model_staple *r, const void *response, size_t n,
+		     struct err *e);
+int store_staple_response(struct store *s, const char *sha256, void **ret, size_t *n, struct err *e);
+int store_staple_del(struct store *s, const char *sha256, struct err *e);
+int store_staple_sweep(struct store *s, int64_t due_before_ms, struct err *e);
+
 /* Accounts at authorities (ACME), by the directory's URL.  *key (PEM) and *url ("" = not registered) are the caller's
  * to overwrite and free. */
 int store_acme_account_get(struct store *s, const char *directory, char **key, char **url, struct err *e);

@@ -34,6 +34,24 @@ int64_t pace_unavailable(unsigned n, uint64_t seed)
 	return pace_double(5000, PACE_HOUR_MS, n, seed);
 }
 
+int64_t pace_staple(int64_t this_ms, int64_t next_ms, int64_t now_ms, uint64_t seed)
+{
+	int64_t pause = PACE_HOUR_MS;
+
+	if (next_ms) {
+		pause = this_ms + (next_ms - this_ms) / 2 - now_ms;
+		if (pause <= 0)
+			pause = (next_ms - now_ms) / 2;
+		pause = pace_less(pause < 84 * PACE_HOUR_MS ? pause : 84 * PACE_HOUR_MS, seed);
+	}
+	return now_ms + (pause > 60000 ? pause : 60000);
+}
+
+int64_t pace_unstapled(unsigned n, uint64_t seed)
+{
+	return pace_double(60000, PACE_HOUR_MS, n, seed);
+}
+
 int64_t pace_window_next(const struct pace_window *w, uint32_t most, int64_t now_ms)
 {
 	/* A clock that went back begins anew. */

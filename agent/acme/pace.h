@@ -16,6 +16,14 @@ int64_t pace_refused(unsigned n, uint64_t seed);
 /* After the n-th time in a row that the authority could not be had: 5 s, doubled up to an hour, less up to a tenth. */
 int64_t pace_unavailable(unsigned n, uint64_t seed);
 
+/* When a responder is asked again about a certificate: when its answer has held for half of its time, or, when that is
+ * over, at half of what is left; less up to a tenth; not before a minute and not after half a week.  next_ms 0: the
+ * answer does not say; in an hour. */
+int64_t pace_staple(int64_t this_ms, int64_t next_ms, int64_t now_ms, uint64_t seed);
+
+/* Pause after the n-th time in a row that it did not answer: a minute, doubled up to an hour, less up to a tenth. */
+int64_t pace_unstapled(unsigned n, uint64_t seed);
+
 /* At most `most` in an hour.  What is counted lies with the caller; all zero = nothing yet. */
 struct pace_window {
 	int64_t since_ms;

@@ -436,6 +436,8 @@ static int control_open(struct control *c, struct err *e)
 	if (r == 0)
 		r = control_number(c, e);
 	if (r == 0)
+		control_ocsp_init(c);
+	if (r == 0)
 		control_acme_init(c);
 	if (r == 0)
 		r = control_load(c, e);
@@ -560,6 +562,7 @@ void control_free(struct control *c)
 	loop_timer_stop(&c->tick);
 	control_certs_done(c);
 	control_acme_done(c);
+	control_ocsp_done(c);
 	control_fetch_free(c);
 	control_throttle_stop(c);
 	loop_timer_stop(&c->retry);

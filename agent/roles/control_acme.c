@@ -266,7 +266,7 @@ int64_t acme_due(const struct acme_name *n)
 	if (!n->wanted || n->uploaded || n->host[0] == '*')
 		return INT64_MAX;
 	due = n->cert ? pace_renew(n->not_before_ms, n->not_after_ms, acme_seed(n)) : 0;
-	if (n->forced || n->order_url)
+	if (n->forced || n->order_url || (n->cert && control_ocsp_revoked(n->control, (uint64_t)n->cert)))
 		due = 0;
 	return due > n->next_ms ? due : n->next_ms;
 }

@@ -280,6 +280,12 @@ static void acme_on_timer(void *arg)
 	acme_arm(m, soon - now);
 }
 
+void control_acme_look(struct control *c)
+{
+	if (c->acme)
+		acme_arm(c->acme, 0);
+}
+
 void acme_arm(struct control_acme *m, int64_t ms)
 {
 	loop_timer_start(m->control->loop, &m->timer, (ms > 0 ? ms : 0) * 1000, acme_on_timer, m);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/own.h"
 #include "web/http/cert.h"
 
 #include <errno.h>
@@ -62,6 +63,7 @@ static void certs_send(struct control *c, struct control_worker *w, int64_t id, 
 		if ((w ? w == &c->workers[i] : c->synced) && c->workers[i].chan)
 			control_routes_send(&c->workers[i], PROXY_CERT, &m, sizeof m, &fd, 1);
 	close(fd);
+	control_ocsp_send(c, w, (uint64_t)id);
 }
 
 static void certs_send_file(struct control_worker *w, const struct control_cert_file *f)
@@ -69,6 +71,19 @@ static void certs_send_file(struct control_worker *w, const struct control_cert_
 	struct proxy_msg_cert m = {.id = f->id, .kind = PROXY_CERT_NODE, .len = f->len};
 
 	control_routes_send(w, PROXY_CERT, &m, sizeof m, &f->fd, 1);
+	control_ocsp_send(w->control, w, f->id);
+}
+
+/* Its responder is asked from now on. */
+static void certs_watch(struct control *c, int64_t id, int64_t app, enum model_cert_origin origin)
+{
+	char *text = NULL;
+
+	if (!c->ocsp || store_cert_text(c->store, id, &text, NULL) < 0)
+		return;
+	control_ocsp_add(c, (uint64_t)id, app, origin == MODEL_CERT_UPLOADED, text, strlen(text));
+	OPENSSL_cleanse(text, strlen(text));
+	free(text);
 }
 
 static void certs_gone(struct control *c, int64_t id)
@@ -78,6 +93,7 @@ static void certs_gone(struct control *c, int64_t id)
 	for (unsigned i = 0; i < LIMIT_WORKERS; i++)
 		if (c->synced && c->workers[i].chan)
 			control_routes_send(&c->workers[i], PROXY_CERT_DEL, &m, sizeof m, NULL, 0);
+	control_ocsp_del(c, (uint64_t)id);
 }
 
 void control_certs_sync(struct control_worker *w)
@@ -104,6 +120,7 @@ void control_certs_sync_app(struct control_worker *w, struct control_app *ca)
 
 struct certs_ids {
 	int64_t id[LIMIT_CERTS_APP];
+	enum model_cert_origin origin[LIMIT_CERTS_APP];
 	unsigned count;
 };
 
@@ -111,8 +128,10 @@ static int certs_id(void *arg, const struct model_cert *cert)
 {
 	struct certs_ids *ids = arg;
 
-	if (ids->count < LIMIT_CERTS_APP)
+	if (ids->count < LIMIT_CERTS_APP) {
+		ids->origin[ids->count] = cert->origin;
 		ids->id[ids->count++] = cert->id;
+	}
 	return 0;
 }
 
@@ -146,8 +165,10 @@ void control_certs_load(struct control_app *ca)
 	/* The new ones before the old ones go: a name is never without. */
 	control_routes_app(ca, false);
 	for (unsigned i = 0; i < fresh.count; i++)
-		if (!certs_has(ca->certs, ca->cert_count, fresh.id[i]))
+		if (!certs_has(ca->certs, ca->cert_count, fresh.id[i])) {
+			certs_watch(c, fresh.id[i], ca->rec.id, fresh.origin[i]);
 			certs_send(c, NULL, fresh.id[i], ca->rec.id, PROXY_CERT_APP);
+		}
 	for (unsigned i = 0; i < ca->cert_count; i++)
 		if (!certs_has(fresh.id, fresh.count, ca->certs[i]))
 			certs_gone(c, ca->certs[i]);
@@ -254,6 +275,14 @@ static int certs_file_check(const struct msg_cert_file *m, int fd, struct cert_i
 	return r;
 }
 
+static void certs_file_watch(struct control *c, uint64_t id, const struct msg_cert_file *m, int fd)
+{
+	OWN_FREE char *chain = malloc(m->chain_len);
+
+	if (chain && pread(fd, chain, m->chain_len, 0) == (ssize_t)m->chain_len)
+		control_ocsp_add(c, id, 0, false, chain, m->chain_len);
+}
+
 void control_on_cert_file(struct control *c, const struct msg_cert_file *m, int fd)
 {
 	struct control_cert_file f = {.len = m->chain_len + m->key_len, .fd = -1}, *grown;
@@ -280,6 +309,7 @@ void control_on_cert_file(struct control *c, const struct msg_cert_file *m, int 
 	}
 	c->cert_files = grown;
 	c->cert_files[c->cert_file_count++] = f;
+	certs_file_watch(c, f.id, m, f.fd);
 	for (unsigned i = 0; i < LIMIT_WORKERS; i++)
 		if (c->synced && c->workers[i].chan)
 			certs_send_file(&c->workers[i], &f);

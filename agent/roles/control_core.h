@@ -321,6 +321,7 @@ struct control {
 	unsigned cert_file_count;
 	struct loop_timer tls_timer;
 	struct control_acme *acme; /* owned; NULL = no certificates are ordered */
+	struct control_ocsp *ocsp; /* owned; NULL = nothing is stapled */
 	struct control_host host;
 	struct control_history history;
 	double host_cpu_now, host_rate_now;
@@ -585,9 +586,23 @@ void control_acme_app_gone(struct control *c, int64_t app);
 void control_acme_sync(struct control_worker *w); /* challenges that are shown now */
 void control_acme_barrier(struct control *c, uint64_t barrier, uint32_t worker_bit);
 void control_acme_worker_lost(struct control *c, uint32_t worker_bit);
+void control_acme_look(struct control *c);	   /* something may be due earlier: a certificate is revoked */
 json_t *control_acme_json(struct control_app *ca); /* as ops.certificate_states */
 int control_acme_renew(struct control_app *ca, const char *host, struct err *e);
 void control_acme_metrics(struct control *c, struct buf *out);
+
+/* control_ocsp.c, …_tell.c: what responders say of certificates, for who connects.  All of it does nothing with
+ * tls.stapling off. */
+void control_ocsp_init(struct control *c); /* once the store is open, before apps are loaded */
+void control_ocsp_done(struct control *c);
+/* A certificate that proxies know by this number: pem is its chain, with or without the key.  uploaded: a tenant chose
+ * where it leads. */
+void control_ocsp_add(struct control *c, uint64_t id, int64_t app, bool uploaded, const char *pem, size_t n);
+void control_ocsp_del(struct control *c, uint64_t id);
+void control_ocsp_send(struct control *c, struct control_worker *w, uint64_t id); /* its staple; w NULL: to all */
+bool control_ocsp_revoked(const struct control *c, uint64_t id);
+json_t *control_ocsp_json(const struct control *c, uint64_t id); /* as ops.certificate_ocsp */
+void control_ocsp_metrics(const struct control *c, struct buf *out);
 
 /* control_fetch.c: requests to the internet, through the fetcher.  a->status 0: it failed, and a->error says why; body
  * is NUL-terminated, NULL when there was none.  Both for the call only. */
@@ -595,6 +610,11 @@ typedef void control_fetch_fn(void *arg, const struct fetch_answer *a, const cha
 /* Its number, or 0 when out of memory (fn is not called then).  Answered once, never before this returns; body_len
  * bytes at body are copied; ask->id is filled. */
 uint64_t control_fetch(struct control *c, struct fetch_ask *ask, const void *body, control_fetch_fn *fn, void *arg);
+/* The same for what a responder says of a certificate: pem is the leaf and its issuer; ask->id and len are filled. der:
+ * a->len bytes, NULL unless a->cert is FETCH_CERT_GOOD; for the call only. */
+typedef void control_status_fn(void *arg, const struct fetch_status_answer *a, const void *der);
+uint64_t control_fetch_status(struct control *c, struct fetch_status *ask, const char *pem, control_status_fn *fn,
+			      void *arg);
 void control_fetch_cancel(struct control *c, uint64_t id); /* no answer is wanted any more; 0 is allowed */
 void control_fetch_add(struct control *c, int fd);	   /* a channel to the fetcher; the descriptor is taken */
 void control_fetch_free(struct control *c);

@@ -364,5 +364,6 @@ void control_metrics(struct control *c, struct buf *out)
 	metrics_apps(c, out);
 	metrics_instances(c, out);
 	control_acme_metrics(c, out);
+	control_ocsp_metrics(c, out);
 	control_throttle_metrics(c, out);
 }

@@ -410,6 +410,11 @@ static json_t *ops_certificate_states(void *ctx, int64_t app)
 	return ca ? control_acme_json(ca) : json_array();
 }
 
+static json_t *ops_certificate_ocsp(void *ctx, int64_t id)
+{
+	return control_ocsp_json(ctx, (uint64_t)id);
+}
+
 static int ops_certificate_renew(void *ctx, int64_t app, const char *host, struct err *e)
 {
 	struct control_app *ca = NULL;
@@ -441,5 +446,6 @@ void control_ops_init(struct control *c)
 			      .build_cancel = ops_build_cancel,
 			      .instance_stop = ops_instance_stop,
 			      .certificate_states = ops_certificate_states,
+			      .certificate_ocsp = ops_certificate_ocsp,
 			      .certificate_renew = ops_certificate_renew};
 }

@@ -2,9 +2,11 @@
  *
  * What it parses comes from strangers: names, TLS, HTTP.  So it has an empty root, opens nothing, and holds no secret:
  * the trust store comes as a descriptor with the first message, what it sends was signed by control, and what it
- * receives control checks.  A hang of it ends it: an alarm that the loop puts off again and again. */
+ * receives control checks, but for what responders say of certificates, which is read here.  A hang of it ends it: an
+ * alarm that the loop puts off again and again. */
 #include "agent/fetch/fetch.h"
 
+#include "agent/fetch/status.h"
 #include "agent/roles/messages.h"
 #include "agent/roles/role.h"
 #include "base/buf.h"
@@ -29,6 +31,7 @@ struct fetcher {
 	struct chan *chan;    /* to the supervisor */
 	struct chan *control; /* NULL while there is none */
 	struct fetch *fetch;
+	struct status *status;
 	struct loop_signal term;
 	struct loop_timer turn;
 };
@@ -48,6 +51,7 @@ static void fetcher_lost(void *arg, const char *reason)
 	LOG_INFO("control gone", "reason=\"%s\"", reason);
 	chan_close(ff->control);
 	ff->control = NULL;
+	status_forget(ff->status);
 	fetch_forget(ff->fetch);
 }
 
@@ -55,8 +59,11 @@ static void fetcher_on_answer(void *arg, const struct fetch_answer *a, const voi
 {
 	struct fetcher *ff = arg;
 	struct fetch_answer out = *a;
-	OWN_FD int fd = body ? fd_memfd_sealed("tulou-fetched", body, a->len) : -1;
+	OWN_FD int fd = -1;
 
+	if (status_answer(ff->status, a, body))
+		return;
+	fd = body ? fd_memfd_sealed("tulou-fetched", body, a->len) : -1;
 	if (body && fd < 0) {
 		out.status = out.len = 0;
 		snprintf(out.error, sizeof out.error, "out of memory or descriptors");
@@ -65,14 +72,42 @@ static void fetcher_on_answer(void *arg, const struct fetch_answer *a, const voi
 		chan_send(ff->control, FETCH_ANSWER, &out, sizeof out, &fd, fd >= 0);
 }
 
+static void fetcher_on_status(void *arg, const struct fetch_status_answer *a, const void *der)
+{
+	struct fetcher *ff = arg;
+	struct fetch_status_answer out = *a;
+	OWN_FD int fd = der ? fd_memfd_sealed("tulou-staple", der, a->len) : -1;
+
+	if (der && fd < 0) {
+		out.cert = FETCH_CERT_UNKNOWN;
+		out.len = 0;
+		snprintf(out.error, sizeof out.error, "out of memory or descriptors");
+	}
+	if (ff->control)
+		chan_send(ff->control, FETCH_STATUS_ANSWER, &out, sizeof out, &fd, fd >= 0);
+}
+
+static void fetcher_ask_status(struct fetcher *ff, const struct fetch_status *ask, int fd)
+{
+	struct fetch_status_answer none = {.id = ask->id, .error = "the certificate cannot be read"};
+	OWN_FREE char *pem = NULL;
+	size_t n = 0;
+
+	if (fd_read_all(fd, (size_t)LIMIT_CERT_BYTES * 2, &pem, &n) < 0 || n != ask->len)
+		fetcher_on_status(ff, &none, NULL);
+	else
+		status_ask(ff->status, ask, pem);
+}
+
 static void fetcher_on_control_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
 {
 	struct fetcher *ff = arg;
 
-	(void)type;
-	(void)fds;
 	(void)nfds;
-	fetch_ask(ff->fetch, body, len);
+	if (type == FETCH_STATUS)
+		fetcher_ask_status(ff, body, fds[0]);
+	else
+		fetch_ask(ff->fetch, body, len);
 }
 
 static void fetcher_on_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
@@ -143,9 +178,15 @@ static int fetcher_start(struct fetcher *ff, const struct msg_init_fetcher *init
 		free(trust);
 		return err_set(e, ENOMEM, "out of memory or descriptors");
 	}
+	if (!(ff->status = status_new(fetcher_on_status, ff))) {
+		free(trust);
+		return err_set(e, ENOMEM, "out of memory");
+	}
 	r = fetch_new(ff->loop, trust, len, init->servers,
 		      init->server_count < MSG_RESOLVERS_MAX ? init->server_count : MSG_RESOLVERS_MAX,
 		      fetcher_on_answer, ff, &ff->fetch, e);
+	if (r == 0)
+		status_use(ff->status, ff->fetch);
 	if (r == 0)
 		r = role_confine(ROLE_FETCHER, init->user, init->root_dir, e);
 	if (r < 0)

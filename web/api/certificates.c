@@ -40,8 +40,9 @@ static int certs_hosts(struct exchange *x, struct certs_hosts *h)
 }
 
 /* Names separated by spaces become an array, and those of the app's hosts that they fit another. */
-static json_t *certs_json(const struct model_cert *c, const char *hosts)
+static json_t *certs_json(const struct api *api, const struct model_cert *c, const char *hosts)
 {
+	const struct ops *ops = api->config.ops;
 	json_t *names = json_array(), *covers = json_array();
 	size_t n = strlen(c->names);
 	char *list = calloc(1, n + 2);
@@ -54,13 +55,16 @@ static json_t *certs_json(const struct model_cert *c, const char *hosts)
 		if (cert_covers(list, p))
 			json_array_append_new(covers, json_string(p));
 	free(list);
-	return json_pack("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "id", json_sprintf("%" PRId64, c->id),
-			 "names", names, "covers", covers, "origin", model_cert_origin_name(c->origin), "issuer",
-			 c->issuer, "kind", c->kind, "sha256", c->sha256, "not_before", fields_time(c->not_before_ms),
-			 "not_after", fields_time(c->not_after_ms), "created_at", fields_time(c->created_ms));
+	return json_pack("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id",
+			 json_sprintf("%" PRId64, c->id), "names", names, "covers", covers, "origin",
+			 model_cert_origin_name(c->origin), "issuer", c->issuer, "kind", c->kind, "sha256", c->sha256,
+			 "not_before", fields_time(c->not_before_ms), "not_after", fields_time(c->not_after_ms),
+			 "created_at", fields_time(c->created_ms), "ocsp",
+			 ops->certificate_ocsp ? ops->certificate_ocsp(ops->ctx, c->id) : json_null());
 }
 
 struct certs_list {
+	const struct api *api;
 	json_t *items;
 	const char *hosts;
 };
@@ -69,13 +73,13 @@ static int certs_row(void *arg, const struct model_cert *c)
 {
 	struct certs_list *l = arg;
 
-	json_array_append_new(l->items, certs_json(c, l->hosts));
+	json_array_append_new(l->items, certs_json(l->api, c, l->hosts));
 	return 0;
 }
 
 void api_certificates_list(struct exchange *x)
 {
-	struct certs_list l = {.items = json_array()};
+	struct certs_list l = {.api = x->api, .items = json_array()};
 	struct certs_hosts h;
 	struct err e = {0};
 
@@ -112,7 +116,7 @@ static int certs_expiring_row(void *arg, const struct model_cert *c)
 	struct certs_expiring *l = arg;
 	struct model_app app;
 	bool there = c->app && store_app_get(l->x->api->config.store, c->app, &app, NULL) == 0;
-	json_t *o = certs_json(c, "");
+	json_t *o = certs_json(l->x->api, c, "");
 
 	json_object_del(o, "covers");
 	json_object_set_new(o, "app", there ? json_string(app.name) : json_null());
@@ -161,6 +165,29 @@ static int certs_find_old(void *arg, const struct model_cert *c)
 	return 0;
 }
 
+/* One that demands a staple: there must be a way to get one. */
+static int certs_check_staple(struct exchange *x, const char *chain, struct err *e)
+{
+	struct cert_ocsp o = {0};
+	int r = cert_ocsp(chain, strlen(chain), &o);
+
+	if (r < 0)
+		r = err_set(e, -r, "out of memory");
+	else if (!x->api->config.settings->tls_stapling)
+		r = err_field(e, EINVAL, "certificate",
+			      "certificate: it demands OCSP stapling, which is off on this node; ask for one without "
+			      "must-staple");
+	else if (!o.url[0])
+		r = err_field(e, EINVAL, "certificate",
+			      "certificate: it demands OCSP stapling, but names no responder at an http:// URL");
+	else if (!o.pem)
+		r = err_field(e, EINVAL, "certificate",
+			      "certificate: it demands OCSP stapling, and its issuer is not in the chain: put the "
+			      "intermediate certificate behind it");
+	cert_ocsp_done(&o);
+	return r;
+}
+
 static int certs_check(struct exchange *x, const char *chain, const char *key, const char *hosts,
 		       struct cert_info *info, struct err *e)
 {
@@ -169,10 +196,8 @@ static int certs_check(struct exchange *x, const char *chain, const char *key, c
 
 	if (r < 0)
 		return r;
-	if (info->must_staple)
-		return err_field(e, EINVAL, "certificate",
-				 "certificate: it demands OCSP stapling, which this node does not do; ask for one "
-				 "without must-staple");
+	if (info->must_staple && (r = certs_check_staple(x, chain, e)) < 0)
+		return r;
 	for (const char *p = hosts; *p && !covers; p += strlen(p) + 1)
 		covers = cert_covers(info->names, p) > 0;
 	return covers ? 0
@@ -257,7 +282,7 @@ void api_certificates_put(struct exchange *x)
 		if (c.created_ms)
 			certs_event(x, "certificate.added", text);
 		apps_changed(x);
-		api_answer_json(x, 200, certs_json(&c, h.text.data));
+		api_answer_json(x, 200, certs_json(x->api, &c, h.text.data));
 	}
 	cert_info_done(&info);
 	free(names);

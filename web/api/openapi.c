@@ -159,12 +159,20 @@ static const struct {
 				     "not_after", TIME) "," P("next_try", TIME) "," P("error", STR)))))},
 	{"CertificateNew", OBJ("\"certificate\",\"key\"", P("certificate", STR) "," P("key", STR))},
 	{"Certificate",
-	 OBJ("",
-	     P("id", STR) "," P("names", ARRAY(STR)) "," P("covers", ARRAY(STR)) "," P("origin", STR) "," P(
-		     "issuer", STR) "," P("kind", STR) "," P("sha256", STR) "," P("not_before",
-										  TIME) "," P("not_after",
-											      TIME) "," P("created_at",
-													  TIME))},
+	 OBJ("", P("id", STR) "," P("names", ARRAY(STR)) "," P("covers", ARRAY(STR)) "," P("origin", STR) "," P(
+			 "issuer",
+			 STR) "," P("kind",
+				    STR) "," P("sha256",
+					       STR) "," P("not_before",
+							  TIME) "," P("not_after",
+								      TIME) "," P("created_at",
+										  TIME) "," P("ocsp",
+											      REF("CertificateOcsp")))},
+	{"CertificateOcsp",
+	 OBJ("", P("status", STR) "," P("stapled", BOOL) "," P("must_staple", BOOL) "," P("responder", STR) "," P(
+			 "this_update", TIME) "," P("next_update", TIME) "," P("revoked_at",
+									       TIME) "," P("next_try",
+											   TIME) "," P("error", STR))},
 	{"Certificates", LIST(REF("Certificate"))},
 	{"NodeCertificates", LIST(ANY)},
 	{"Quantiles", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("count", INT) "," P("p50_ms", NUM) "," P(

@@ -179,6 +179,9 @@ struct ops {
 	 * "issued|pending|failed|unsupported|off|none","origin":"acme|uploaded"|null,"certificate","not_after",
 	 * "next_try","error"}.  May be NULL. */
 	json_t *(*certificate_states)(void *ctx, int64_t app);
+	/* What its responder says of a certificate, null when it has none: {"status":"good|revoked|none","stapled",
+	 * "must_staple","responder","this_update","next_update","revoked_at","next_try","error"}.  May be NULL. */
+	json_t *(*certificate_ocsp)(void *ctx, int64_t id);
 	/* Orders a certificate now, for one host of the app or (NULL) for all that get theirs by themselves.  -ENOTSUP
 	 * without an authority, -ENOENT when there is no such host, -EBUSY when it was tried too often.  May be NULL.
 	 */

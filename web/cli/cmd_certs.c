@@ -83,17 +83,31 @@ static void certs_before(struct cli *c, json_t *answer)
 	certs_hosts(c, json_object_get(answer, "hosts"));
 }
 
+/* "good", "none: why", "revoked", or "-" for one without a responder. */
+static const char *certs_ocsp(char *out, size_t cap, json_t *ocsp)
+{
+	const char *status = cli_str(ocsp, "status"), *error = cli_str(ocsp, "error");
+
+	if (!json_is_object(ocsp))
+		return "-";
+	snprintf(out, cap, "%s%s%s", strcmp(status, "none") == 0 && !*error ? "asked" : status, *error ? ": " : "",
+		 error);
+	return out;
+}
+
 static void certs_row(struct cli_table *t, json_t *cert)
 {
-	char names[160], ends[11];
+	char names[160], ends[11], ocsp[240];
+
 	snprintf(ends, sizeof ends, "%.10s", cli_str(cert, "not_after"));
 	cli_table_add(t, cli_str(cert, "id"), certs_names(names, sizeof names, json_object_get(cert, "covers")),
-		      cli_str(cert, "issuer"), cli_str(cert, "kind"), ends);
+		      cli_str(cert, "issuer"), cli_str(cert, "kind"), ends,
+		      certs_ocsp(ocsp, sizeof ocsp, json_object_get(cert, "ocsp")));
 }
 
 int cli_cmd_certs(struct cli *c)
 {
-	static const char *const heads[] = {"ID", "SERVES", "ISSUER", "KIND", "ENDS"};
+	static const char *const heads[] = {"ID", "SERVES", "ISSUER", "KIND", "ENDS", "OCSP"};
 	static const struct cli_list list = {
 		heads,	      ARRAY_LEN(heads),
 		certs_row,    "It has no certificates of its own. Add one with: tulou certs add CHAIN KEY",

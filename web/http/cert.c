@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define CERT_BACKDATE_S 3600 /* clocks of clients are wrong by so much */
 
@@ -232,9 +233,19 @@ static int cert_check_chain(X509 *leaf, STACK_OF(X509) * chain, struct err *e)
 	return 0;
 }
 
+static bool cert_must_staple(X509 *x)
+{
+	STACK_OF(ASN1_INTEGER) *features = X509_get_ext_d2i(x, NID_tlsfeature, NULL, NULL);
+	bool must = false;
+
+	for (int i = 0; i < (features ? sk_ASN1_INTEGER_num(features) : 0); i++)
+		must |= ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i)) == 5; /* RFC 7633 */
+	sk_ASN1_INTEGER_pop_free(features, ASN1_INTEGER_free);
+	return must;
+}
+
 static int cert_check_leaf(X509 *x, int64_t now_ms, struct cert_info *ret, struct err *e)
 {
-	STACK_OF(ASN1_INTEGER) * features;
 	uint8_t digest[32];
 	unsigned len = sizeof digest;
 
@@ -253,10 +264,7 @@ static int cert_check_leaf(X509 *x, int64_t now_ms, struct cert_info *ret, struc
 		return err_field(e, EINVAL, "certificate", "certificate: it names no host (subjectAltName)");
 	cert_issuer(x, ret->issuer);
 	ret->self_signed = X509_self_signed(x, 0) == 1;
-	features = X509_get_ext_d2i(x, NID_tlsfeature, NULL, NULL);
-	for (int i = 0; i < (features ? sk_ASN1_INTEGER_num(features) : 0); i++)
-		ret->must_staple |= ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i)) == 5; /* RFC 7633 */
-	sk_ASN1_INTEGER_pop_free(features, ASN1_INTEGER_free);
+	ret->must_staple = cert_must_staple(x);
 	if (X509_digest(x, EVP_sha256(), digest, &len) != 1)
 		return err_set(e, ENOMEM, "out of memory");
 	parse_hex(digest, sizeof digest, ret->sha256);
@@ -320,6 +328,58 @@ static void *cert_text(BIO *b, size_t *len)
 	if (len)
 		*len = (size_t)n;
 	return out;
+}
+
+/* The first responder that is asked by plain http, as all public ones are: what it says is signed. */
+static void cert_responder(X509 *x, char url[LIMIT_FETCH_URL + 1])
+{
+	STACK_OF(OPENSSL_STRING) *all = X509_get1_ocsp(x);
+
+	url[0] = '\0';
+	for (int i = 0; i < (all ? sk_OPENSSL_STRING_num(all) : 0) && !url[0]; i++) {
+		const char *s = sk_OPENSSL_STRING_value(all, i);
+		size_t n = strlen(s), k = 0;
+		while (s[k] > 0x20 && s[k] < 0x7f)
+			k++;
+		if (k == n && n <= LIMIT_FETCH_URL && strncasecmp(s, "http://", 7) == 0)
+			memcpy(url, s, n + 1);
+	}
+	X509_email_free(all);
+}
+
+void cert_ocsp_done(struct cert_ocsp *o)
+{
+	free(o->pem);
+	o->pem = NULL;
+}
+
+int cert_ocsp(const char *pem, size_t n, struct cert_ocsp *ret)
+{
+	BIO *b = n <= LIMIT_CERT_BYTES * 2 ? BIO_new_mem_buf(pem, (int)n) : NULL, *out = BIO_new(BIO_s_mem());
+	X509 *leaf = b ? cert_read(b) : NULL, *issuer = leaf ? cert_read(b) : NULL;
+	uint8_t digest[32];
+	unsigned len = sizeof digest;
+	int r = leaf ? 0 : -EINVAL;
+
+	memset(ret, 0, sizeof *ret);
+	if (leaf && (!out || X509_digest(leaf, EVP_sha256(), digest, &len) != 1))
+		r = -ENOMEM;
+	if (r == 0) {
+		parse_hex(digest, sizeof digest, ret->sha256);
+		cert_responder(leaf, ret->url);
+		ret->must_staple = cert_must_staple(leaf);
+	}
+	if (r == 0 && issuer) {
+		if (PEM_write_bio_X509(out, leaf) != 1 || PEM_write_bio_X509(out, issuer) != 1 ||
+		    !(ret->pem = cert_text(out, NULL)))
+			r = -ENOMEM;
+	}
+	X509_free(leaf);
+	X509_free(issuer);
+	BIO_free(b);
+	BIO_free(out);
+	ERR_clear_error();
+	return r;
 }
 
 char *cert_new_key(void)

@@ -38,6 +38,18 @@ char *cert_names(const char *pem, size_t n);
 /* How well names (in the form above) fit a host in lower case: 2 = exactly, 1 = by a wildcard, 0 = not. */
 int cert_covers(const char *names, const char *host);
 
+/* What stapling needs (RFC 6066, 8; RFC 6960). */
+struct cert_ocsp {
+	char url[LIMIT_FETCH_URL + 1]; /* of the responder, http:// (RFC 5280, 4.2.2.1); "" = the leaf names none */
+	char sha256[65];	       /* of the leaf */
+	bool must_staple;	       /* RFC 7633 */
+	char *pem;		       /* owned: leaf and issuer, nothing else; NULL = the issuer is not in the chain */
+};
+/* Reads it out of a chain that cert_check has approved, with or without the key behind it.  0 with *ret filled (free
+ * with cert_ocsp_done), -EINVAL or -ENOMEM. */
+int cert_ocsp(const char *pem, size_t n, struct cert_ocsp *ret);
+void cert_ocsp_done(struct cert_ocsp *o);
+
 /* The parts of what cert_check has approved; each owned by the caller (X509_free, sk_X509_pop_free, EVP_PKEY_free).
  * chain is NULL when there is only the leaf.  0, -EINVAL or -ENOMEM. */
 int cert_load(const char *pem, size_t n, X509 **leaf, STACK_OF(X509) * *chain, EVP_PKEY **key);
