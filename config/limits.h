@@ -269,24 +269,26 @@
 #define LIMIT_FRONT_RETRY 86400u   /* Retry-After of maintenance, seconds */
 
 /* TLS and certificates. */
-#define LIMIT_HSTS_S 63072000u	       /* 2 years: what browsers' own lists ask for */
-#define LIMIT_CERT_BYTES (32u << 10)   /* PEM of one chain, and of one key; real ones are below 8 KiB */
-#define LIMIT_CERT_CHAIN 8u	       /* certificates of one chain */
-#define LIMIT_CERT_NAMES 100	       /* names of one certificate that are looked at: what authorities sign at most */
-#define LIMIT_CERTS_APP 80	       /* certificates of one app: one for each of its domains, and some uploaded */
-#define LIMIT_CERTS_NODE 256	       /* certificates of the node's own, of which each handshake looks at all names */
-#define LIMIT_CERTS 20000	       /* of a worker: 4 KiB each until it is used */
-#define LIMIT_TLS_HANDSHAKE_MS 10000u  /* connect to the end of the handshake */
-#define LIMIT_TLS_PER_ADDRESS 128u     /* handshakes under way of one address that is not this host, per worker */
-#define LIMIT_TLS_UPDATES 64u	       /* answers that a client may ask of us by messages of TLS itself (key updates) */
-#define LIMIT_TLS_TICKET_S 28800       /* a session can be resumed for this long */
-#define LIMIT_ACME_ORDERS 8	       /* under way at a time: mostly they wait */
-#define LIMIT_ACME_TENANT 2	       /* of one tenant */
-#define LIMIT_ACME_TRIES 5	       /* of one name in an hour: what Let's Encrypt lets fail */
-#define LIMIT_ACME_TOKEN 128	       /* bytes of a challenge's token; real ones have 43 (RFC 8555, 8.3) */
-#define LIMIT_ACME_CHALLENGES 64       /* open at a time: two for each order under way, and room */
-#define LIMIT_OCSP 8		       /* responders asked at a time, for all certificates */
-#define LIMIT_OCSP_TENANT 2	       /* of them for one tenant's */
+#define LIMIT_HSTS_S 63072000u	      /* 2 years: what browsers' own lists ask for */
+#define LIMIT_CERT_BYTES (32u << 10)  /* PEM of one chain, and of one key; real ones are below 8 KiB */
+#define LIMIT_CERT_CHAIN 8u	      /* certificates of one chain */
+#define LIMIT_CERT_NAMES 100	      /* names of one certificate that are looked at: what authorities sign at most */
+#define LIMIT_CERTS_APP 80	      /* certificates of one app: one for each of its domains, and some uploaded */
+#define LIMIT_CERTS_NODE 256	      /* certificates of the node's own, of which each handshake looks at all names */
+#define LIMIT_CERTS 20000	      /* of a worker: 4 KiB each until it is used */
+#define LIMIT_TLS_HANDSHAKE_MS 10000u /* connect to the end of the handshake */
+#define LIMIT_TLS_PER_ADDRESS 128u    /* handshakes under way of one address that is not this host, per worker */
+#define LIMIT_TLS_UPDATES 64u	      /* answers that a client may ask of us by messages of TLS itself (key updates) */
+#define LIMIT_TLS_TICKET_S 28800      /* a session can be resumed for this long */
+#define LIMIT_ACME_ORDERS 8	      /* under way at a time: mostly they wait */
+#define LIMIT_ACME_TENANT 2	      /* of one tenant */
+#define LIMIT_ACME_TRIES 5	      /* of one name in an hour: what Let's Encrypt lets fail */
+#define LIMIT_ACME_TOKEN 128	      /* bytes of a challenge's token; real ones have 43 (RFC 8555, 8.3) */
+#define LIMIT_ACME_CHALLENGES 64      /* open at a time: two for each order under way, and room */
+#define LIMIT_RENEWAL_ID 127	      /* bytes of a certificate's name at its authority (RFC 9773); real ones have 52 */
+#define LIMIT_RENEWAL_ASKS 4	      /* asked at a time */
+#define LIMIT_OCSP 8		      /* responders asked at a time, for all certificates */
+#define LIMIT_OCSP_TENANT 2	      /* of them for one tenant's */
 #define LIMIT_STAPLE_BYTES (16u << 10) /* of an OCSP response; real ones are below 3 KiB */
 #define LIMIT_TLS_TICKET_KEYS 4 /* kept: renewed every third of that time, the oldest still opens what it sealed */
 

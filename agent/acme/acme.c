@@ -101,6 +101,16 @@ static void call_plain(struct acme *a, struct acme_call *k, enum fetch_method me
 	a->ops->fetch(a->arg, k->ticket, &ask, NULL);
 }
 
+uint64_t acme_get(struct acme *a, const char *url)
+{
+	struct fetch_ask ask = {.method = FETCH_GET, .timeout_ms = ACME_TRY_MS};
+	uint64_t ticket = ++a->tickets;
+
+	snprintf(ask.url, sizeof ask.url, "%s", url);
+	a->ops->fetch(a->arg, ticket, &ask, NULL);
+	return ticket;
+}
+
 /* Signs and sends; without a nonce it gets one first.  False when out of memory. */
 static bool call_send(struct acme *a, struct acme_call *k)
 {
@@ -145,6 +155,8 @@ static void account_fail(struct acme *a, enum acme_end end, const char *text, ui
 		if (o->state == ORDER_ACCOUNT && !o->wait)
 			acme_order_end(a, o, end == ACME_REFUSED ? ACME_UNAVAILABLE : end, text, retry_s);
 	}
+	if (a->state == ACME_UNKNOWN)
+		acme_renewals_go(a);
 }
 
 static void account_ready(struct acme *a)
@@ -231,7 +243,10 @@ static void account_answer(struct acme *a, const struct fetch_answer *ans, const
 			return;
 		}
 		a->eab_wanted = json_is_true(json_object_get(json_object_get(o, "meta"), "externalAccountRequired"));
+		if (!acme_url(o, "renewalInfo", a->renewal_info))
+			a->renewal_info[0] = '\0';
 		a->state = ACME_KNOWN;
+		acme_renewals_go(a);
 		acme_account_go(a);
 		return;
 	}
@@ -261,6 +276,8 @@ void acme_answer(struct acme *a, uint64_t ticket, const struct fetch_answer *ans
 	struct acme_order *o = NULL;
 	bool again;
 
+	if (acme_renewal_answer(a, ticket, ans, body))
+		return;
 	if (!k) {
 		TAILQ_FOREACH(o, &a->orders, link)
 		{
@@ -304,6 +321,7 @@ struct acme *acme_new(const struct acme_config *cfg, const struct acme_ops *ops,
 	a->ops = ops;
 	a->arg = arg;
 	TAILQ_INIT(&a->orders);
+	TAILQ_INIT(&a->renewals);
 	snprintf(a->directory, sizeof a->directory, "%s", cfg->directory);
 	snprintf(a->email, sizeof a->email, "%s", cfg->email);
 	snprintf(a->eab_kid, sizeof a->eab_kid, "%s", cfg->eab_kid);
@@ -320,6 +338,7 @@ void acme_free(struct acme *a)
 		return;
 	while ((o = TAILQ_FIRST(&a->orders)))
 		acme_order_drop(a, o);
+	acme_renewals_free(a);
 	acme_call_clear(&a->call);
 	jws_key_free(a->key);
 	free(a);

@@ -13,6 +13,9 @@
  * -> over ^       |  ^---- its URL is kept by ops->ordered: after a death it goes on from ORDER
  *               +-------+  one that is invalid or unknown by then is ordered anew, once
  *
+ * Renewal information (RFC 9773): asked without a signature, once the directory is known; each question ends in exactly
+ * one ops->renewal.
+ *
  * Every order ends in exactly one ops->done.  badNonce is answered by asking again with the nonce that came with it. */
 #ifndef TULOU_AGENT_ACME_ACME_H
 #define TULOU_AGENT_ACME_ACME_H
@@ -54,6 +57,9 @@ struct acme_ops {
 		     const char *authorization, const uint8_t digest[32]);
 	/* The order is over and freed after this returns.  retry_s: what the authority asked for, 0 = nothing. */
 	void (*done)(void *arg, void *name, enum acme_end end, const char *text, uint32_t retry_s);
+	/* When the authority wants a certificate replaced, wall clock; both 0: it did not say.  retry_s: when it wants
+	 * to be asked again, 0 = not said. */
+	void (*renewal)(void *arg, void *name, int64_t from_ms, int64_t to_ms, uint32_t retry_s);
 };
 
 struct acme_config {
@@ -74,6 +80,12 @@ struct acme_order *acme_order_new(struct acme *a, void *name, const char *host, 
 				  const void *csr, size_t csr_len, const char *replaces);
 /* Drops it without ops->done. */
 void acme_order_free(struct acme *a, struct acme_order *o);
+
+/* Asks for the certificate's window; id: cert_renewal_id().  False when the authority offers none (nothing is called),
+ * or when out of memory. */
+bool acme_renewal_ask(struct acme *a, void *name, const char *id);
+/* Drops a question without ops->renewal. */
+void acme_renewal_drop(struct acme *a, const void *name);
 
 void acme_shown(struct acme *a, struct acme_order *o);
 void acme_answer(struct acme *a, uint64_t ticket, const struct fetch_answer *answer, const char *body);

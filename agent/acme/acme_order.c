@@ -62,6 +62,7 @@ static void order_wait(struct acme *a, struct acme_order *o, enum order_state to
 /* Begins, or goes on. */
 void acme_order_go(struct acme *a, struct acme_order *o)
 {
+	const char *replaces = a->renewal_info[0] ? o->replaces : "";
 	char *payload;
 	size_t cap;
 
@@ -80,7 +81,7 @@ void acme_order_go(struct acme *a, struct acme_order *o)
 		return;
 	}
 	snprintf(payload, cap, "{\"identifiers\":[{\"type\":\"dns\",\"value\":\"%s\"}]%s%s%s}", o->host,
-		 o->replaces[0] ? ",\"replaces\":\"" : "", o->replaces, o->replaces[0] ? "\"" : "");
+		 replaces[0] ? ",\"replaces\":\"" : "", replaces, replaces[0] ? "\"" : "");
 	order_post(a, o, ORDER_NEW, a->new_order, payload);
 }
 
@@ -238,6 +239,12 @@ void acme_order_failed(struct acme *a, struct acme_order *o, const struct fetch_
 		/* Its orders went with it. */
 		o->url[0] = '\0';
 		a->ops->ordered(a->arg, o->name, "");
+		acme_call_clear(&o->call);
+		acme_order_go(a, o);
+	} else if (o->state == ORDER_NEW && o->replaces[0] && ans->status >= 400 && ans->status < 500 &&
+		   end != ACME_LIMITED) {
+		/* It is replaced already, or another account's: the name still wants one. */
+		o->replaces[0] = '\0';
 		acme_call_clear(&o->call);
 		acme_order_go(a, o);
 	} else if (o->resumed && !o->again && ans->status >= 400 && ans->status < 500 && end != ACME_LIMITED) {

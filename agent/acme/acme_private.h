@@ -1,7 +1,8 @@
 /* What the files of the conversation share.  Layer agent, control process; private to agent/acme/acme*.c.
  *
  *   acme.c        requests, the account, and where answers go
- *   acme_order.c  an order, from its name to its chain */
+ *   acme_order.c  an order, from its name to its chain
+ *   acme_renewal.c  when the authority wants a certificate replaced */
 #ifndef TULOU_AGENT_ACME_ACME_PRIVATE_H
 #define TULOU_AGENT_ACME_ACME_PRIVATE_H
 
@@ -56,6 +57,13 @@ struct acme_order {
 	char *csr; /* owned: base64url */
 };
 
+struct acme_renewal {
+	TAILQ_ENTRY(acme_renewal) link;
+	void *name;
+	uint64_t ticket; /* 0 = it waits for the directory */
+	char id[LIMIT_RENEWAL_ID + 1];
+};
+
 struct acme {
 	const struct acme_ops *ops;
 	void *arg;
@@ -64,12 +72,14 @@ struct acme {
 	char kid[ACME_URL + 1];
 	struct jws_key *key;
 	char new_nonce[ACME_URL + 1], new_account[ACME_URL + 1], new_order[ACME_URL + 1];
+	char renewal_info[ACME_URL + 1]; /* "" = it offers none */
 	bool eab_wanted;
 	struct acme_call call; /* directory, then newAccount */
 	char nonces[ACME_NONCES][LIMIT_FETCH_NONCE + 1];
 	unsigned nonce_count;
 	uint64_t tickets;
 	TAILQ_HEAD(, acme_order) orders;
+	TAILQ_HEAD(, acme_renewal) renewals;
 };
 
 struct acme_problem {
@@ -90,6 +100,14 @@ void acme_call_clear(struct acme_call *k);
 bool acme_call_post(struct acme *a, struct acme_call *k, const char *url, char *payload);
 /* The account is wanted; once it is ready, orders that wait in ORDER_ACCOUNT go on. */
 void acme_account_go(struct acme *a);
+
+/* A request that is not signed; its ticket. */
+uint64_t acme_get(struct acme *a, const char *url);
+
+/* acme_renewal.c */
+void acme_renewals_go(struct acme *a); /* the directory is known, or cannot be had */
+bool acme_renewal_answer(struct acme *a, uint64_t ticket, const struct fetch_answer *ans, const char *body);
+void acme_renewals_free(struct acme *a);
 
 /* acme_order.c */
 void acme_order_go(struct acme *a, struct acme_order *o); /* begins, or goes on */

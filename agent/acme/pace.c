@@ -34,6 +34,21 @@ int64_t pace_unavailable(unsigned n, uint64_t seed)
 	return pace_double(5000, PACE_HOUR_MS, n, seed);
 }
 
+int64_t pace_info(uint32_t retry_s, int64_t now_ms)
+{
+	int64_t s = retry_s ? retry_s : 21600;
+
+	return now_ms + (s < 60 ? 60 : s > 86400 ? 86400 : s) * 1000;
+}
+
+int64_t pace_window_choose(int64_t from_ms, int64_t to_ms, int64_t not_before_ms, int64_t not_after_ms, uint64_t seed)
+{
+	int64_t at = from_ms + (to_ms - from_ms) / 1000 * (int64_t)(seed % 1000);
+	int64_t last = not_after_ms - (not_after_ms - not_before_ms) / 10;
+
+	return at < last ? at : last;
+}
+
 int64_t pace_staple(int64_t this_ms, int64_t next_ms, int64_t now_ms, uint64_t seed)
 {
 	int64_t pause = PACE_HOUR_MS;

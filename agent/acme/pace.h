@@ -16,6 +16,13 @@ int64_t pace_refused(unsigned n, uint64_t seed);
 /* After the n-th time in a row that the authority could not be had: 5 s, doubled up to an hour, less up to a tenth. */
 int64_t pace_unavailable(unsigned n, uint64_t seed);
 
+/* When an authority is asked again for renewal information: after what it asked for, between a minute and a day; after
+ * six hours when it said nothing. */
+int64_t pace_info(uint32_t retry_s, int64_t now_ms);
+
+/* The moment in an authority's window that seed chooses; never later than a tenth of the lifetime before its end. */
+int64_t pace_window_choose(int64_t from_ms, int64_t to_ms, int64_t not_before_ms, int64_t not_after_ms, uint64_t seed);
+
 /* When a responder is asked again about a certificate: when its answer has held for half of its time, or, when that is
  * over, at half of what is left; less up to a tenth; not before a minute and not after half a week.  next_ms 0: the
  * answer does not say; in an hour. */

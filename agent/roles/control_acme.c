@@ -187,6 +187,7 @@ void acme_idle(struct acme_name *n)
 
 static void acme_name_free(struct control_acme *m, struct acme_name *n, bool forget)
 {
+	acme_info_forget(n);
 	if (n->order) {
 		struct acme_order *o = n->order;
 		acme_idle(n);
@@ -266,6 +267,8 @@ int64_t acme_due(const struct acme_name *n)
 	if (!n->wanted || n->uploaded || n->host[0] == '*')
 		return INT64_MAX;
 	due = n->cert ? pace_renew(n->not_before_ms, n->not_after_ms, acme_seed(n)) : 0;
+	if (n->cert && n->renew_ms && n->info_cert == n->cert)
+		due = n->renew_ms;
 	if (n->forced || n->order_url || (n->cert && control_ocsp_revoked(n->control, (uint64_t)n->cert)))
 		due = 0;
 	return due > n->next_ms ? due : n->next_ms;
@@ -366,7 +369,8 @@ static int acme_account_key(struct control_acme *m, char **url, struct err *e)
 
 void control_acme_init(struct control *c)
 {
-	static const struct acme_ops ops = {acme_fetch, acme_wait, acme_account, acme_ordered, acme_show, acme_done};
+	static const struct acme_ops ops = {acme_fetch, acme_wait, acme_account, acme_ordered,
+					    acme_show,	acme_done, acme_renewal};
 	const struct settings_acme *s = &c->settings.acme;
 	struct acme_config cfg = {
 		.directory = s->directory, .email = s->email, .eab_kid = s->eab_kid, .eab_key = s->eab_key};

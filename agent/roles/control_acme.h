@@ -3,6 +3,7 @@
  *
  *   control_acme.c       which names, what certificates they have, what must outlive us
  *   control_acme_turn.c  whose turn it is, and what an end means
+ *   control_acme_info.c  when its authority wants a certificate renewed
  *   control_acme_show.c  challenges on their way to the proxies and back
  *   control_acme_tell.c  what API and metrics say of it */
 #ifndef TULOU_AGENT_ROLES_CONTROL_ACME_H
@@ -31,6 +32,11 @@ struct acme_name {
 	/* the certificate that serves it now; 0 = none of its own */
 	int64_t cert;
 	int64_t not_before_ms, not_after_ms;
+	/* what its authority says of when to renew it (RFC 9773) */
+	int64_t info_cert;    /* that was asked about */
+	int64_t info_next_ms; /* when it is asked (again) */
+	int64_t renew_ms;     /* chosen in the window; 0 = it did not say */
+	bool info_asked;      /* under way */
 	/* while a challenge is shown */
 	bool shown, waiting;
 	enum acme_challenge shown_as;
@@ -59,7 +65,7 @@ struct control_acme {
 	struct map *tenants; /* owned: id -> struct acme_tenant */
 	TAILQ_HEAD(, acme_late) late;
 	struct loop_timer timer;
-	unsigned under_way;
+	unsigned under_way, infos;
 	unsigned troubles; /* times in a row that the authority could not be had */
 	int64_t hold_ms;   /* nothing is begun before */
 	struct pace_window window;
@@ -84,6 +90,13 @@ uint64_t acme_seed(const struct acme_name *n);
 struct acme_tenant *acme_tenant(struct control_acme *m, const struct acme_name *n); /* NULL: out of memory */
 /* When it is ordered next, wall clock; INT64_MAX: never.  When nothing has failed it is due by what it has. */
 int64_t acme_due(const struct acme_name *n);
+
+/* control_acme_info.c */
+bool acme_renewal_id(const struct acme_name *n, char out[LIMIT_RENEWAL_ID + 1]); /* of what serves it; else "" */
+void acme_info_forget(struct acme_name *n);					 /* it is gone */
+/* Asks for what is due; *soon becomes when one is due at the latest. */
+void acme_info_go(struct control_acme *m, int64_t now, int64_t *soon);
+void acme_renewal(void *arg, void *name, int64_t from_ms, int64_t to_ms, uint32_t retry_s);
 
 /* control_acme_turn.c */
 void acme_arm(struct control_acme *m, int64_t ms); /* look again after ms, or earlier */

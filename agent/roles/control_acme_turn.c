@@ -226,7 +226,7 @@ static void acme_start(struct control_acme *m, struct acme_name *n, int64_t now)
 {
 	struct acme_tenant *t = acme_tenant(m, n);
 	OWN_FREE uint8_t *csr = NULL;
-	char names[LIMIT_HOST + 2] = "";
+	char names[LIMIT_HOST + 2] = "", replaces[LIMIT_RENEWAL_ID + 1] = "";
 	size_t len = 0;
 
 	snprintf(names, sizeof names - 1, "%s", n->host);
@@ -234,9 +234,11 @@ static void acme_start(struct control_acme *m, struct acme_name *n, int64_t now)
 		acme_set(&n->order_url, NULL); /* of a key that is lost */
 		n->key = cert_new_key();
 	}
+	if (n->cert)
+		acme_renewal_id(n, replaces);
 	csr = n->key ? cert_request(n->key, names, &len) : NULL;
 	n->order = csr ? acme_order_new(m->acme, n, n->host, n->order_url ? n->order_url : "", acme_choose(m, n), csr,
-					len, "")
+					len, replaces)
 		       : NULL;
 	if (!n->order) {
 		n->next_ms = now + 60000;
@@ -263,6 +265,7 @@ static void acme_on_timer(void *arg)
 
 	if (!m->control->synced || m->control->failed)
 		return; /* armed again then */
+	acme_info_go(m, now, &soon);
 	for (;;) {
 		if ((n = acme_next(m, now, &soon)) && m->hold_ms > now) {
 			wait = m->hold_ms < now + ACME_LOOK_MS ? m->hold_ms : now + ACME_LOOK_MS;

@@ -203,7 +203,8 @@ struct script {
 	enum acme_end end;
 	char text[900], url[200], account[200], token[200], sent[9000];
 	uint32_t retry;
-	unsigned shown;
+	unsigned shown, renewals;
+	int64_t from_ms, to_ms;
 	char last_url[1100];
 };
 
@@ -262,9 +263,20 @@ static void on_done(void *arg, void *name, enum acme_end end, const char *text, 
 	snprintf(s->text, sizeof s->text, "%s", text);
 }
 
+static void on_renewal(void *arg, void *name, int64_t from_ms, int64_t to_ms, uint32_t retry_s)
+{
+	struct script *s = arg;
+
+	(void)name;
+	s->renewals++;
+	s->from_ms = from_ms;
+	s->to_ms = to_ms;
+	s->retry = retry_s;
+}
+
 static void play(struct script *s, const struct line *lines, size_t count, const char *account, const char *url)
 {
-	static const struct acme_ops ops = {on_fetch, on_wait, on_account, on_ordered, on_show, on_done};
+	static const struct acme_ops ops = {on_fetch, on_wait, on_account, on_ordered, on_show, on_done, on_renewal};
 	struct acme_config cfg = {.directory = "https://ca.test/dir",
 				  .email = "a@b.test",
 				  .eab_kid = "",
@@ -442,4 +454,139 @@ Test(acme, an_authority_that_goes_round_in_circles)
 	play(&s, lines, ARRAY_LEN(lines), "https://ca.test/a/1", "");
 	cr_assert_eq(s.end, ACME_UNAVAILABLE);
 	cr_assert_not_null(strstr(s.text, "circles"), "%s", s.text);
+}
+
+/* --- renewal information -------------------------------------------------------------------------------------- */
+
+#define DIR_INFO                                                                                                       \
+	"{\"newNonce\":\"https://ca.test/nonce\",\"newAccount\":\"https://ca.test/acct\",\"newOrder\":\"https://"      \
+	"ca.test/"                                                                                                     \
+	"order\",\"renewalInfo\":\"https://ca.test/info\"}"
+#define WINDOW(from, to) "{\"suggestedWindow\":{\"start\":\"" from "\",\"end\":\"" to "\"}}"
+
+static struct acme *informed(struct script *s)
+{
+	static const struct acme_ops ops = {on_fetch, on_wait, on_account, on_ordered, on_show, on_done, on_renewal};
+	struct acme_config cfg = {.directory = "https://ca.test/dir",
+				  .email = "",
+				  .eab_kid = "",
+				  .eab_key = "",
+				  .account_key = key_pem,
+				  .account_url = "https://ca.test/a/1"};
+
+	*s = (struct script){.at = 0};
+	return s->acme = acme_new(&cfg, &ops, s);
+}
+
+static void say(struct script *s, unsigned status, const char *body, uint32_t retry)
+{
+	struct fetch_answer a = {.status = status, .len = (uint32_t)strlen(body), .retry_after_s = retry};
+
+	snprintf(a.nonce, sizeof a.nonce, "n");
+	acme_answer(s->acme, s->ticket, &a, body);
+}
+
+Test(acme, when_the_authority_wants_it_replaced)
+{
+	static const struct {
+		const char *body;
+		unsigned status;
+		int64_t from_ms, to_ms;
+	} t[] = {
+		{WINDOW("2025-01-02T04:00:00Z", "2025-01-03T04:00:00Z"), 200, 1735790400000, 1735876800000},
+		{WINDOW("2025-01-02T04:00:00.123Z", "2025-01-03T05:30:00+01:30"), 200, 1735790400000, 1735876800000},
+		{WINDOW("2025-01-02T04:00:00Z", "2025-01-02T04:00:00Z"), 200, 0, 0},
+		{WINDOW("2025-01-03T04:00:00Z", "2025-01-02T04:00:00Z"), 200, 0, 0},
+		{WINDOW("soon", "later"), 200, 0, 0},
+		{WINDOW("2025-01-02T04:00:00", "2025-01-03T04:00:00"), 200, 0, 0},
+		{"{\"suggestedWindow\":7}", 200, 0, 0},
+		{"[", 200, 0, 0},
+		{WINDOW("2025-01-02T04:00:00Z", "2025-01-03T04:00:00Z"), 404, 0, 0},
+		{"", 503, 0, 0},
+	};
+	struct script s;
+	struct acme *a = informed(&s);
+
+	cr_assert(acme_renewal_ask(a, &s, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"));
+	cr_assert_str_eq(s.last_url, "https://ca.test/dir");
+	say(&s, 200, DIR_INFO, 0);
+	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+		if (i > 0)
+			cr_assert(acme_renewal_ask(a, &s, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"));
+		cr_assert_str_eq(s.last_url, "https://ca.test/info/aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+		say(&s, t[i].status, t[i].body, (uint32_t)i);
+		cr_assert_eq(s.renewals, i + 1);
+		cr_assert(s.from_ms == t[i].from_ms && s.to_ms == t[i].to_ms, "line %zu: %lld", i,
+			  (long long)s.from_ms);
+		cr_assert_eq(s.retry, i);
+	}
+	/* One that is dropped is not answered. */
+	cr_assert(acme_renewal_ask(a, &s, "x.y"));
+	acme_renewal_drop(a, &s);
+	say(&s, 200, t[0].body, 0);
+	cr_assert_eq(s.renewals, ARRAY_LEN(t));
+	acme_free(a);
+	/* An authority that offers nothing; one that cannot be had. */
+	a = informed(&s);
+	cr_assert(acme_renewal_ask(a, &s, "x.y"));
+	say(&s, 200,
+	    "{\"newNonce\":\"https://ca.test/nonce\",\"newAccount\":\"https://ca.test/acct\",\"newOrder\":\"https://"
+	    "ca.test/"
+	    "order\"}",
+	    0);
+	cr_assert(s.renewals == 1 && s.from_ms == 0);
+	cr_assert_not(acme_renewal_ask(a, &s, "x.y"));
+	acme_free(a);
+	a = informed(&s);
+	cr_assert(acme_renewal_ask(a, &s, "x.y"));
+	say(&s, 500, "", 0);
+	cr_assert(s.renewals == 1 && s.from_ms == 0);
+	acme_free(a);
+}
+
+static void replaces(struct script *s, const char *want)
+{
+	OWN_JSON json_t *o = json_loads(s->sent, 0, NULL);
+	OWN_FREE char *body = member(o, "payload");
+	OWN_JSON json_t *p = json_loads(body, 0, NULL);
+	const char *got = json_string_value(json_object_get(p, "replaces"));
+
+	cr_assert_str_eq(s->last_url, "https://ca.test/order");
+	cr_assert_str_eq(got ? got : "", want);
+}
+
+Test(acme, an_order_says_what_it_replaces)
+{
+	struct script s;
+	struct acme *a = informed(&s);
+
+	cr_assert_not_null(acme_order_new(a, &s, "a.test", "", ACME_HTTP_01, "csr", 3, "x.y"));
+	acme_wake(a, s.ticket);
+	say(&s, 200, DIR_INFO, 0);
+	replaces(&s, "x.y");
+	/* It was replaced already: once more, without. */
+	say(&s, 409, PROBLEM("alreadyReplaced", "x"), 0);
+	replaces(&s, "");
+	say(&s, 403, PROBLEM("unauthorized", "x"), 0);
+	cr_assert_eq(s.end, ACME_REFUSED);
+	acme_free(a);
+}
+
+Test(acme, a_moment_in_the_window)
+{
+	const int64_t day = 86400000;
+	int64_t low = INT64_MAX, high = 0;
+
+	for (uint64_t seed = 0; seed < 1000; seed++) {
+		int64_t t = pace_window_choose(50 * day, 52 * day, 0, 90 * day, seed);
+		cr_assert(t >= 50 * day && t < 52 * day);
+		low = t < low ? t : low;
+		high = t > high ? t : high;
+	}
+	cr_assert_gt(high - low, day);
+	cr_assert_eq(pace_window_choose(100 * day, 200 * day, 0, 90 * day, 3), 81 * day, "beyond its end");
+	cr_assert_eq(pace_info(0, 5), 21600005);
+	cr_assert_eq(pace_info(1, 0), 60000);
+	cr_assert_eq(pace_info(4000000, 0), day);
+	cr_assert_eq(pace_info(7200, 0), 7200000);
 }

@@ -305,6 +305,23 @@ Test(ocsp, what_a_certificate_says)
 	cr_assert_lt(cert_ocsp("x", 1, &o), 0);
 }
 
+/* RFC 9773, 4.1 has this example: an authority's key identifier and a serial number. */
+Test(ocsp, renewal_names)
+{
+	struct party ca = make("ca", 1, NULL, NID_subject_key_identifier, "69885b6b87464041e1b37b847ba0ae2cde01c8d4");
+	struct party leaf = make("leaf", 0x87654321, &ca, NID_authority_key_identifier, "keyid:always");
+	char *pem = pem_of(leaf.x, NULL), *bare, id[LIMIT_RENEWAL_ID + 1];
+	struct party none = make("none", 5, &ca, 0, NULL);
+
+	cr_assert(cert_renewal_id(pem, strlen(pem), id));
+	cr_assert_str_eq(id, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+	bare = pem_of(none.x, NULL);
+	cr_assert_not(cert_renewal_id(bare, strlen(bare), id));
+	cr_assert_not(cert_renewal_id("x", 1, id));
+	free(pem);
+	free(bare);
+}
+
 Test(ocsp, pauses)
 {
 	const int64_t day = 24 * HOUR_MS;

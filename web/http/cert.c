@@ -382,6 +382,45 @@ int cert_ocsp(const char *pem, size_t n, struct cert_ocsp *ret)
 	return r;
 }
 
+/* base64url without padding (RFC 4648, 5); the bytes written, or 0 when it does not fit. */
+static size_t cert_base64url(const uint8_t *p, size_t n, char *out, size_t cap)
+{
+	size_t len = (n + 2) / 3 * 4;
+
+	if (n == 0 || len + 1 > cap)
+		return 0;
+	EVP_EncodeBlock((uint8_t *)out, p, (int)n);
+	while (len > 0 && out[len - 1] == '=')
+		out[--len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		out[i] = (char)(out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i]);
+	return len;
+}
+
+bool cert_renewal_id(const char *pem, size_t n, char out[LIMIT_RENEWAL_ID + 1])
+{
+	BIO *b = n <= LIMIT_CERT_BYTES * 2 ? BIO_new_mem_buf(pem, (int)n) : NULL;
+	X509 *x = b ? cert_read(b) : NULL;
+	const ASN1_OCTET_STRING *authority = x ? X509_get0_authority_key_id(x) : NULL;
+	uint8_t *serial = NULL;
+	int len = authority ? i2d_ASN1_INTEGER(X509_get0_serialNumber(x), &serial) : 0;
+	size_t k = 0, m = 0;
+
+	/* Without its tag and its length, which is below 128: two bytes. */
+	if (len > 2 && len < 100 && ASN1_STRING_length(authority) < 100)
+		k = cert_base64url(ASN1_STRING_get0_data(authority), (size_t)ASN1_STRING_length(authority), out,
+				   LIMIT_RENEWAL_ID / 2);
+	if (k > 0) {
+		out[k] = '.';
+		m = cert_base64url(serial + 2, (size_t)len - 2, out + k + 1, LIMIT_RENEWAL_ID - k);
+	}
+	OPENSSL_free(serial);
+	X509_free(x);
+	BIO_free(b);
+	ERR_clear_error();
+	return m > 0;
+}
+
 char *cert_new_key(void)
 {
 	EVP_PKEY *k = EVP_EC_gen("P-256");

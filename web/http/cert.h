@@ -50,6 +50,10 @@ struct cert_ocsp {
 int cert_ocsp(const char *pem, size_t n, struct cert_ocsp *ret);
 void cert_ocsp_done(struct cert_ocsp *o);
 
+/* The name under which its authority is asked when the first certificate of pem should be replaced (RFC 9773, 4.1);
+ * false when it has no authority's key identifier, or it does not fit. */
+bool cert_renewal_id(const char *pem, size_t n, char out[LIMIT_RENEWAL_ID + 1]);
+
 /* The parts of what cert_check has approved; each owned by the caller (X509_free, sk_X509_pop_free, EVP_PKEY_free).
  * chain is NULL when there is only the leaf.  0, -EINVAL or -ENOMEM. */
 int cert_load(const char *pem, size_t n, X509 **leaf, STACK_OF(X509) * *chain, EVP_PKEY **key);
