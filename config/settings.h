@@ -46,7 +46,8 @@ struct settings_acme {
 	char eab_key[256];   /* base64url */
 	bool terms_agreed;   /* tls.acme.terms_agreed: off */
 	bool own_names;	     /* tls.acme.own_names: off; for the names below domains.apps too */
-	bool pad[2];
+	bool control_name;   /* tls.acme.control_name: on; for domains.control */
+	bool pad[1];
 	uint32_t challenge; /* tls.acme.challenge: enum settings_challenge */
 	uint32_t hourly;    /* tls.acme.hourly: 80; orders in an hour, of all tenants */
 };

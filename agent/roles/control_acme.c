@@ -264,7 +264,8 @@ int64_t acme_due(const struct acme_name *n)
 {
 	int64_t due;
 
-	if (!n->wanted || n->uploaded || n->host[0] == '*')
+	if (!n->wanted || n->uploaded || n->host[0] == '*' ||
+	    (!n->app && control_certs_file_covers(n->control, n->host)))
 		return INT64_MAX;
 	due = n->cert ? pace_renew(n->not_before_ms, n->not_after_ms, acme_seed(n)) : 0;
 	if (n->cert && n->renew_ms && n->info_cert == n->cert)
@@ -294,6 +295,15 @@ static void acme_want(struct control_acme *m, int64_t app, const char *host)
 	}
 	n->wanted = true;
 	acme_name_certs(n);
+}
+
+/* No authority signs for a name that means this very host to everybody (RFC 6761), for an address, or for one label. */
+static bool acme_public(const char *host)
+{
+	size_t n = strlen(host);
+
+	return strchr(host, '.') && strspn(host, "0123456789.") != n &&
+	       (n < 10 || strcmp(host + n - 10, ".localhost") != 0);
 }
 
 void control_acme_app(struct control_app *ca)
@@ -406,6 +416,8 @@ void control_acme_synced(struct control *c)
 
 	if (!m)
 		return;
+	if (c->settings.acme.control_name && acme_public(c->settings.domain_control))
+		acme_want(m, 0, c->settings.domain_control);
 	for (size_t pos = 0; (n = map_next(m->names, &pos));)
 		if (!n->wanted)
 			acme_name_free(m, n, true);

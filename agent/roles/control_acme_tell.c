@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,62 +22,86 @@ static json_t *tell_time(int64_t ms)
 	return json_string(text);
 }
 
-static const char *tell_state(const struct control_acme *m, const struct control_app *ca, const struct acme_name *n,
-			      const char *host)
+static const char *tell_state(const struct control *c, const struct control_app *ca, const struct acme_name *n)
 {
-	if (ca->rec.https == MODEL_HTTPS_OFF)
+	if (ca && ca->rec.https == MODEL_HTTPS_OFF)
 		return "off";
-	if (n && n->cert && n->not_after_ms > clock_wall_ms())
+	if ((n->cert && n->not_after_ms > clock_wall_ms()) || control_certs_file_covers(c, n->host))
 		return "issued";
-	if (host[0] == '*')
+	if (n->host[0] == '*')
 		return "unsupported";
-	if (!m || !n)
+	if (!c->acme || !n->wanted)
 		return "none";
 	return n->order ? "pending" : n->error ? "failed" : "pending";
 }
 
-static json_t *tell_host(struct control_app *ca, const char *host)
+static json_t *tell_name(const struct control *c, const struct control_app *ca, const struct acme_name *n)
 {
-	struct control_acme *m = ca->control->acme;
-	struct acme_name *n = m ? map_get_str(m->names, host) : NULL;
-	const char *state = tell_state(m, ca, n, host), *error = n ? n->error : NULL;
-	bool automatic = n && !n->uploaded && host[0] != '*';
+	const char *state = tell_state(c, ca, n), *error = n->error, *origin = NULL;
+	bool automatic = c->acme && n->wanted && !n->uploaded && n->host[0] != '*' && !n->order;
 
+	if (n->cert)
+		origin = n->uploaded ? "uploaded" : "acme";
+	else if (control_certs_file_covers(c, n->host))
+		origin = "operator";
 	if (strcmp(state, "unsupported") == 0)
 		error = "A wildcard cannot be shown over http or TLS: upload a certificate for it";
-	return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:s?}", "host", host, "state", state, "origin",
-			 n && n->cert ? (n->uploaded ? "uploaded" : "acme") : NULL, "certificate",
-			 n && n->cert ? json_sprintf("%" PRId64, n->cert) : json_null(), "not_after",
-			 n && n->cert ? tell_time(n->not_after_ms) : json_null(), "next_try",
-			 automatic && !n->order ? tell_time(acme_due(n)) : json_null(), "error", error);
+	return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:s?}", "host", n->host, "state", state, "origin", origin,
+			 "certificate", n->cert ? json_sprintf("%" PRId64, n->cert) : json_null(), "not_after",
+			 n->cert ? tell_time(n->not_after_ms) : json_null(), "next_try",
+			 automatic ? tell_time(acme_due(n)) : json_null(), "error", error);
 }
 
-json_t *control_acme_json(struct control_app *ca)
+/* One that is not ordered may be served by a certificate all the same. */
+static json_t *tell_host(struct control *c, struct control_app *ca, const char *host)
+{
+	struct acme_name *n = c->acme ? map_get_str(c->acme->names, host) : NULL, *passing;
+	json_t *o;
+
+	if (n)
+		return tell_name(c, ca, n);
+	if (!(passing = calloc(1, sizeof *passing + strlen(host) + 1)))
+		return json_null();
+	passing->control = c;
+	passing->app = ca ? ca->rec.id : 0;
+	memcpy(passing->host, host, strlen(host) + 1);
+	acme_name_certs(passing);
+	o = tell_name(c, ca, passing);
+	free(passing);
+	return o;
+}
+
+json_t *control_acme_json(struct control *c, struct control_app *ca)
 {
 	json_t *all = json_array();
 	char own[LIMIT_HOST + 64];
 
-	snprintf(own, sizeof own, "%s.%s", ca->rec.name, ca->control->settings.domain_apps);
-	if (ca->control->settings.acme.own_names)
-		json_array_append_new(all, tell_host(ca, own));
+	if (!ca) {
+		json_array_append_new(all, tell_host(c, NULL, c->settings.domain_control));
+		return all;
+	}
+	snprintf(own, sizeof own, "%s.%s", ca->rec.name, c->settings.domain_apps);
+	if (c->settings.acme.own_names)
+		json_array_append_new(all, tell_host(c, ca, own));
 	for (const char *p = ca->domains; p && *p; p += strlen(p) + 1)
-		json_array_append_new(all, tell_host(ca, p));
+		json_array_append_new(all, tell_host(c, ca, p));
 	return all;
 }
 
-int control_acme_renew(struct control_app *ca, const char *host, struct err *e)
+int control_acme_renew(struct control *c, struct control_app *ca, const char *host, struct err *e)
 {
-	struct control_acme *m = ca->control->acme;
-	int64_t now = clock_wall_ms(), next = 0;
+	struct control_acme *m = c->acme;
+	int64_t now = clock_wall_ms(), next = 0, app = ca ? ca->rec.id : 0;
 	struct acme_name *n;
 	unsigned count = 0;
 
 	if (!m)
-		return err_set(e, ENOTSUP, "this node orders no certificates (tls.acme.directory is not set)");
+		return err_set(e, EBUSY,
+			       "this node orders no certificates: its operator has not set tls.acme.directory");
 	for (size_t pos = 0; (n = map_next(m->names, &pos));) {
-		if (n->app != ca->rec.id || !n->wanted || (host && strcmp(host, n->host) != 0))
+		if (n->app != app || !n->wanted || (host && strcmp(host, n->host) != 0))
 			continue;
-		if (n->uploaded)
+		if (n->uploaded || (!app && control_certs_file_covers(c, n->host)))
 			continue;
 		count++;
 		next = pace_window_next(&n->window, LIMIT_ACME_TRIES, now);
@@ -87,8 +112,8 @@ int control_acme_renew(struct control_app *ca, const char *host, struct err *e)
 		acme_save(n);
 	}
 	if (!count)
-		return err_field(e, ENOENT, "host", "host: no name of this app gets its certificate by itself%s",
-				 host ? " under this name" : "");
+		return err_field(e, ENOENT, "host", "host: no name of %s gets its certificate by itself%s",
+				 ca ? "this app" : "this node", host ? " under this name" : "");
 	if (host && next)
 		return err_field(e, EBUSY, "host",
 				 "host: it was tried %d times within an hour; the next is in %d minutes",

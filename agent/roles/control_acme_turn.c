@@ -87,6 +87,8 @@ static void acme_issued(struct acme_name *n)
 	acme_save(n);
 	if (ca)
 		control_certs_load(ca);
+	else if (!n->app)
+		control_certs_node(n->control);
 	snprintf(text, sizeof text, "Certificate for %s %s", n->host, renewed ? "renewed" : "issued");
 	acme_event(n, renewed ? "certificate.renewed" : "certificate.issued", text);
 	LOG_INFO(renewed ? "certificate renewed" : "certificate issued", "host=%s", n->host);

@@ -27,6 +27,7 @@
 
 /* The memory is kept, not its text: a proxy that comes later gets the same descriptor. */
 struct control_cert_file {
+	char *names; /* owned: in the form of cert_info.names */
 	uint64_t id;
 	uint32_t len;
 	int fd; /* owned */
@@ -106,6 +107,8 @@ void control_certs_sync(struct control_worker *w)
 		control_routes_send(w, PROXY_TICKETS, &c->tickets, sizeof c->tickets, NULL, 0);
 	if (c->default_cert)
 		certs_send(c, w, c->default_cert, 0, PROXY_CERT_DEFAULT);
+	if (c->node_cert)
+		certs_send(c, w, c->node_cert, 0, PROXY_CERT_NODE);
 	for (unsigned i = 0; i < c->cert_file_count; i++)
 		certs_send_file(w, &c->cert_files[i]);
 }
@@ -256,6 +259,50 @@ static void certs_self_ensure(struct control *c)
 	}
 }
 
+/* From an authority, for domains.control: the newest that is not over; those of a name of before go. */
+struct certs_node {
+	const char *name;
+	int64_t best, old[LIMIT_CERTS_NODE];
+	unsigned old_count;
+};
+
+static int certs_find_node(void *arg, const struct model_cert *cert)
+{
+	struct certs_node *f = arg;
+	bool ours = strcmp(cert->names, f->name) == 0;
+
+	if (cert->origin != MODEL_CERT_ACME)
+		return 0;
+	if (ours && cert->not_after_ms > clock_wall_ms())
+		f->best = cert->id;
+	else if (!ours && f->old_count < LIMIT_CERTS_NODE)
+		f->old[f->old_count++] = cert->id;
+	return 0;
+}
+
+void control_certs_node(struct control *c)
+{
+	struct certs_node f = {.name = c->settings.domain_control};
+	int64_t before = c->node_cert;
+	struct err e = {0};
+
+	if (store_cert_list(c->store, 0, certs_find_node, &f, &e) < 0) {
+		LOG_WARN("certificates not read", "error=\"%s\"", e.text);
+		return;
+	}
+	for (unsigned i = 0; i < f.old_count; i++)
+		store_cert_del(c->store, 0, f.old[i], NULL);
+	if (f.best == before)
+		return;
+	c->node_cert = f.best;
+	if (f.best) {
+		certs_watch(c, f.best, 0, MODEL_CERT_ACME);
+		certs_send(c, NULL, f.best, 0, PROXY_CERT_NODE);
+	}
+	if (before)
+		certs_gone(c, before);
+}
+
 /* --- the operator's files ------------------------------------------------------------------------------------- */
 
 static int certs_file_check(const struct msg_cert_file *m, int fd, struct cert_info *info, struct err *e)
@@ -283,6 +330,14 @@ static void certs_file_watch(struct control *c, uint64_t id, const struct msg_ce
 		control_ocsp_add(c, id, 0, false, chain, m->chain_len);
 }
 
+bool control_certs_file_covers(const struct control *c, const char *host)
+{
+	for (unsigned i = 0; i < c->cert_file_count; i++)
+		if (cert_covers(c->cert_files[i].names, host))
+			return true;
+	return false;
+}
+
 void control_on_cert_file(struct control *c, const struct msg_cert_file *m, int fd)
 {
 	struct control_cert_file f = {.len = m->chain_len + m->key_len, .fd = -1}, *grown;
@@ -300,10 +355,12 @@ void control_on_cert_file(struct control *c, const struct msg_cert_file *m, int 
 	f.id = strtoull(digits, NULL, 16) | 1ull << 62;
 	LOG_INFO("certificate of the operator", "name=%s host=%s names=%u kind=%s", name, info.names, info.name_count,
 		 info.kind);
+	f.names = TAKE_PTR(info.names);
 	cert_info_done(&info);
 	grown = realloc(c->cert_files, (c->cert_file_count + 1) * sizeof *grown);
 	if (!grown || (f.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) {
 		c->cert_files = grown ? grown : c->cert_files;
+		free(f.names);
 		LOG_WARN("certificate left out", "name=%s error=\"out of memory or descriptors\"", name);
 		return;
 	}
@@ -348,6 +405,7 @@ void control_certs_init(struct control *c)
 		return;
 	certs_rotate(c);
 	certs_self_ensure(c);
+	control_certs_node(c);
 	loop_timer_start(c->loop, &c->tls_timer, CERTS_ROTATE_US, certs_on_timer, c);
 }
 
@@ -355,8 +413,10 @@ void control_certs_done(struct control *c)
 {
 	loop_timer_stop(&c->tls_timer);
 	OPENSSL_cleanse(&c->tickets, sizeof c->tickets);
-	for (unsigned i = 0; i < c->cert_file_count; i++)
+	for (unsigned i = 0; i < c->cert_file_count; i++) {
 		close(c->cert_files[i].fd);
+		free(c->cert_files[i].names);
+	}
 	free(c->cert_files);
 	c->cert_files = NULL;
 	c->cert_file_count = 0;

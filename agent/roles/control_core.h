@@ -317,6 +317,7 @@ struct control {
 	/* TLS; nothing of it without a listener */
 	struct proxy_msg_tickets tickets;
 	int64_t default_cert;		      /* id in the store, 0 = none */
+	int64_t node_cert;		      /* of domains.control, from an authority; 0 = none */
 	struct control_cert_file *cert_files; /* owned: the operator's */
 	unsigned cert_file_count;
 	struct loop_timer tls_timer;
@@ -480,6 +481,9 @@ void control_routes_send(struct control_worker *w, uint16_t type, const void *bo
 void control_certs_init(struct control *c); /* once the store is open */
 void control_certs_done(struct control *c);
 void control_on_cert_file(struct control *c, const struct msg_cert_file *m, int fd);
+/* Looks in the store for what an authority signed for domains.control, and tells the proxies what came and went. */
+void control_certs_node(struct control *c);
+bool control_certs_file_covers(const struct control *c, const char *host); /* one of the operator's files does */
 void control_certs_load(struct control_app *ca); /* reads an app's certificates, tells the proxies what came and went */
 void control_certs_sync(struct control_worker *w); /* the node's own, and tickets */
 void control_certs_sync_app(struct control_worker *w, struct control_app *ca);
@@ -586,9 +590,9 @@ void control_acme_app_gone(struct control *c, int64_t app);
 void control_acme_sync(struct control_worker *w); /* challenges that are shown now */
 void control_acme_barrier(struct control *c, uint64_t barrier, uint32_t worker_bit);
 void control_acme_worker_lost(struct control *c, uint32_t worker_bit);
-void control_acme_look(struct control *c);	   /* something may be due earlier: a certificate is revoked */
-json_t *control_acme_json(struct control_app *ca); /* as ops.certificate_states */
-int control_acme_renew(struct control_app *ca, const char *host, struct err *e);
+void control_acme_look(struct control *c); /* something may be due earlier: a certificate is revoked */
+json_t *control_acme_json(struct control *c, struct control_app *ca); /* as ops.certificate_states; NULL: the node's */
+int control_acme_renew(struct control *c, struct control_app *ca, const char *host, struct err *e);
 void control_acme_metrics(struct control *c, struct buf *out);
 
 /* control_ocsp.c, …_tell.c: what responders say of certificates, for who connects.  All of it does nothing with

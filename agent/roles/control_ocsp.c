@@ -72,6 +72,16 @@ static void ocsp_tell(struct control *c, struct control_worker *w, const struct 
 			control_routes_send(&c->workers[i], PROXY_STAPLE, m, sizeof *m, &fd, 1);
 }
 
+/* One of the past is not handed out. */
+static void ocsp_withdraw(struct control *c, struct control_worker *w, uint64_t id)
+{
+	struct proxy_msg_staple m = {.id = id, .until_ms = 1, .len = 1};
+	OWN_FD int fd = fd_memfd_sealed("tulou-staple", "", 1);
+
+	if (fd >= 0)
+		ocsp_tell(c, w, &m, fd);
+}
+
 void control_ocsp_send(struct control *c, struct control_worker *w, uint64_t id)
 {
 	struct control_staple *s = ocsp_get(c, id);
@@ -80,6 +90,9 @@ void control_ocsp_send(struct control *c, struct control_worker *w, uint64_t id)
 	OWN_FD int fd = -1;
 	size_t n = 0;
 
+	/* A worker that was not told before control died may have one yet. */
+	if (s && s->rec.state == MODEL_STAPLE_REVOKED)
+		ocsp_withdraw(c, w, id);
 	if (!s || !control_ocsp_holds(s, clock_wall_ms()) ||
 	    store_staple_response(c->store, s->sha256, &der, &n, NULL) < 0)
 		return;
@@ -88,16 +101,6 @@ void control_ocsp_send(struct control *c, struct control_worker *w, uint64_t id)
 	m.until_ms = s->rec.until_ms;
 	m.len = (uint32_t)n;
 	ocsp_tell(c, w, &m, fd);
-}
-
-/* One of the past is not handed out. */
-static void ocsp_withdraw(struct control_staple *s)
-{
-	struct proxy_msg_staple m = {.id = s->id, .until_ms = 1, .len = 1};
-	OWN_FD int fd = fd_memfd_sealed("tulou-staple", "", 1);
-
-	if (fd >= 0)
-		ocsp_tell(s->control, NULL, &m, fd);
 }
 
 /* --- what was said -------------------------------------------------------------------------------------------- */
@@ -166,7 +169,7 @@ static void ocsp_revoked(struct control_staple *s, const struct fetch_status_ans
 	ocsp_save(s, NULL, 0);
 	if (!news)
 		return;
-	ocsp_withdraw(s);
+	ocsp_withdraw(s->control, NULL, s->id);
 	LOG_WARN("certificate revoked", "certificate=%" PRIu64 " app=%" PRId64, s->id, s->app);
 	snprintf(text, sizeof text, "Certificate %" PRIu64 " is revoked: clients refuse it; %s", s->id,
 		 s->uploaded ? "upload another"

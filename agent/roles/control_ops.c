@@ -407,7 +407,7 @@ static json_t *ops_certificate_states(void *ctx, int64_t app)
 {
 	struct control_app *ca = control_app_get(ctx, app);
 
-	return ca ? control_acme_json(ca) : json_array();
+	return ca || !app ? control_acme_json(ctx, ca) : json_array();
 }
 
 static json_t *ops_certificate_ocsp(void *ctx, int64_t id)
@@ -418,9 +418,9 @@ static json_t *ops_certificate_ocsp(void *ctx, int64_t id)
 static int ops_certificate_renew(void *ctx, int64_t app, const char *host, struct err *e)
 {
 	struct control_app *ca = NULL;
-	int r = ops_app(ctx, app, &ca, e);
+	int r = app ? ops_app(ctx, app, &ca, e) : 0;
 
-	return r < 0 ? r : control_acme_renew(ca, host, e);
+	return r < 0 ? r : control_acme_renew(ctx, ca, host, e);
 }
 
 void control_ops_init(struct control *c)

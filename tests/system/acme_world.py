@@ -1,12 +1,12 @@
 """An authority of our own for tests: pebble and its name server on loopback, with a certificate made here."""
-import json, shutil, urllib.request
+import json, shutil, ssl, urllib.request
 from harness import *
 
 
 class Authority:
     """names: everything is at 127.0.0.1 but what lost() moves away."""
 
-    def __init__(self, folder, http_port, tls_port, nonces=20, eab=False):
+    def __init__(self, folder, http_port, tls_port, nonces=20, eab=False, valid_s=0, ocsp=""):
         if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
             raise Skip("pebble is not installed (deploy/bootstrap test)")
         self.dir = tempfile.mkdtemp(prefix="authority-", dir=folder)
@@ -20,7 +20,7 @@ class Authority:
         self.config = self.dir + "/pebble.json"
         with open(self.config, "w") as f:
             json.dump({"pebble": {"listenAddress": f"127.0.0.1:{self.port}", "managementListenAddress": f"127.0.0.1:{self.manage}", "certificate": self.ca, "privateKey": key,
-                                  "httpPort": http_port, "tlsPort": tls_port, "ocspResponderURL": "", "externalAccountBindingRequired": eab,
+                                  "httpPort": http_port, "tlsPort": tls_port, "ocspResponderURL": ocsp, **({"certificateValidityPeriod": valid_s} if valid_s else {}), "externalAccountBindingRequired": eab,
                                   "externalAccountMACKeys": {"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"} if eab else {}}}, f)
         self.directory = f"https://127.0.0.1:{self.port}/dir"
         self.resolver = subprocess.Popen(["pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{self.dns}", "-http01", "", "-https01", "", "-tlsalpn01", "",
@@ -50,6 +50,18 @@ class Authority:
     def orders(self):
         """How many were begun."""
         return sum("Added order" in line for line in open(self.log, errors="replace"))
+
+    def issuer(self):
+        """(certificate, key) of what signs: files of PEM."""
+        c = ssl.create_default_context()
+        c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+        out = []
+        for what in ("intermediates", "intermediate-keys"):
+            at = f"{self.dir}/{what}.pem"
+            with open(at, "wb") as f:
+                f.write(urllib.request.urlopen(f"https://127.0.0.1:{self.manage}/{what}/0", context=c, timeout=5).read())
+            out.append(at)
+        return out
 
     def settings(self, more=""):
         return f"tls: {{ acme: {{ directory: \"{self.directory}\", email: op@example.test, terms_agreed: on, ca_file: {self.ca}{more} }} }}\n"

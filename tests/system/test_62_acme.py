@@ -65,7 +65,28 @@ def test_a_domain_gets_its_certificate(node):
     r = run(os.path.join(BUILD, "tulou"), "-a", "shop", "certs", env=env)
     check("www.shop.test" in r.stdout and "issued" in r.stdout, r.stdout + r.stderr)
     metrics = node.request("GET", "/metrics", token=node.token)[1].decode()
-    check('tulou_certificate_orders_total{end="issued"} 1' in metrics and 'host="www.shop.test"' in metrics, metrics[-500:])
+    check(re.search(r'tulou_certificate_orders_total\{end="issued"\} [12]\n', metrics) and 'host="www.shop.test"' in metrics, metrics[-500:])
+
+
+def test_the_control_name(node):
+    """the node's own name gets a certificate at the start, which `tulou node certs` shows; control's death changes nothing"""
+    state = wait_for("it is issued", lambda: (lambda h: h if h["state"] == "issued" else None)(node.api("GET", "/v1/node/certificates", token=node.token, want=200)["hosts"][0]), 30)
+    equal((state["host"], state["origin"]), (node.control, "acme"), str(state))
+    wait_for("it is served", lambda: "Pebble" in issuer(node, node.control), 5)
+    env = dict(os.environ, TULOU_URL=f"http://127.0.0.1:{node.port}", TULOU_TOKEN=node.token)
+    r = run(os.path.join(BUILD, "tulou"), "node", "certs", env=env)
+    check(re.search(node.control + r" +issued +acme", r.stdout), r.stdout + r.stderr)
+    node.api("GET", "/v1/node/certificates", token=node.acme, want=403)
+    old = shown(node, node.control)
+    for role in ("control", "proxy"):
+        for pid in node.role_pids(role):
+            os.kill(pid, signal.SIGKILL)
+        wait_for("the API", lambda: node.request("GET", "/readyz", host=node.control)[0] == 200, 20)
+        wait_for("the same", lambda: shown(node, node.control) == old, 10)
+    r = run(os.path.join(BUILD, "tulou"), "node", "certs", "--renew", env=env)
+    equal(r.returncode, 0, r.stdout + r.stderr)
+    wait_for("another", lambda: shown(node, node.control) != old and "Pebble" in issuer(node, node.control), 20)
+    equal([i["origin"] for i in node.api("GET", "/v1/node/certificates?within=4000d", token=node.token, want=200)["items"] if not i["app"]].count("acme"), 1, "it took the old one's place")
 
 
 def test_renewal_under_load(node):
@@ -192,3 +213,54 @@ def test_over_tls_alone():
         equal(node.ca.process.poll(), None, "the authority")
     finally:
         teardown(node)
+
+
+def test_time_renews():
+    """certificates of 40 seconds: each is renewed before its end by time alone; a connection that is kept sees nothing of it"""
+    node = make("short", nonces=0, valid_s=40)
+    try:
+        add(node, "www.shop.test")
+        issued(node, "www.shop.test")
+        wait_for("it is served", lambda: "Pebble" in issuer(node, "www.shop.test"), 5)
+        kept, old, seen = Named(node, "www.shop.test"), shown(node, "www.shop.test"), set()
+        kept.connect()
+        local = kept.sock.getsockname()
+        end = time.monotonic() + 70
+        while time.monotonic() < end and len(seen) < 2:
+            kept.request("GET", "/")
+            r = kept.getresponse()
+            r.read()
+            equal((r.status, kept.sock.getsockname()), (200, local), "the connection that is kept")
+            new = shown(node, "www.shop.test")
+            pem = run("openssl", "x509", "-inform", "DER", "-noout", "-checkend", "0", text=False, input=new)
+            equal(pem.returncode, 0, "one that is over is shown")
+            if new != old:
+                seen.add(new)
+                old = new
+            time.sleep(0.2)
+        equal(len(seen), 2, "renewals")
+        check(kinds(node).count("certificate.renewed") >= 2, kinds(node))
+        check("certificate.failed" not in kinds(node), kinds(node))
+        kept.close()
+    finally:
+        teardown(node)
+
+
+def test_without_an_authority():
+    """a node that orders none says so to who asks for one, and knows an uploaded certificate when it serves"""
+    node = Node("noacme", https=True)
+    node.ca = None
+    try:
+        node.start()
+        node.acme = node.tenant("acme")
+        node.app("shop", node.acme)
+        add(node, "www.shop.test")
+        status, value = node.api("POST", "/v1/apps/shop/certificates/renew", token=node.acme)
+        check(status == 409 and "tls.acme.directory" in str(value), str((status, value)))
+        check("level=error" not in open(node.log).read(), node.log_tail())
+        equal(host(node, "www.shop.test")["state"], "none", "before")
+        put(node, certificate(node, "www", "www.shop.test"))
+        h = host(node, "www.shop.test")
+        equal((h["state"], h["origin"], h["next_try"]), ("issued", "uploaded", None), str(h))
+    finally:
+        node.cleanup()

@@ -11,7 +11,7 @@ class Responder:
     def __init__(self, folder):
         self.dir = tempfile.mkdtemp(prefix="authority-", dir=folder)
         self.ca, self.key, self.index = self.dir + "/ca.pem", self.dir + "/ca.key", self.dir + "/index"
-        self.status, self.asked, self.away = {}, 0, False
+        self.status, self.asked, self.away, self.serials = {}, 0, False, []
         r = run("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", self.key, "-out", self.ca, "-days", "30", "-subj", "/CN=Test authority")
         check(r.returncode == 0, r.stderr)
         outer = self
@@ -38,10 +38,16 @@ class Responder:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    others = "V"  # of certificates that it did not make, by turn
+
     def judge(self, question):
         at = tempfile.mktemp(dir=self.dir)
         with open(at, "wb") as f:
             f.write(question)
+        serial = re.search(r"Serial Number: (\w+)", run("openssl", "ocsp", "-reqin", at, "-req_text").stdout).group(1)
+        if serial not in self.serials:
+            self.serials.append(serial)
+            self.status.setdefault(serial, self.others[min(len(self.serials), len(self.others)) - 1])
         with open(at + ".index", "w") as f:
             for serial, state in self.status.items():
                 f.write(f"{state}\t351231235959Z\t{'250101000000Z' if state == 'R' else ''}\t{serial}\tunknown\t/CN=x\n")
@@ -167,6 +173,34 @@ def test_a_tenants_url_leads_nowhere_inside(node):
     env = dict(os.environ, TULOU_URL=f"http://127.0.0.1:{node.port}", TULOU_TOKEN=node.acme, TULOU_APP="shop")
     r = run(os.path.join(BUILD, "tulou"), "-a", "shop", "certs", env=env)
     check("none: " in r.stdout and "public" in r.stdout, r.stdout + r.stderr)
+
+
+def test_a_revoked_one_is_ordered_anew():
+    """the responder says of a certificate from an authority that it is revoked: another is ordered at once, and stapled"""
+    from acme_world import Authority
+    node, responder = Node("reorder", https=True), None
+    try:
+        responder = Responder(node.dir)
+        responder.others = "RV"
+        node.ca = Authority(node.dir, node.port, node.https_port, nonces=0, ocsp=responder.url)
+        with open(node.settings, "a") as f:
+            f.write(node.ca.settings(", control_name: off"))
+        responder.ca, responder.key = node.ca.issuer()
+        node.start()
+        node.acme = node.tenant("acme")
+        node.app("shop", node.acme)
+        node.api("POST", "/v1/apps/shop/domains", {"host": "www.shop.test"}, token=node.acme, want=201)
+        wait_for("a staple: " + node.log_tail(5), lambda: staple(node, "www.shop.test") == "good", 40)
+        equal(len(responder.serials), 2, "certificates")
+        got = [k for k in kinds(node) if k.startswith("certificate.")]
+        check("certificate.revoked" in got and "certificate.renewed" in got, got)
+        equal([i["ocsp"]["status"] for i in items(node)], ["good"], "one is left")
+    finally:
+        node.cleanup()
+        if responder:
+            responder.cleanup()
+        if getattr(node, "ca", None):
+            node.ca.cleanup()
 
 
 def test_what_cannot_be_stapled_is_refused(node):

@@ -128,6 +128,7 @@ static int certs_expiring_row(void *arg, const struct model_cert *c)
 void api_node_certificates(struct exchange *x)
 {
 	const char *within = api_query(x, "within");
+	const struct ops *ops = x->api->config.ops;
 	struct certs_expiring l = {.x = x, .items = NULL};
 	uint64_t ms = EXPIRING_MS;
 	struct err e = {0};
@@ -143,7 +144,10 @@ void api_node_certificates(struct exchange *x)
 		api_answer_err(x, &e);
 		return;
 	}
-	api_answer_json(x, 200, json_pack("{s:o, s:n}", "items", l.items, "next"));
+	api_answer_json(x, 200,
+			json_pack("{s:o, s:o, s:n}", "items", l.items, "hosts",
+				  ops->certificate_states ? ops->certificate_states(ops->ctx, 0) : json_array(),
+				  "next"));
 }
 
 /* Those that the new one stands in for: the same names. */
@@ -302,7 +306,7 @@ void api_certificates_renew(struct exchange *x)
 		return;
 	}
 	if (!ops->certificate_renew)
-		err_set(&e, ENOTSUP, "this node orders no certificates");
+		err_set(&e, EBUSY, "this node orders no certificates");
 	else
 		ops->certificate_renew(ops->ctx, x->app.id, host, &e);
 	if (e.code) {
@@ -310,6 +314,21 @@ void api_certificates_renew(struct exchange *x)
 		return;
 	}
 	api_answer_json(x, 202, json_pack("{s:o}", "hosts", ops->certificate_states(ops->ctx, x->app.id)));
+}
+
+void api_node_certificates_renew(struct exchange *x)
+{
+	const struct ops *ops = x->api->config.ops;
+	struct err e = {0};
+
+	if (!ops->certificate_renew)
+		err_set(&e, EBUSY, "this node orders no certificates");
+	else
+		ops->certificate_renew(ops->ctx, 0, NULL, &e);
+	if (e.code)
+		api_answer_err(x, &e);
+	else
+		api_answer_json(x, 202, json_pack("{s:o}", "hosts", ops->certificate_states(ops->ctx, 0)));
 }
 
 void api_certificate_delete(struct exchange *x)

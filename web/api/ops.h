@@ -175,15 +175,17 @@ struct ops {
 	 */
 	int (*instance_stop)(void *ctx, int64_t app, int64_t instance, struct err *e);
 
-	/* A new array, one object for each of the app's hosts that may have a certificate: {"host","state":
-	 * "issued|pending|failed|unsupported|off|none","origin":"acme|uploaded"|null,"certificate","not_after",
+	/* A new array, one object for each of the app's hosts (0: the node's own) that may have a certificate:
+	 * {"host","state":
+	 * "issued|pending|failed|unsupported|off|none","origin":"acme|uploaded|operator"|null,"certificate","not_after",
 	 * "next_try","error"}.  May be NULL. */
 	json_t *(*certificate_states)(void *ctx, int64_t app);
 	/* What its responder says of a certificate, null when it has none: {"status":"good|revoked|none","stapled",
 	 * "must_staple","responder","this_update","next_update","revoked_at","next_try","error"}.  May be NULL. */
 	json_t *(*certificate_ocsp)(void *ctx, int64_t id);
-	/* Orders a certificate now, for one host of the app or (NULL) for all that get theirs by themselves.  -ENOTSUP
-	 * without an authority, -ENOENT when there is no such host, -EBUSY when it was tried too often.  May be NULL.
+	/* Orders a certificate now, for one host of the app (0: the node) or (NULL) for all that get theirs by
+	 * themselves. -ENOENT when there is no such host, -EBUSY when it was tried too often, or without an authority.
+	 * May be NULL.
 	 */
 	int (*certificate_renew)(void *ctx, int64_t app, const char *host, struct err *e);
 };

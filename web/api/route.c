@@ -139,6 +139,8 @@ const struct api_route api_routes[] = {
 	 "WorkDone"},
 	{"POST", "/v1/node/fsck", API_OPERATOR, OPT, api_node_fsck,
 	 "Compare database, disk, processes and kernel; mend with repair", "Fsck", "ndjson"},
+	{"POST", "/v1/node/certificates/renew", API_OPERATOR, OPT, api_node_certificates_renew,
+	 "Order the certificate of the control name anew", "Empty", "CertificateHosts"},
 	{"GET", "/v1/stats/summary", API_NODE, 0, api_summary_get, "Figures in the kubelet's shape", NULL, "Object"},
 
 	{"GET", "/git/{a}.git/info/refs", API_READER, API_BASIC | API_STREAM, api_git_refs, "git: what is there", NULL,

@@ -59,7 +59,7 @@ json_t *api_openapi(const struct api *a);
 	H(api_canary_delete) H(api_front_get) H(api_front_patch) \
 	H(api_routes_list) H(api_routes_post) H(api_routes_delete) H(api_certificates_list) H(api_certificates_put) \
 	H(api_certificates_renew) H(api_certificate_delete) H(api_logs_get) H(api_events_get) H(api_app_history) \
-	H(api_runs_post) H(api_node_get) H(api_node_history) H(api_node_state) H(api_node_eligibility) \
+	H(api_runs_post) H(api_node_certificates_renew) H(api_node_get) H(api_node_history) H(api_node_state) H(api_node_eligibility) \
 	H(api_node_drain) H(api_node_fsck) H(api_node_work) H(api_summary_get) H(api_git_refs) H(api_git_service) \
 	H(api_dashboard_get) H(api_app_talkers) H(api_app_latency) H(api_node_certificates) H(api_node_talkers)
 /* clang-format on */

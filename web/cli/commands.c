@@ -84,6 +84,7 @@ static const struct cli_option strip[] = {{"strip", 0, NULL, "the app does not s
 static const struct cli_option accept[] = {{"accept", 0, NULL, "the operator's word is the proof"}, END};
 static const struct cli_option pause_hold[] = {{"hold", 0, NULL, "let instances run and requests wait"}, END};
 static const struct cli_option fsck[] = {{"repair", 0, NULL, "mend what can be mended"}, END};
+static const struct cli_option node_certs[] = {{"renew", 0, NULL, "order that of the control name now"}, END};
 static const struct cli_option epoch[] = {
 	{"epoch", 0, "N", "not below the last that a fleet controller used (0)"},
 	{"yes", 'y', NULL, "do not ask"},
@@ -203,6 +204,8 @@ const struct cli_command cli_commands[] = {
 	{"node", NULL, "", 0, 0, cli_cmd_node, "show the node", NULL, false},
 	{"node", "status", "", 0, 0, cli_cmd_node, "show the node", NULL, false},
 	{"node", "check", "", 0, 0, cli_cmd_node_check, "say whether the node is ready", NULL, false},
+	{"node", "certs", "", 0, 0, cli_cmd_node_certs, "show the certificates of the node's own names", node_certs,
+	 false},
 	{"node", "drain", "", 0, 0, cli_cmd_node_drain, "stop every app of the node", epoch, false},
 	{"node", "fsck", "", 0, 0, cli_cmd_node_fsck,
 	 "compare database, disk, processes and kernel, and print what differs", fsck, false},

@@ -85,6 +85,7 @@ int cli_cmd_tokens_create(struct cli *c);
 int cli_cmd_tokens_delete(struct cli *c);
 
 int cli_cmd_node(struct cli *c);
+int cli_cmd_node_certs(struct cli *c);
 int cli_cmd_node_check(struct cli *c);
 int cli_cmd_node_fsck(struct cli *c);
 int cli_cmd_node_drain(struct cli *c);

@@ -138,7 +138,8 @@ struct proxy_msg_challenge {
 	char answer[LIMIT_ACME_TOKEN + 48]; /* token "." thumbprint */
 };
 
-/* Handed out with the certificate to who asks for it (RFC 6066, 8), until the time; replaces an older one. */
+/* Handed out with the certificate to who asks for it (RFC 6066, 8), until the time; replaces an older one.  A time of
+ * the past: none is handed out. */
 struct proxy_msg_staple {
 	uint64_t id;	  /* of the certificate */
 	int64_t until_ms; /* wall clock */
