@@ -143,6 +143,9 @@
 #define LIMIT_USAGE_BUSY_MS 1000u /* those that work, and all where one turn has room for them */
 #define LIMIT_USAGE_BUSY 10u	  /* thousandths of a CPU: who uses as much works */
 
+#define LIMIT_CONFINE_MS 20u	 /* kernel time of all tenants is looked at this often: one small read */
+#define LIMIT_CONFINE_LOOKS 128u /* and that of so many tenants, while it is much: 5 us each */
+
 /* Waits, in milliseconds. */
 #define LIMIT_PRIVATE_MAKE_S 900u  /* copying /usr into an image: 10 GB at 20 MB/s need less */
 #define LIMIT_LAUNCH_MS 10000u	   /* request to exec; normally 5 */

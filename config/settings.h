@@ -93,6 +93,7 @@ struct settings {
 	unsigned proxy_workers; /* proxy.workers: auto = one per CPU, resolved when read; 1..LIMIT_WORKERS */
 
 	bool throttle; /* scheduler.throttle: auto; off = contention changes no weights or quotas */
+	bool confine;  /* scheduler.confine: auto; off = who lives in the kernel may run on any CPU */
 
 	struct quota_limits app;   /* app.NAME for each name of quota_key(): quota_app_default; CPU in thousandths */
 	struct quota_limits build; /* build.NAME: quota_build_default */

@@ -65,6 +65,7 @@ enum control_hit {
 	CONTROL_HIT_DISK,
 	CONTROL_HIT_INODES,
 	CONTROL_HIT_POOL,
+	CONTROL_HIT_CONFINED,
 	CONTROL_HIT_COUNT
 };
 struct control_hits {

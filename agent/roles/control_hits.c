@@ -11,6 +11,7 @@
 #define HITS_PAUSE_MS 60000	  /* between two events of one kind */
 #define HITS_PAUSE_MAX_MS 3600000 /* while it goes on */
 #define HITS_MEMORY 100		  /* times the limit was reached in one sample: fewer is the page cache being trimmed */
+#define HITS_CONFINED_US 10000000 /* confined for so long in all is told, and again for as long */
 #define HITS_PERIODS 50		  /* periods of CPU time (100 ms each) before a share says something */
 #define HITS_THROTTLED 25	  /* percent of them in which it had to wait */
 #define HITS_FULL 95		  /* percent of a disk's bytes or inodes */
@@ -191,6 +192,16 @@ void control_hits_tenant(struct control *c, struct control_tenant *t, const stru
 			"now, whatever their own limits. One tenant has at most as much as is free for the "
 			"others, and takes it step by step",
 			hits_bytes(now->disk, peak), hits_bytes(now->disk_bound, limit));
+	/* A start or a build may be kept off some CPUs for a moment; that is nothing to tell. */
+	if (hits_due(&t->hits, CONTROL_HIT_CONFINED,
+		     hits_grown((uint32_t)(was->confined_us / HITS_CONFINED_US),
+				(uint32_t)(now->confined_us / HITS_CONFINED_US)),
+		     &sum))
+		control_tenant_event(
+			c, t, "tenant.confined",
+			"Its processes spend much time in the kernel (forks, packets, files): all apps together were "
+			"kept off some CPUs, so that others do not wait for them; %" PRIu64 " s so far",
+			now->confined_us / 1000000);
 	if (hits_due(&t->hits, CONTROL_HIT_PIDS, pids, &sum))
 		control_tenant_event(c, t, "tenant.pids",
 				     "A process or thread could not be started (%" PRIu64

@@ -287,8 +287,9 @@ struct msg_tenant_usage {
 	uint32_t pending; /* 1: its memory is not down to its total yet, more of it is in use */
 	/* Bytes that it holds of a pool that tenants share, and may hold now; 0 = there is no such bound. */
 	uint64_t disk, disk_bound;
-	uint32_t disk_hits; /* samples in which it had no room left to write */
-	uint32_t pad;
+	uint32_t disk_hits;   /* samples in which it had no room left to write */
+	uint32_t confines;    /* times it was kept off some CPUs since its first instance */
+	uint64_t confined_us; /* and for how long in all */
 };
 
 /* What layers and repositories of all tenants share: a pool, or the disk with project quotas. */

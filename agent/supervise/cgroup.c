@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const controller_names[CGROUP_CONTROLLER_COUNT] = {"memory", "cpu", "pids", "cpuacct", "blkio"};
+static const char *const controller_names[CGROUP_CONTROLLER_COUNT] = {"memory",	 "cpu",	  "pids",
+								      "cpuacct", "blkio", "cpuset"};
 
 /* One mount of a cgroup file system, as found in mountinfo. */
 struct mount_found {
@@ -176,8 +177,8 @@ static int find_v1(struct cgroup *c, const char *mountinfo, struct err *e)
 		for (unsigned k = 0; k < CGROUP_CONTROLLER_COUNT; k++) {
 			if (c->of[k] >= 0 || !cgroup_list_has(m.options, ",", controller_names[k]))
 				continue;
-			/* Instances join the tenant's group of blkio, so it must have a hierarchy of its own. */
-			if (k == CGROUP_IO && index >= 0)
+			/* Instances join the tenant's group of these, so they must have hierarchies of their own. */
+			if ((k == CGROUP_IO || k == CGROUP_CPUSET) && index >= 0)
 				continue;
 			if (index < 0)
 				index = add_hierarchy(c, m.path, e);
@@ -219,6 +220,8 @@ static int find_v2(struct cgroup *c, const char *mountinfo, struct err *e)
 			c->of[k] = index;
 		if (cgroup_list_has(have, " \n", "io"))
 			c->of[CGROUP_IO] = index;
+		if (cgroup_list_has(have, " \n", "cpuset"))
+			c->of[CGROUP_CPUSET] = index;
 		return 1;
 	}
 	return 0;
@@ -285,6 +288,8 @@ int cgroup_new(const char *mountinfo, const char *name, bool create_files, struc
 		r = make_roots(c, e);
 	if (r >= 0)
 		r = cgroup_is_v2(c) ? cgroup_v2_root(c, e) : cgroup_v1_root(c, e);
+	if (r >= 0)
+		cgroup_cpuset_root(c);
 	if (r < 0) {
 		cgroup_free(c);
 		return r;

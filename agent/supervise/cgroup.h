@@ -5,13 +5,14 @@
  * per app would limit nothing and one v1 memory cgroup costs 141 KiB of kernel memory, so it is left out.  Versions
  * before the tenant's level made <root name>/<instance id>: such groups are still found, as those of CGROUP_FLAT.
  *
- * Two backends behind one table: cgroup v1 (memory, cpu, pids and, when there, cpuacct and blkio, wherever each is
- * mounted) and v2 (memory, cpu, pids and, when there, io in one tree).  v2 is taken when that tree has the first three.
- * Groups are made at the root of the hierarchy, not below our own: a service manager refuses to restart a service into
- * a group that has children with controllers, and our instances must outlive us (cgroups(7), "no internal processes").
+ * Two backends behind one table: cgroup v1 (memory, cpu, pids and, when there, cpuacct, blkio and cpuset, wherever
+ * each is mounted) and v2 (memory, cpu, pids and, when there, io and cpuset in one tree).  v2 is taken when that tree
+ * has the first three. Groups are made at the root of the hierarchy, not below our own: a service manager refuses to
+ * restart a service into a group that has children with controllers, and our instances must outlive us (cgroups(7), "no
+ * internal processes").
  *
  * blkio of v1 is not hierarchical: a tenant's instances join the tenant's group itself, so there is a total, but no
- * limit and no count of one instance. */
+ * limit and no count of one instance.  Those of cpuset do so too, because nothing but the tenant is confined. */
 #ifndef TULOU_AGENT_SUPERVISE_CGROUP_H
 #define TULOU_AGENT_SUPERVISE_CGROUP_H
 
@@ -98,6 +99,15 @@ int cgroup_cpu(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t cpu, uint3
  * weight. */
 #define CGROUP_WEIGHT_IDLE UINT32_MAX
 int cgroup_weight(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t weight);
+
+/* Which CPUs a tenant's instances may run on: all, or, confined, all but the first few (scheduler/confine.h).  In force
+ * at once for all its threads.  0, -EOPNOTSUPP where there is no cpuset controller of ours or only one CPU, or negative
+ * errno. */
+int cgroup_confine(struct cgroup *c, uint32_t slot, bool confined);
+bool cgroup_can_confine(const struct cgroup *c);
+/* Microseconds of CPU time in the kernel so far: of a tenant, and of all of them together. */
+uint64_t cgroup_system_us(const struct cgroup *c, uint32_t slot);
+uint64_t cgroup_system_us_all(const struct cgroup *c);
 
 /* Reads what there is; values that cannot be read are 0.  0, -ENOENT when the group is gone. */
 int cgroup_sample(const struct cgroup *c, uint32_t slot, uint64_t id, struct cgroup_sample *ret);

@@ -5,7 +5,7 @@
 
 #include "agent/supervise/cgroup.h"
 
-#define CGROUP_HIERARCHIES 5
+#define CGROUP_HIERARCHIES 6
 #define CGROUP_CPU_PERIOD_US 100000u
 #define CGROUP_DISKS 4		     /* a loop device, its backing disk, and a file system of two disks more */
 #define CGROUP_LIST_MAX (512u << 10) /* bytes of one cgroup.procs: 32,768 pids of up to 8 bytes with room to spare */
@@ -20,11 +20,20 @@
  * nobody would learn that the memory limit was met. */
 #define CGROUP_V1_SPARE (64u * 4096)
 
-/* The first CGROUP_NEEDED must be there.  The v1 and the v2 name of the last differ. */
-enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CPUACCT, CGROUP_IO, CGROUP_CONTROLLER_COUNT };
+/* The first CGROUP_NEEDED must be there.  The v1 and the v2 name of IO differ. */
+enum cgroup_controller {
+	CGROUP_MEMORY,
+	CGROUP_CPU,
+	CGROUP_PIDS,
+	CGROUP_CPUACCT,
+	CGROUP_IO,
+	CGROUP_CPUSET,
+	CGROUP_CONTROLLER_COUNT
+};
 #define CGROUP_NEEDED (CGROUP_PIDS + 1)
 
 #define CGROUP_NAME_MAX 40
+#define CGROUP_CPUS_MAX 512 /* bytes of a list of CPUs */
 
 /* The numbers of either level. */
 struct cgroup_numbers {
@@ -55,6 +64,8 @@ struct cgroup_ops {
 	enum cgroup_controller cpu_controller;
 	const char *cpu_file;
 	uint64_t (*cpu_us)(const char *text);
+	/* The time of it in the kernel. */
+	uint64_t (*system_us)(const struct cgroup *c, const char *name);
 	/* Kills all at once; -ENOSYS when the kernel cannot, then the members are killed one by one. */
 	int (*kill)(const struct cgroup *c, const char *name);
 };
@@ -68,7 +79,9 @@ struct cgroup {
 	char name[64];
 	dev_t disks[CGROUP_DISKS];
 	unsigned disk_count;
-	int create; /* O_CREAT on a test's plain directories, else 0 */
+	char cpus[2][CGROUP_CPUS_MAX]; /* lists for cpuset.cpus: all that may run our instances, and those of the
+					  confined */
+	int create;		       /* O_CREAT on a test's plain directories, else 0 */
 };
 
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_v2_ops;
@@ -98,6 +111,11 @@ bool cgroup_list_has(const char *list, const char *sep, const char *word);
 
 /* Writes "<major>:<minor> <value>" for each disk; the first failure. */
 int cgroup_write_disks(const struct cgroup *c, const char *name, const char *file, const char *value);
+
+/* Instances of v1 join the tenant's own group of this hierarchy. */
+bool cgroup_of_tenant_only(const struct cgroup *c, unsigned hierarchy);
+/* Prepares cpuset where it is there; it is done without where it cannot be used. */
+void cgroup_cpuset_root(struct cgroup *c);
 
 /* Makes controllers available below the mount and below our root (v2 only). */
 int cgroup_v2_delegate(struct cgroup *c, struct err *e);

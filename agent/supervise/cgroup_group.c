@@ -65,10 +65,15 @@ static struct cgroup_numbers of_instance(const struct quota_limits *l)
 	};
 }
 
-/* blkio of v1 has no groups below the tenant's. */
+/* blkio and cpuset of v1 have no groups below the tenant's. */
+bool cgroup_of_tenant_only(const struct cgroup *c, unsigned hierarchy)
+{
+	return !cgroup_is_v2(c) && ((int)hierarchy == c->of[CGROUP_IO] || (int)hierarchy == c->of[CGROUP_CPUSET]);
+}
+
 static bool has_level(const struct cgroup *c, unsigned i, uint64_t id)
 {
-	return id == CGROUP_TENANT || cgroup_is_v2(c) || (int)i != c->of[CGROUP_IO];
+	return id == CGROUP_TENANT || !cgroup_of_tenant_only(c, i);
 }
 
 /* Makes the group in each hierarchy: 0 when any was new, 1 when all were there, negative errno. */

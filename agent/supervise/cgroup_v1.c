@@ -215,7 +215,7 @@ static int v1_join(struct cgroup *c, const char *tenant, const char *name, int *
 	for (unsigned i = 0; i < c->count; i++) {
 		char tasks[CGROUP_NAME_MAX + 8];
 		int fd;
-		snprintf(tasks, sizeof tasks, "%s/tasks", (int)i == c->of[CGROUP_IO] ? tenant : name);
+		snprintf(tasks, sizeof tasks, "%s/tasks", cgroup_of_tenant_only(c, i) ? tenant : name);
 		fd = openat(c->root[i], tasks, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | c->create, 0600);
 		if (fd < 0)
 			return err_errno(e, "cannot open tasks of cgroup %s", name);
@@ -250,6 +250,13 @@ static uint64_t v1_memory_used(const struct cgroup *c, const char *name)
 static uint64_t v1_cpu_us(const char *text)
 {
 	return strtoull(text, NULL, 10) / 1000;
+}
+
+/* The kernel counts a stretch of time as what its end was in (cpuacct_charge() of kernel/sched/cpuacct.c), so this is
+ * too much for one that sleeps often. */
+static uint64_t v1_system_us(const struct cgroup *c, const char *name)
+{
+	return cgroup_read_u64(c, CGROUP_CPUACCT, name, "cpuacct.usage_sys") / 1000;
 }
 
 /* A group without swap meets the limit of memory and swap together first, which has a counter of its own. */
@@ -324,5 +331,6 @@ const struct cgroup_ops cgroup_v1_ops = {
 	.cpu_controller = CGROUP_CPUACCT,
 	.cpu_file = "cpuacct.usage",
 	.cpu_us = v1_cpu_us,
+	.system_us = v1_system_us,
 	.kill = v1_kill,
 };

@@ -43,6 +43,8 @@ int cgroup_v2_delegate(struct cgroup *c, struct err *e)
 				      : err_errno(e, "cannot enable the cgroup controllers");
 	if (c->of[CGROUP_IO] >= 0 && write(fd, " +io", 4) < 0)
 		c->of[CGROUP_IO] = -1;
+	if (c->of[CGROUP_CPUSET] >= 0 && write(fd, " +cpuset", 8) < 0)
+		c->of[CGROUP_CPUSET] = -1;
 	return 0;
 }
 
@@ -55,8 +57,12 @@ static int v2_pass_on(struct cgroup *c, const char *name)
 
 int cgroup_v2_root(struct cgroup *c, struct err *e)
 {
-	int r = v2_pass_on(c, ".");
+	int r;
 
+	/* The tenants' level has it, the instances' does not need it. */
+	if (c->of[CGROUP_CPUSET] >= 0 && cgroup_write(c, CGROUP_CPUSET, ".", "cgroup.subtree_control", "+cpuset") < 0)
+		c->of[CGROUP_CPUSET] = -1;
+	r = v2_pass_on(c, ".");
 	if (r < 0)
 		return err_set(e, -r, "cannot enable the controllers of cgroup %s: %s", c->name, strerror(-r));
 	r = cgroup_write_u64(c, CGROUP_CPU, ".", "cpu.weight", CGROUP_ROOT_WEIGHT);
@@ -199,6 +205,14 @@ static uint64_t v2_cpu_us(const char *text)
 	return cgroup_key(text, "usage_usec");
 }
 
+static uint64_t v2_system_us(const struct cgroup *c, const char *name)
+{
+	char text[1024];
+
+	cgroup_read(c, CGROUP_CPU, name, "cpu.stat", text, sizeof text);
+	return cgroup_key(text, "system_usec");
+}
+
 static void v2_sample(const struct cgroup *c, const char *name, bool tenant, unsigned parts, struct cgroup_sample *ret)
 {
 	char text[1024];
@@ -255,5 +269,6 @@ const struct cgroup_ops cgroup_v2_ops = {
 	.cpu_controller = CGROUP_CPU,
 	.cpu_file = "cpu.stat",
 	.cpu_us = v2_cpu_us,
+	.system_us = v2_system_us,
 	.kill = v2_kill,
 };

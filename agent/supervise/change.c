@@ -110,6 +110,13 @@ void change_stop(struct instance *in)
 /* --- the rest ------------------------------------------------------------------------------------------------------
  */
 
+static bool is_confined(const struct instance *in)
+{
+	const struct tenant *t = in->in_tenant ? tenant_get(in->s, in->rec.m.slot) : NULL;
+
+	return t && t->confined_at;
+}
+
 /* The limits with the throttle in them. */
 struct quota_limits change_now(const struct instance *in)
 {
@@ -118,7 +125,7 @@ struct quota_limits change_now(const struct instance *in)
 	if (in->throttle_cpu && in->throttle_cpu < l.cpu)
 		l.cpu = in->throttle_cpu;
 	if (in->throttle_weight)
-		l.cpu_weight = in->throttle_weight == 1 ? CGROUP_WEIGHT_IDLE : in->throttle_weight;
+		l.cpu_weight = in->throttle_weight == 1 && !is_confined(in) ? CGROUP_WEIGHT_IDLE : in->throttle_weight;
 	return l;
 }
 

@@ -128,13 +128,17 @@ struct supervise {
 	size_t living_count, exited_count, queue_count, building;
 	struct map *tenants; /* owned: slot -> struct tenant */
 	struct tenant_list tenants_living;
-	size_t tenants_count; /* of tenants_living */
-	bool stopping;	      /* supervise_stop_all() was called */
-	bool quiet;	      /* adopting: nobody is told anything yet */
-	bool turning;	      /* inside supervise_turn() */
+	size_t tenants_count;		   /* of tenants_living */
+	struct tenant_list tenants_looked; /* the same, in the order in which confine.c looks */
+	unsigned confined, confine_turns;  /* tenants; looks since the last at those */
+	uint64_t confine_all;		   /* microseconds of kernel time of all, at confine_us (monotonic) */
+	int64_t confine_us;
+	bool stopping; /* supervise_stop_all() was called */
+	bool quiet;    /* adopting: nobody is told anything yet */
+	bool turning;  /* inside supervise_turn() */
 	void (*on_all_stopped)(void *arg);
 	void *on_all_stopped_arg;
-	struct loop_timer usage_timer, stopped_timer, rates_timer, disk_timer, rate_timer;
+	struct loop_timer usage_timer, stopped_timer, rates_timer, disk_timer, rate_timer, confine_timer;
 	struct supervise_removal *removal; /* owned: remove.c */
 	struct private_layers *private;	   /* owned: private.c */
 	struct fsck *fsck;		   /* owned: fsck.c; NULL while none runs */
@@ -190,6 +194,12 @@ int supervise_check_egress(const struct quota_egress *g, struct err *e);
 int usage_start(struct supervise *s);
 void usage_stop(struct supervise *s);
 void usage_gone(struct instance *in); /* it is sampled no more */
+
+/* confine.c */
+int confine_start(struct supervise *s);
+void confine_stop(struct supervise *s);
+void confine_gone(struct tenant *t);		  /* its group goes */
+uint64_t confine_time_us(const struct tenant *t); /* confined in all, since its first instance */
 
 /* fsck.c: forgets a run */
 void fsck_stop(struct supervise *s);

@@ -210,7 +210,7 @@ int supervise_new(struct loop *loop, const struct settings *settings, const char
 		r = adopt_all(s, e);
 	if (r == 0) /* after the adoption: the table names the tenants that have instances */
 		r = net_setup(&s->net, settings, e);
-	if (r == 0 && usage_start(s) < 0)
+	if (r == 0 && (usage_start(s) < 0 || confine_start(s) < 0))
 		r = err_set(e, ENOMEM, "out of memory");
 	if (r < 0) {
 		supervise_leave(s);
@@ -235,6 +235,7 @@ void supervise_leave(struct supervise *s)
 	if (!s)
 		return;
 	usage_stop(s);
+	confine_stop(s);
 	fsck_stop(s);
 	loop_timer_stop(&s->stopped_timer);
 	loop_timer_stop(&s->rates_timer);

@@ -10,6 +10,7 @@
 int tenant_init(struct supervise *s)
 {
 	TAILQ_INIT(&s->tenants_living);
+	TAILQ_INIT(&s->tenants_looked);
 	s->tenants = map_new();
 	return s->tenants ? 0 : -ENOMEM;
 }
@@ -68,7 +69,7 @@ int tenant_weight(struct tenant *t)
 
 	return t->living == 0 ? 0
 			      : cgroup_weight(t->s->cgroup, t->slot, CGROUP_TENANT,
-					      t->throttle_weight == 1 ? CGROUP_WEIGHT_IDLE : w);
+					      t->throttle_weight == 1 && !t->confined_at ? CGROUP_WEIGHT_IDLE : w);
 }
 
 static bool is_job(const struct instance *in)
@@ -80,6 +81,7 @@ static void join(struct tenant *t, struct instance *in)
 {
 	if (t->living++ == 0) {
 		TAILQ_INSERT_TAIL(&t->s->tenants_living, t, link);
+		TAILQ_INSERT_TAIL(&t->s->tenants_looked, t, look);
 		t->s->tenants_count++;
 	}
 	in->in_tenant = true;
@@ -131,9 +133,11 @@ int tenant_adopt(struct instance *in)
 	if (in->slot != CGROUP_FLAT && !t->told)
 		t->found = true;
 	join(t, in);
-	/* An earlier supervisor may have lowered it; this one's control will tell again. */
-	if (t->living == 1)
+	/* An earlier supervisor may have lowered or confined it; whoever sees cause does so again. */
+	if (t->living == 1) {
 		tenant_weight(t);
+		cgroup_confine(in->s->cgroup, t->slot, false);
+	}
 	return 0;
 }
 
@@ -153,6 +157,8 @@ void tenant_leave(struct instance *in)
 	}
 	loop_timer_stop(&t->timer);
 	TAILQ_REMOVE(&t->s->tenants_living, t, link);
+	TAILQ_REMOVE(&t->s->tenants_looked, t, look);
+	confine_gone(t);
 	t->s->tenants_count--;
 	t->oom_kills = t->pids_hits = 0;
 	cgroup_unwatch(&t->watch);

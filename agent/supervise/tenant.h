@@ -16,6 +16,7 @@
 #include "agent/supervise/cgroup.h"
 #include "agent/supervise/disk.h"
 #include "base/loop.h"
+#include "scheduler/confine.h"
 
 #include <sys/queue.h>
 
@@ -39,7 +40,12 @@ struct tenant {
 	unsigned tries;
 	uint32_t throttle_weight; /* of supervise_throttle_tenant(); 0 = none */
 	struct loop_timer timer;
+	struct confine_state confine;
+	int64_t confined_at;	  /* monotonic, microseconds: it is kept off some CPUs since; 0 = it is not */
+	uint64_t confined_us;	  /* before, since its first instance */
+	uint32_t confines;	  /* times */
 	TAILQ_ENTRY(tenant) link; /* in s->tenants_living */
+	TAILQ_ENTRY(tenant) look; /* in s->tenants_looked */
 };
 TAILQ_HEAD(tenant_list, tenant);
 

@@ -94,6 +94,8 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 		.disk = t->share.used,
 		.disk_bound = t->share.bound,
 		.disk_hits = t->share.hits,
+		.confines = t->confines,
+		.confined_us = confine_time_us(t),
 	};
 	return true;
 }

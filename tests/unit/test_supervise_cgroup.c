@@ -133,6 +133,69 @@ Test(supervise, cgroup_v1_sets_limits_and_opens_tasks)
 	fake_done(&f);
 }
 
+Test(supervise, cgroup_v1_confines_a_tenant_to_all_but_the_first_cpus)
+{
+	const struct quota_limits l = {.memory = 64 << 20, .cpu = 1000, .pids = 32};
+	int fds[LAUNCH_CGROUPS_MAX];
+	struct cgroup *c = NULL;
+	struct fake f;
+	size_t n = 0;
+
+	fake_v1(&f);
+	fake_mount(&f, "cpuset", "cgroup", "cpuset");
+	put(&f, "cpuset/cpuset.cpus", "0-3,8-10,20\n");
+	put(&f, "cpuset/cpuset.mems", "0-1\n");
+	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
+	expect(&f, "cpuset/tulou/cpuset.cpus", "0-3,8-10,20\n");
+	expect(&f, "cpuset/tulou/cpuset.mems", "0-1\n");
+	expect(&f, "cpuset/tulou/cgroup.clone_children", "1");
+	tenant(c, &quota_default);
+	cr_assert_eq(cgroup_make(c, 5, 42, &l, fds, &n, NULL), 0);
+	cr_assert_eq(n, 5);
+	for (size_t i = 0; i < n; i++)
+		cr_assert_eq(write(fds[i], "0", 1), 1);
+	expect(&f, "cpuset/tulou/t5/tasks", "0");
+	cr_assert_eq(cgroup_confine(c, 5, true), 0);
+	expect(&f, "cpuset/tulou/t5/cpuset.cpus", "1-3,8-10,20");
+	cr_assert_eq(cgroup_confine(c, 5, false), 0);
+	expect(&f, "cpuset/tulou/t5/cpuset.cpus", "0-3,8-10,20");
+	cr_assert_eq(cgroup_confine(c, 6, false), 0, "of an earlier version: it has no group yet");
+	cr_assert(exists(&f, "cpuset/tulou/t6"));
+	put(&f, "cpu,cpuacct/tulou/t5/cpuacct.usage_sys", "7000000\n");
+	cr_assert_eq(cgroup_system_us(c, 5), 7000);
+	close_all(fds, n);
+	cgroup_free(c);
+	fake_done(&f);
+}
+
+Test(supervise, cgroup_v1_does_without_a_cpuset_of_one_cpu)
+{
+	const struct quota_limits l = {.memory = 64 << 20, .cpu = 1000, .pids = 32};
+	int fds[LAUNCH_CGROUPS_MAX];
+	struct cgroup *c = NULL;
+	struct fake f;
+	size_t n = 0;
+
+	fake_init(&f);
+	fake_mount(&f, "cpuset", "cgroup", "cpuset"); /* found first: the last takes its place */
+	fake_mount(&f, "memory", "cgroup", "memory");
+	fake_mount(&f, "cpu", "cgroup", "cpu");
+	fake_mount(&f, "pids", "cgroup", "pids");
+	put(&f, "cpuset/cpuset.cpus", "3\n");
+	put(&f, "cpuset/cpuset.mems", "0\n");
+	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
+	cr_assert_not(cgroup_can_confine(c));
+	cr_assert_eq(cgroup_confine(c, 5, true), -EOPNOTSUPP);
+	tenant(c, &quota_default);
+	cr_assert_eq(cgroup_make(c, 5, 42, &l, fds, &n, NULL), 0);
+	cr_assert_eq(n, 3);
+	expect(&f, "pids/tulou/t5/42/pids.max", "32");
+	expect(&f, "memory/tulou/t5/42/memory.limit_in_bytes", "67108864");
+	close_all(fds, n);
+	cgroup_free(c);
+	fake_done(&f);
+}
+
 Test(supervise, cgroup_v1_samples)
 {
 	const struct quota_limits l = {.memory = 64 << 20, .cpu = 1000, .pids = 32};
@@ -317,6 +380,29 @@ static void fake_v2(struct fake *f)
 	put(f, "cgroup/cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma misc\n");
 }
 
+Test(supervise, cgroup_v2_confines_a_tenant_to_all_but_the_first_cpus)
+{
+	struct cgroup *c = NULL;
+	char path[128];
+	struct fake f;
+
+	fake_v2(&f);
+	snprintf(path, sizeof path, "%s/cgroup/tulou", f.root);
+	cr_assert_eq(mkdir(path, 0755), 0);
+	put(&f, "cgroup/tulou/cpuset.cpus.effective", "0-15\n");
+	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
+	cr_assert(cgroup_can_confine(c));
+	tenant(c, &quota_default);
+	cr_assert_eq(cgroup_confine(c, 5, true), 0);
+	expect(&f, "cgroup/tulou/t5/cpuset.cpus", "2-15");
+	cr_assert_eq(cgroup_confine(c, 5, false), 0);
+	expect(&f, "cgroup/tulou/t5/cpuset.cpus", "\n");
+	put(&f, "cgroup/tulou/t5/cpu.stat", "usage_usec 9\nuser_usec 2\nsystem_usec 7\n");
+	cr_assert_eq(cgroup_system_us(c, 5), 7);
+	cgroup_free(c);
+	fake_done(&f);
+}
+
 Test(supervise, cgroup_v2_sets_limits_and_samples)
 {
 	const struct quota_limits l = {
@@ -331,7 +417,7 @@ Test(supervise, cgroup_v2_sets_limits_and_samples)
 	fake_v2(&f);
 	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
 	cr_assert(cgroup_is_v2(c));
-	expect(&f, "cgroup/cgroup.subtree_control", "+memory +cpu +pids +io");
+	expect(&f, "cgroup/cgroup.subtree_control", "+memory +cpu +pids +io +cpuset");
 	expect(&f, "cgroup/tulou/cgroup.subtree_control", "+memory +cpu +pids +io");
 	expect(&f, "cgroup/tulou/cpu.weight", "50");
 	tenant(c, &quota_default);
