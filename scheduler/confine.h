@@ -3,25 +3,25 @@
  *
  * A kernel that does not preempt itself (PREEMPT_NONE, as most servers have it; in part also PREEMPT_VOLUNTARY) lets
  * whoever wakes wait for the end of another's system call or soft interrupt, whatever their weights are: a fork, a
- * packet, an unlink is a millisecond when hundreds contend.  So a tenant that lives in the kernel is kept off a few CPUs,
- * where everybody else then finds room at once.  It loses the time that it would have had on those only: one in eight,
- * at least one. */
+ * packet, an unlink is a millisecond when hundreds contend.  So a tenant that lives in the kernel is kept off a few
+ * CPUs, where everybody else then finds room at once.  It loses the time that it would have had on those only: one in
+ * eight, at least one. */
 #ifndef TULOU_SCHEDULER_CONFINE_H
 #define TULOU_SCHEDULER_CONFINE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONFINE_HOST 300  /* thousandths of a CPU of kernel time that all tenants take together: look closer */
-#define CONFINE_NOW 600	  /* of one tenant within one look: confined at once */
-#define CONFINE_LONG 300  /* the same as a mean over CONFINE_MEAN_MS */
-#define CONFINE_CALM 150  /* a mean below it is calm */
+#define CONFINE_HOST 300 /* thousandths of a CPU of kernel time that all tenants take together: look closer */
+#define CONFINE_NOW 600	 /* of one tenant within one look: confined at once */
+#define CONFINE_LONG 300 /* the same as a mean over CONFINE_MEAN_MS */
+#define CONFINE_CALM 150 /* a mean below it is calm */
 #define CONFINE_MEAN_MS 200
-#define CONFINE_HOLD_MS 2000	/* calm for so long: free again */
-#define CONFINE_AGAIN_MS 60000	/* confined again within it: calm must last twice as long, */
-#define CONFINE_HOLD_MAX 4	/* at most so many doublings */
-#define CONFINE_FRESH_MS 60	/* a look further back than this says nothing about now */
-#define CONFINE_CLEAR_PART 8	/* one CPU in so many stays clear */
+#define CONFINE_HOLD_MS 2000   /* calm for so long: free again */
+#define CONFINE_AGAIN_MS 60000 /* confined again within it: calm must last twice as long, */
+#define CONFINE_HOLD_MAX 4     /* at most so many doublings */
+#define CONFINE_FRESH_MS 60    /* a look further back than this says nothing about now */
+#define CONFINE_CLEAR_PART 8   /* one CPU in so many stays clear */
 
 /* Of one tenant; the caller keeps it, zeroed at first. */
 struct confine_state {

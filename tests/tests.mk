@@ -12,7 +12,7 @@ unit: $(O)/unit ## build and run the unit tests only
 	$(O)/unit
 
 # agent/supervise alone, for the tests of the kernel's limits.
-$(O)/supervise_shell: $(O)/obj/tests/system/supervise_shell.o $(call rooms,agent/supervise agent/sandbox store config base)
+$(O)/supervise_shell: $(O)/obj/tests/system/supervise_shell.o $(call rooms,agent/supervise agent/sandbox scheduler store config base)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 TEST_OUT := $(O)/tests

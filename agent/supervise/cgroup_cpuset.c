@@ -136,9 +136,9 @@ int cgroup_confine(struct cgroup *c, uint32_t slot, bool confined)
 		return -errno;
 	/* v2: an empty list is all of the group above. */
 	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus",
-			    confined	       ? c->cpus[CPUS_CONFINED]
+			    confined	      ? c->cpus[CPUS_CONFINED]
 			    : cgroup_is_v2(c) ? "\n"
-					       : c->cpus[CPUS_ALL]);
+					      : c->cpus[CPUS_ALL]);
 }
 
 uint64_t cgroup_system_us(const struct cgroup *c, uint32_t slot)

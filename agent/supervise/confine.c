@@ -87,7 +87,8 @@ static void confine_turn(void *arg)
 	if (!busy && (s->confined == 0 || ++s->confine_turns < CONFINE_SLOW))
 		return;
 	s->confine_turns = 0;
-	for (struct tenant *t = TAILQ_FIRST(&s->tenants_looked), *next, *end = TAILQ_LAST(&s->tenants_looked, tenant_list);
+	for (struct tenant *t = TAILQ_FIRST(&s->tenants_looked), *next,
+			   *end = TAILQ_LAST(&s->tenants_looked, tenant_list);
 	     t && n > 0; t = next) {
 		next = t == end ? NULL : TAILQ_NEXT(t, look);
 		if (!busy && !t->confined_at)

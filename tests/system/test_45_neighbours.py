@@ -79,3 +79,55 @@ def test_off(node):
         equal(other.api("GET", "/v1/node", want=200)["throttle"]["mode"], "off", "mode")
     finally:
         other.cleanup()
+
+
+DEEP = """
+import os, signal, http.server
+class H(http.server.BaseHTTPRequestHandler):
+    children = []
+    def do_GET(self):
+        if self.path == "/deep":
+            for _ in range(2):
+                pid = os.fork()
+                if pid == 0:
+                    zero = os.open("/dev/zero", os.O_RDONLY)
+                    while True: os.read(zero, 1 << 20)
+                self.children.append(pid)
+        while self.path == "/calm" and self.children:
+            os.kill(self.children[-1], signal.SIGKILL)
+            os.waitpid(self.children.pop(), 0)
+        self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *a): pass
+http.server.HTTPServer(("0.0.0.0", int(os.environ["PORT"])), H).serve_forever()
+"""
+
+
+def cpus_of(pid):
+    """The CPUs on which this process and each below it may run."""
+    try:
+        children = open(f"/proc/{pid}/task/{pid}/children").read().split()
+        return [os.sched_getaffinity(pid)] + [s for c in children for s in cpus_of(int(c))]
+    except OSError:
+        return []
+
+
+def test_kernel_time_is_confined(node):
+    """a tenant that lives in the kernel is kept off a CPU, for as long as it does, and its owner is told"""
+    if len(os.sched_getaffinity(0)) < 2 or not glob.glob(f"/sys/fs/cgroup/cpuset/{node.cgroup}") + glob.glob(f"/sys/fs/cgroup/{node.cgroup}/cpuset.cpus"):
+        raise Skip("needs two CPUs and the cpuset controller")
+    everywhere = os.sched_getaffinity(0)
+    node.app("deep", node.evil, limits={"cpu": os.cpu_count()})
+    node.deploy_ok("deep", node.evil, {"Procfile": "web: python3 deep.py\n", "deep.py": DEEP})
+    pid = node.instances("deep", node.evil)[0]["pid"]
+    good = node.instances("good", node.acme)[0]["pid"]
+    wait_for("it to be free after its start", lambda: all(s == everywhere for s in cpus_of(pid)), 60, 0.3)
+    equal(node.get("deep", "/deep")[0], 200, "two processes that read /dev/zero")
+    wait_for("all its processes to be confined", lambda: all(s < everywhere and s for s in cpus_of(pid)) and len(cpus_of(pid)) >= 4, 10, 0.05)
+    check(all(s == everywhere for s in cpus_of(good)), "the quiet one may run everywhere")
+    wait_for("the event", lambda: [e for e in node.api("GET", "/v1/events?limit=200", want=200)["items"] if e["kind"] == "tenant.confined" ], 30, 0.5)
+    metrics = node.request("GET", "/metrics", token=node.token)[1].decode()
+    line = next(x for x in metrics.split("\n") if x.startswith('tulou_tenant_confined_seconds_total{tenant="evil"'))
+    check(float(line.split()[-1]) >= 9, line)
+    check(node.api("GET", "/v1/tenants/evil", want=200)["usage"]["confined_seconds"] >= 9, "the tenant's own view")
+    equal(node.get("deep", "/calm")[0], 200, "they end")
+    wait_for("it to be free again", lambda: all(s == everywhere for s in cpus_of(pid)), 60, 0.3)
