@@ -116,30 +116,16 @@ int cli_cmd_certs(struct cli *c)
 	return cli_list_show_app(c, "/certificates", &list);
 }
 
-static void certs_node_row(struct cli_table *t, json_t *cert)
+void cli_certs_hosts(struct cli *c, json_t *answer)
 {
-	char names[160], ends[11], ocsp[240];
-
-	/* Those of apps are theirs to show. */
-	if (!json_is_null(json_object_get(cert, "app")))
-		return;
-	snprintf(ends, sizeof ends, "%.10s", cli_str(cert, "not_after"));
-	cli_table_add(t, cli_str(cert, "id"), certs_names(names, sizeof names, json_object_get(cert, "names")),
-		      cli_str(cert, "origin"), cli_str(cert, "issuer"), cli_str(cert, "kind"), ends,
-		      certs_ocsp(ocsp, sizeof ocsp, json_object_get(cert, "ocsp")));
+	certs_before(c, answer);
 }
 
-int cli_cmd_node_certs(struct cli *c)
+int cli_certs_node_renew(struct cli *c)
 {
-	static const char *const heads[] = {"ID", "SERVES", "FROM", "ISSUER", "KIND", "ENDS", "OCSP"};
-	static const struct cli_list list = {
-		heads, ARRAY_LEN(heads), certs_node_row, "It does not listen for https.", certs_before, NULL};
 	OWN_ANSWER struct cli_answer a = {0};
-	int code;
+	int code = cli_call(c, "POST", "/v1/node/certificates/renew", NULL, &a);
 
-	if (!cli_value(c, "renew"))
-		return cli_list_show_one(c, "/v1/node/certificates?within=4000d", &list);
-	code = cli_call(c, "POST", "/v1/node/certificates/renew", NULL, &a);
 	if (code)
 		return code;
 	if (c->json)

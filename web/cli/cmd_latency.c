@@ -99,6 +99,8 @@ int cli_cmd_node_certs(struct cli *c)
 	size_t i;
 	int code;
 
+	if (cli_value(c, "renew"))
+		return cli_certs_node_renew(c);
 	cli_path(path, sizeof path, "/v1/node/certificates?within=%s", c->argc > 0 ? c->argv[0] : "30d");
 	code = cli_call(c, "GET", path, NULL, &a);
 	if (code)
@@ -107,6 +109,7 @@ int cli_cmd_node_certs(struct cli *c)
 		cli_json(a.json);
 		return CLI_OK;
 	}
+	cli_certs_hosts(c, a.json);
 	t = cli_table_new(ARRAY_LEN(heads), heads);
 	json_array_foreach(json_object_get(a.json, "items"), i, cert)
 	{

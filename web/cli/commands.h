@@ -2,6 +2,8 @@
 #ifndef TULOU_WEB_CLI_COMMANDS_H
 #define TULOU_WEB_CLI_COMMANDS_H
 
+#include <jansson.h>
+
 struct cli;
 
 int cli_cmd_login(struct cli *c);
@@ -24,6 +26,8 @@ int cli_cmd_open(struct cli *c);
 int cli_cmd_top(struct cli *c);
 int cli_cmd_apps_latency(struct cli *c);
 int cli_cmd_node_certs(struct cli *c);
+int cli_certs_node_renew(struct cli *c);	     /* its option --renew (cmd_certs.c) */
+void cli_certs_hosts(struct cli *c, json_t *answer); /* prints "hosts" of a list of certificates (cmd_certs.c) */
 
 int cli_cmd_deploy(struct cli *c);
 int cli_cmd_builds(struct cli *c);
@@ -85,7 +89,6 @@ int cli_cmd_tokens_create(struct cli *c);
 int cli_cmd_tokens_delete(struct cli *c);
 
 int cli_cmd_node(struct cli *c);
-int cli_cmd_node_certs(struct cli *c);
 int cli_cmd_node_check(struct cli *c);
 int cli_cmd_node_fsck(struct cli *c);
 int cli_cmd_node_drain(struct cli *c);
