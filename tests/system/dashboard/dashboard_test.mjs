@@ -236,6 +236,7 @@ test('the app page shows its front door and how requests fare', async () => {
 	await card('Front door').getByText('500 requests/s').waitFor();
 	await card('Front door').getByText('deleted app').waitFor();
 	await card('How requests fare').getByText('429, rate of one address').waitFor();
+	await card('Domains').getByText('stapled', { exact: true }).waitFor();
 	await card('Domains').getByText('the authority could not reach the host').waitFor();
 	await card('Domains').getByText('_tulou.wait.shop.example.com TXT').waitFor();
 });

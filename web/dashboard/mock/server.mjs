@@ -543,10 +543,10 @@ async function api(req, res, url, body) {
 			}));
 		case 'GET certificates':
 			return json(res, {
-				items: [],
+				items: [{ id: '7', names: [`${app.name}.example.com`], origin: 'acme', not_after: iso(began + 5e9), ocsp: { status: 'good', stapled: true, error: null } }],
 				hosts: [
 					{ host: `${app.name}.localhost`, state: 'none', origin: null },
-					{ host: `${app.name}.example.com`, state: 'issued', origin: 'acme', not_after: iso(began + 5e9), staple: 'good' },
+					{ host: `${app.name}.example.com`, state: 'issued', origin: 'acme', certificate: '7', not_after: iso(began + 5e9) },
 					{ host: `new.${app.name}.example.com`, state: 'failed', origin: null, next_try: iso(Date.now() + 7.2e6), error: 'the authority could not reach the host: ' + HOSTILE },
 				],
 				next: null,

@@ -26,8 +26,9 @@ function End(p: { time: string | null | undefined; plain?: boolean }): JSX.Eleme
 	);
 }
 
-function HostLine(p: { of: HostCertificate | undefined }): JSX.Element | null {
+function HostLine(p: { of: HostCertificate | undefined; certs: readonly Certificate[] }): JSX.Element | null {
 	const c = p.of;
+	const ocsp = p.certs.find((x) => c?.certificate && String(x.id) === String(c.certificate))?.ocsp;
 	if (!c || c.state === 'off') return null;
 	return (
 		<div class="host-cert">
@@ -38,7 +39,8 @@ function HostLine(p: { of: HostCertificate | undefined }): JSX.Element | null {
 					<End time={c.not_after} />
 				</span>
 			)}
-			{c.staple && <span class="muted">staple {visible(c.staple, 30)}</span>}
+			{ocsp?.status === 'revoked' && <strong class="bad-text">revoked by its authority</strong>}
+			{ocsp && ocsp.status !== 'revoked' && <span class="muted">{ocsp.stapled ? 'stapled' : 'not stapled yet'}</span>}
 			{c.next_try && c.state !== 'issued' && (
 				<span class="muted">
 					next try <End time={c.next_try} plain />
@@ -109,7 +111,7 @@ export function Domains(p: { path: string; mayChange: boolean; url: string | und
 									</code>
 								</div>
 							)}
-							<HostLine of={byHost.get(d.host)} />
+							<HostLine of={byHost.get(d.host)} certs={certs.data?.items ?? []} />
 						</div>
 						{p.mayChange && (
 							<button
@@ -135,7 +137,7 @@ export function Domains(p: { path: string; mayChange: boolean; url: string | und
 					<li key={c.host}>
 						<div class="line-main">
 							<Foreign text={c.host} max={253} />
-							<HostLine of={c} />
+							<HostLine of={c} certs={certs.data?.items ?? []} />
 						</div>
 					</li>
 				))}

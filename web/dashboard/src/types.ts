@@ -313,7 +313,6 @@ export interface HostCertificate {
 	not_after?: string | null;
 	next_try?: string | null;
 	error?: string | null;
-	staple?: string | null; // state of its OCSP staple, where the node says it
 }
 
 export interface Certificate {
@@ -322,6 +321,8 @@ export interface Certificate {
 	origin?: string;
 	issuer?: string;
 	not_after?: string | null;
+	/** null without a responder; none: not known yet. */
+	ocsp?: { status?: 'good' | 'revoked' | 'none'; stapled?: boolean; error?: string | null } | null;
 	app?: string | null;
 	tenant?: string | null;
 }
