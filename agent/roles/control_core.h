@@ -364,6 +364,8 @@ void control_tenant_synced(struct control *c);
 /* New limits or egress of an app reach its instances; was: what the app had, or NULL to tell them in any case. */
 void control_app_relimit(struct control_app *ca, const struct model_app *was);
 void control_egress(const struct control_app *ca, struct quota_egress *ret); /* in effect */
+/* Has it, by the last sample, taken its part of a pool that tenants share?  What it holds and may hold, in bytes. */
+bool control_tenant_pool_full(const struct control_tenant *t, uint64_t *held, uint64_t *bound);
 void control_on_tenant_usage(struct control *c, const struct msg_tenant_usage *u, size_t n);
 void control_tenant_init(struct control *c);				       /* its part of c->ops */
 struct plan_capacity control_tenant_committed(const struct control_tenant *t); /* limits and stored bytes */

@@ -94,12 +94,23 @@ static int ops_release_new(void *ctx, int64_t app, int64_t from_release, bool us
 	return r;
 }
 
-/* Does the tenant have disk left for one more tree? */
+/* Does the tenant have disk left for one more tree: of its quota, and of the pool that all tenants share?  A push
+ * writes into its repository, which lies there, and git would only say that it cannot. */
 static int ops_disk(const struct control_app *ca, struct err *e)
 {
+	uint64_t held = 0, bound = 0;
 	uint64_t in_use = control_tenant_committed(ca->tenant).disk;
 	char used[32], quota[32];
 
+	if (control_tenant_pool_full(ca->tenant, &held, &bound)) {
+		control_text_bytes(held, used);
+		control_text_bytes(bound, quota);
+		return err_field(
+			e, EDQUOT, "quota.disk",
+			"tenant %s: its apps hold %s of the %s that one tenant may have of the node's disk now: "
+			"remove files or stop instances, or let the operator raise disk.pool",
+			ca->tenant->rec.name, used, quota);
+	}
 	if (in_use < ca->tenant->rec.quota.disk)
 		return 0;
 	control_text_bytes(in_use, used);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define TENANT_USAGE_STALE_MS 60000 /* an older sample is of a group that is gone */
+#define TENANT_POOL_FULL 16	    /* one part in so many of its bound is left: less than what a deploy takes */
 
 struct control_tenant *control_tenant_get(struct control *c, int64_t id)
 {
@@ -233,6 +234,16 @@ static void tenant_pending_text(const struct control_tenant *t, char *out, size_
 			 "pids: %" PRIu32 " in use are more than the new %" PRIu32
 			 "; none can be started until enough of them have ended",
 			 u->pids, t->rec.quota.pids);
+}
+
+bool control_tenant_pool_full(const struct control_tenant *t, uint64_t *held, uint64_t *bound)
+{
+	const struct msg_tenant_usage *u = &t->usage;
+
+	*held = u->disk;
+	*bound = u->disk_bound;
+	return u->tenant && control_now_ms() - t->usage_ms < TENANT_USAGE_STALE_MS && u->disk_bound &&
+	       u->disk >= u->disk_bound - u->disk_bound / TENANT_POOL_FULL;
 }
 
 void control_on_tenant_usage(struct control *c, const struct msg_tenant_usage *u, size_t n)

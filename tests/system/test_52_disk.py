@@ -140,6 +140,109 @@ def test_part_of_the_pool(node):
     wait_for("its end", lambda: node.api("GET", "/v1/apps/hog", token=evil)[0] == 404)
 
 
+def stored(node):
+    """All that a deploy makes on disk and in the database, for the apps of one tenant."""
+    trees = sorted(os.listdir(node.data + "/releases")) if os.path.isdir(node.data + "/releases") else []
+    return trees, layers(node), node.repos()
+
+
+def settled(node, *apps):
+    """Each app has one instance, it runs, and nothing else has a layer."""
+    found = [i for a in apps for i in node.instances(a)]
+    return len(found) == len(apps) and all(i["state"] == "running" for i in found) and layers(node) == sorted(i["id"] for i in found)
+
+
+def group(node, slot, name):
+    """A number of the tenant's group in the pool (sysfs): its pool is the one that knows all of its subvolumes."""
+    found = []
+    for f in glob.glob(f"/sys/fs/btrfs/*/qgroups/1_{slot + 1}/{name}"):
+        if os.path.basename(os.path.dirname(os.path.dirname(os.path.dirname(f)))) == pool_uuid(node):
+            found.append(int(open(f).read()))
+    return found[0]
+
+
+def pool_uuid(node):
+    """By the loop device that our pool's file hangs on."""
+    device = os.path.basename(loops(node)[0].split(":")[0])
+    return [u for u in os.listdir("/sys/fs/btrfs") if os.path.exists(f"/sys/fs/btrfs/{u}/devices/{device}")][0]
+
+
+def fill_a_tenant(node, token):
+    node.app("packed", token, limits={"disk_bytes": "2GiB"})
+    node.deploy_ok("packed", token, server("packed"))
+    repo = node.git_repo(server("pushed"))
+    builds = lambda: node.api("GET", "/v1/apps/packed/builds", token=token, want=200)["items"]
+    releases = lambda: [r["version"] for r in node.api("GET", "/v1/apps/packed/releases", token=token, want=200)["items"]]
+    wait_for("only what runs", lambda: settled(node, "greedy", "calm", "packed"), 20)
+    r = node.push(repo, "packed", token)  # makes the repository, so that a refused push makes none
+    equal(r.returncode, 0, r.stderr)
+    wait_for("only what runs", lambda: settled(node, "greedy", "calm", "packed"), 20)
+
+    # Its own total: told before anything is uploaded.
+    was = (stored(node), len(builds()), releases())
+    node.api("PUT", "/v1/tenants/full/quota", {"disk_bytes": "16MiB"}, want=200)
+    status, data, _ = node.request("POST", "/v1/apps/packed/builds", tarball(server("never")), token=token, headers={"Content-Type": "application/gzip"})
+    check(status == 403 and b"tenant full: disk quota 16 MiB" in data and b"in use" in data, f"{status} {data}")
+    node.commit(repo)
+    r = node.push(repo, "packed", token)
+    check(r.returncode != 0 and "tenant full: disk quota 16 MiB" in r.stderr, r.stderr)
+    equal((stored(node), len(builds()), releases()), was, "after refusals by the tenant's total")
+    node.api("PUT", "/v1/tenants/full/quota", {"disk_bytes": "100GiB"}, want=200)
+
+    # Its part of the pool: the kernel holds it at every moment, not only on the average.
+    slot = int(run("stat", "-c", "%u", f"/proc/{instance(node, 'packed')['pid']}").stdout)
+    slot = (slot - (1 << 30)) // 65536
+    over, looks, done = [0], [0], [False]
+
+    def watch():
+        while not done[0]:
+            try:
+                held = group(node, slot, "referenced")
+                over[0] = max(over[0], held - group(node, slot, "max_referenced"))
+                looks[0] += 1
+            except (OSError, IndexError, ValueError):
+                pass
+            time.sleep(0.01)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    full = False
+    for _ in range(40):
+        written, error = json.loads(ask(node, "packed", FILL.replace("O_CREAT", "O_CREAT|os.O_APPEND") % "/tmp", 120))
+        if full and written < 1 << 20:
+            break
+        full = error == errno.EDQUOT
+        time.sleep(1)
+    done[0] = True
+    watcher.join()
+    check(full, "the tenant's part was never full")
+    print(f"# most above the group's limit in {looks[0]} looks: {over[0] >> 10} KiB", flush=True)
+    why = "that one tenant may have of the node's disk now"
+    upload = lambda: node.request("POST", "/v1/apps/packed/builds", tarball(server("never")), token=token, headers={"Content-Type": "application/gzip"}, timeout=60)
+    status, data, _ = wait_for("the sample that shows it", lambda: [r for r in [upload()] if r[0] == 403], 30, 1)[0]
+    check(b"tenant full: " in data and why.encode() in data, data)
+    was = (stored(node), releases())
+    r = node.push(repo, "packed", token)
+    check(r.returncode != 0 and why in r.stderr, r.stderr)
+    wait_for("nothing half-made", lambda: (stored(node), releases()) == was, 20)
+    equal(ask(node, "calm", "open('/tmp/c','w').write('y' * 1000000)"), "1000000", "the neighbour")
+    equal(node.get("packed")[0], 200, "the app that is full")
+
+    # Room again: the same deploy goes through.
+    ask(node, "packed", "__import__('os').unlink('/tmp/fill')")
+    wait_for("a deploy", lambda: b'"result":"succeeded"' in upload()[1].replace(b" ", b""), 60, 2)
+
+
+def test_a_full_tenant_deploys_nothing(node):
+    """at its own total, or at its part of the pool, a tenant's deploy and push are refused with whose limit it is; nothing half-made stays"""
+    token = node.tenant("full")
+    try:
+        fill_a_tenant(node, token)
+    finally:
+        node.api("DELETE", "/v1/apps/packed", token=token, want=(200, 202, 204))
+        wait_for("its end", lambda: node.api("GET", "/v1/apps/packed", token=token)[0] == 404)
+        wait_for("the room again", lambda: os.statvfs(node.disk()).f_bavail * 4096 > 300 << 20, 60)
+
+
 def test_several_greedy_tenants(node):
     """three tenants that write all they can leave as much for the next one; its app, its push and its build go on"""
     evil = [node.tenant(f"evil{i}") for i in range(3)]
