@@ -64,6 +64,11 @@
 #define LIMIT_NET_QUEUE (16u << 20)  /* bytes that wait for a rate: they are the sender's memory */
 #define LIMIT_NET_QUEUE_MS 50u	     /* the same as time: longer would only be delay */
 
+/* Packets a second that an instance may send besides those of TCP connections that exist: datagrams, new connections.
+ * 28 MB a second of datagrams that fill an Ethernet frame; far more than the new connections that are let through. */
+#define LIMIT_NET_PACKETS 20000u
+#define LIMIT_NET_PACKETS_BURST 5000u
+
 /* The instances' names. */
 #define LIMIT_RESOLVE_RATE 200u		 /* questions a second of one instance: a busy crawler asks some 50 */
 #define LIMIT_RESOLVE_BURST 400u	 /* at once: a cold start of many connections */

@@ -42,6 +42,7 @@ static const struct step steps[] = {
 	{SANDBOX_INSIDE, "read the program's arguments", program_read},
 	{SANDBOX_INSIDE, "read the system call filter", program_filter},
 	{SANDBOX_INSIDE, "configure the network", net_configure},
+	{SANDBOX_INSIDE, "bound its packets", net_bound}, /* while the builder waits for the carrier */
 	{SANDBOX_INSIDE, "bound the capabilities", user_bound},
 	{SANDBOX_INSIDE, "prepare PID 1", init_prepare},
 	{SANDBOX_INSIDE, "wait for the network's carrier", net_carrier},

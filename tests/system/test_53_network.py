@@ -477,6 +477,27 @@ def tracked():
     return int(open("/proc/sys/net/netfilter/nf_conntrack_count").read())
 
 
+def test_packets_are_bounded(node):
+    """a flood of datagrams is refused at its source, also on loopback, and a download beside it is not"""
+    pid = node.instances("one")[0]["pid"]
+    rules = run("nsenter", "-t", str(pid), "-n", "nft", "list", "table", "inet", "tulou").stdout
+    check("type filter hook output priority raw; policy accept;" in rules, rules)
+    check("tcp flags" in rules and "accept" in rules and "limit rate over 20000/second burst 5000 packets counter" in rules, rules)
+    for to in (WORLD[0], "127.0.0.1"):
+        # A connection that exists takes its bytes while another thread floods.
+        code = ("import socket,threading,time\\ns=socket.create_connection(('%s',8081),5); s.settimeout(40); u=socket.socket(2,2); r=[]\\n"
+                "def flood():\\n  t,n=time.time(),0\\n  for i in range(200000):\\n    try: u.sendto(b'x',('%s',9)); n+=1\\n    except PermissionError: pass\\n    except OSError: n+=1\\n"
+                "  r.append((n,time.time()-t))\\n"
+                "f=threading.Thread(target=flood); f.start(); s.sendall(b'get %d'); n=0\\nwhile True:\\n  b=s.recv(1<<16)\\n  if not b: break\\n  n+=len(b)\\n"
+                "f.join()\\n" % (WORLD[0], to, 16 << 20))
+        text = inside(node, f"exec(\"{code}raise SystemExit((n,)+r[0])\", {{}})", "one", 60)
+        check("SystemExit" in text, text)
+        got, sent, seconds = eval(text.split("SystemExit(")[1].rsplit(")", 1)[0])
+        equal(got, 16 << 20, "bytes of the download")
+        check(5000 <= sent <= 5000 + 20000 * seconds + 1000, f"{to}: {sent} of 200000 sent in {seconds:.2f} s")
+    equal(node.get("one")[0], 200, "the front door")
+
+
 def test_flood(node):
     """one instance's flood of connections fills neither the kernel's table nor another tenant's way"""
     before = tracked()

@@ -1,6 +1,7 @@
 /* The name server on loopback: by UDP and TCP, strangers that wait, floods, connections that end at any time. */
 #include "agent/resolve/dns.h"
 #include "agent/resolve/resolve.h"
+#include "agent/sandbox/sandbox.h"
 #include "agent/sandbox/tbf.h"
 #include "base/own.h"
 
@@ -237,4 +238,30 @@ Test(sandbox, rate_message_has_no_holes)
 	cr_assert_eq(tbf_burst(UINT64_MAX), 1u << 30);
 	cr_assert_eq(tbf_queue(UINT64_MAX), LIMIT_NET_QUEUE);
 	cr_assert_geq(tbf_queue(64 << 20), 3u << 20, "50 ms");
+}
+
+Test(sandbox, packet_bound_is_one_whole_batch)
+{
+	_Alignas(struct nlmsghdr) char room[1024];
+	size_t n = net_bound_batch(room, sizeof room, 20000, 5000), at = 0;
+	unsigned messages = 0, acknowledged = 0;
+
+	cr_assert_gt(n, 0);
+	while (at < n) {
+		const struct nlmsghdr *h = (const void *)(room + at);
+		cr_assert_geq(h->nlmsg_len, sizeof *h);
+		cr_assert_eq(h->nlmsg_seq, ++messages);
+		acknowledged += (h->nlmsg_flags & NLM_F_ACK) != 0;
+		at += NLMSG_ALIGN(h->nlmsg_len);
+	}
+	cr_assert_eq(at, n);
+	cr_assert_eq(messages, 6, "begin, table, chain, two rules, end");
+	cr_assert_eq(acknowledged, 1, "one answer is read");
+	/* No room: nothing is written past it, and nothing is sent. */
+	for (size_t cap = 0; cap < n; cap += 4) {
+		memset(room, 0x5a, sizeof room);
+		cr_assert_eq(net_bound_batch(room, cap, 20000, 5000), 0, "%zu bytes", cap);
+		for (size_t i = cap; i < sizeof room; i++)
+			cr_assert_eq(room[i], 0x5a, "byte %zu of %zu", i, cap);
+	}
 }
