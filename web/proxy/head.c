@@ -54,7 +54,8 @@ static void head_hex32(uint32_t x, char out[8])
 	v = (v & 0x000f000f000f000f) | (v & 0x00f000f000f000f0) << 4;
 	high = (v + 0x0606060606060606) >> 4 & 0x0101010101010101; /* 1 where it is a..f */
 	v += 0x3030303030303030 + high * ('a' - '0' - 10);
-	memcpy(out, &v, 8);
+	for (unsigned k = 0; k < 8; k++) /* one store, once compiled */
+		out[k] = (char)(v >> 8 * k);
 }
 
 void head_hex(uint64_t x, char out[16])
