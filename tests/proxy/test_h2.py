@@ -511,7 +511,7 @@ def test_a_slow_app(worker):
     before = worker.rss_kib()
     p = subprocess.run(["curl", "-sk", "--http2", "--resolve", f"a.test:{worker.tls_port}:127.0.0.1", "-H", "Expect:", "-H", "Content-Length: 10485760",
                         "--data-binary", "@-", f"https://a.test:{worker.tls_port}/"], input=b"x" * 10485760, capture_output=True, timeout=30, check=True)
-    assert p.stdout == b"thanks" and got == [10485760]
+    assert (p.stdout, got) == (b"thanks", [10485760])
     if not worker.sanitized:
         assert worker.rss_kib() - before < 1500
 

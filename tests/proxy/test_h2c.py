@@ -1,4 +1,7 @@
 """Apps that speak HTTP/2 without TLS: both kinds of clients reach them, gRPC works, hostile ones harm nobody else."""
+import os
+import signal
+import socket
 import struct
 import threading
 import time
@@ -200,6 +203,19 @@ def test_refused_streams_and_goaway_are_repeated(worker):
     r = c.response()
     assert r[0] in (200, 502), r
     assert get(worker, "a.test")[2].startswith(b"from ")
+
+
+def test_a_reset_behind_the_last_bytes(worker):
+    """The kernel tells of both at once, and only the bytes are looked for."""
+    def handle(peer, stream, r):
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOWAIT)
+        peer.send(peer.window(0, 1))  # wants no answer, which would find out
+        peer.c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.c.close()
+        os.kill(worker.process.pid, signal.SIGCONT)
+    start(worker, h2.serve(handle))
+    assert get(worker, "a.test")[0] == 502
 
 
 def test_connections_that_end(worker):

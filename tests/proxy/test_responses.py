@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 
+import talk
+
 from talk import App, answer, client, get, script, serve, until
 
 REQ = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -203,17 +205,22 @@ def test_stale_connection_repeats_what_may_be_repeated(worker):
 
 
 def test_closed_idle_connection_costs_no_request(worker):
+    gone = threading.Event()
+
     def brief(c, _):
         _, fields = c.head()
         c.body(fields)
         c.send(answer())
+        c.close()
+        gone.set()
     app = App(brief)
     worker.app("a", app)
     c = client(worker)
     for i in range(50):
         c.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi")
         assert c.response()[0] == 200, i
-        time.sleep(0.002)
+        assert gone.wait(talk.WAIT)
+        gone.clear()
 
 
 def test_cut_answers_are_seen_to_be_cut(worker):

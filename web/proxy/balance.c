@@ -127,6 +127,8 @@ bool balance_fits(struct proxy *p, struct instance *i)
 {
 	bool aside, fits;
 
+	/* One that began a moment ago counts too; the tick comes later. */
+	balance_peers(p);
 	if (!p->peers)
 		return i->in_flight < i->app->concurrency;
 	/* Said first and counted then, in one order for all: of two that meet at the last place at most one gets it. */

@@ -69,8 +69,11 @@ void conn_event(struct conn *c, short what)
 {
 	if (what & EV_CLOSED)
 		c->closing = c->can_read = true;
-	if (what & EV_READ)
+	if (what & EV_READ) {
 		c->can_read = true;
+		if (c->tls)
+			tls_more(c);
+	}
 	if (what & EV_WRITE)
 		c->can_write = true;
 }

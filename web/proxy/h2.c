@@ -207,6 +207,9 @@ int h2_input(struct h2 *h)
 			return 0;
 		if (n <= 0)
 			return n < 0 ? (int)n : -ECONNRESET;
+		/* A reset may hide behind the last bytes: one event tells of both, and not of the end (EPOLLERR). */
+		if (!h->conn->tls)
+			h->conn->can_read = true;
 		r = nghttp2_session_mem_recv(h->ng, (const uint8_t *)p->rbuf, (size_t)n);
 		h2_later(h);
 		if (r < 0)

@@ -118,6 +118,7 @@ void tls_close(struct conn *c);
 int tls_handshake(struct conn *c);
 /* As conn_read and conn_send. */
 ssize_t tls_read(struct conn *c, void *p, size_t n);
+void tls_more(struct conn *c); /* the socket has something to read again */
 int tls_send(struct conn *c, const struct iovec *iov, int n, size_t total);
 /* Says that nothing more will come (close_notify). */
 void tls_end(struct conn *c);

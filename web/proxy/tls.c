@@ -413,6 +413,13 @@ int tls_handshake(struct conn *c)
 	return pushed < 0 ? pushed : r;
 }
 
+/* What the last read of the socket said is no longer so: a record that lies in OpenSSL's buffer may be read next, and
+ * the socket is not looked at then. */
+void tls_more(struct conn *c)
+{
+	c->tls->dry = false;
+}
+
 ssize_t tls_read(struct conn *c, void *p, size_t n)
 {
 	struct tls *t = c->tls;
