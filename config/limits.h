@@ -238,6 +238,7 @@
 #define LIMIT_TALK_NAME 63	 /* bytes of a name */
 #define LIMIT_TALK_WATCHES 16	 /* at a time */
 #define LIMIT_TALK_TENANT 4	 /* ... of one tenant */
+#define LIMIT_TALK_NODE 4	 /* ... kept for the node's operator */
 #define LIMIT_TALK_S 60		 /* how long one may last */
 #define LIMIT_TALK_SAMPLES 1024u /* requests of a second that are looked at, per worker: about 1 ms of its time */
 #define LIMIT_TALK_EVERY (1u << 20)

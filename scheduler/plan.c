@@ -422,7 +422,9 @@ void plan_app(const struct plan_input *in, struct plan_output *out)
 		if (have < wanted && !(in->hold && app->candidate))
 			plan_start(in, out, app->release, *t, wanted - have, n.pending, &budget);
 	}
-	if (plan_is_canary(in, app->canary) && app->release) {
+	/* A held roll-out stops all but its candidate: the canary would be started and stopped for as long as it lasts.
+	 */
+	if (plan_is_canary(in, app->canary) && app->release && !(in->hold && app->candidate)) {
 		unsigned wanted = plan_wanted_canary(in, "web");
 		struct plan_tally n = plan_count(in, app->canary, "web");
 		unsigned have = n.pending + n.ready;

@@ -44,9 +44,12 @@ int64_t pace_info(uint32_t retry_s, int64_t now_ms)
 int64_t pace_window_choose(int64_t from_ms, int64_t to_ms, int64_t not_before_ms, int64_t not_after_ms, uint64_t seed)
 {
 	int64_t at = from_ms + (to_ms - from_ms) / 1000 * (int64_t)(seed % 1000);
-	int64_t last = not_after_ms - (not_after_ms - not_before_ms) / 10;
+	int64_t life = not_after_ms - not_before_ms, last = not_after_ms - life / 10;
+	int64_t first = not_before_ms + (life / 3 < 24 * PACE_HOUR_MS ? life / 3 : 24 * PACE_HOUR_MS);
 
-	return at < last ? at : last;
+	/* A past one means at once (a certificate that will be revoked); but an authority that says so of each new one
+	 * would have another ordered for ever. */
+	return at < first ? first : at < last ? at : last;
 }
 
 int64_t pace_staple(int64_t this_ms, int64_t next_ms, int64_t now_ms, uint64_t seed)

@@ -20,7 +20,8 @@ int64_t pace_unavailable(unsigned n, uint64_t seed);
  * six hours when it said nothing. */
 int64_t pace_info(uint32_t retry_s, int64_t now_ms);
 
-/* The moment in an authority's window that seed chooses; never later than a tenth of the lifetime before its end. */
+/* The moment in an authority's window that seed chooses; never later than a tenth of the lifetime before its
+ * end, nor sooner than a day, at most a third of the lifetime, after it was signed. */
 int64_t pace_window_choose(int64_t from_ms, int64_t to_ms, int64_t not_before_ms, int64_t not_after_ms, uint64_t seed);
 
 /* When a responder is asked again about a certificate: when its answer has held for half of its time, or, when that is

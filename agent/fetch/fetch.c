@@ -450,7 +450,9 @@ static const char *fetch_parse(struct fetch_request *r)
 							      : "the URL must begin with https://")
 			: lib.curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK ? "the URL holds a user name"
 			: strlen(host) >= sizeof r->host			     ? "the URL's host is too long"
-										     : NULL;
+			/* Marks of CURLOPT_RESOLVE, by which a name is not what it was resolved to. */
+			: strchr("-+*", host[0]) ? "the URL's host is no name"
+						 : NULL;
 		if (!wrong) {
 			memcpy(r->host, host, strlen(host) + 1);
 			r->port = (unsigned)strtoul(port, NULL, 10);

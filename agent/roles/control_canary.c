@@ -179,6 +179,9 @@ void control_canary_check(struct control_app *ca)
 		ca->canary_why[0] = 0;
 		return;
 	}
+	if (!ca->canary_why[0] && control_holds(ca))
+		snprintf(ca->canary_why, sizeof ca->canary_why,
+			 "releases of this app never run at the same time (rollout: hold)");
 	if (ca->canary_why[0]) {
 		canary_end(ca);
 		return;

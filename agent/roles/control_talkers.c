@@ -191,7 +191,7 @@ static int ops_talkers(void *ctx, const struct ops_talkers *ask, struct err *e)
 	if (own >= LIMIT_TALK_TENANT)
 		return err_set(e, EBUSY, "%d of this tenant look at their talkers already: try again in a moment",
 			       LIMIT_TALK_TENANT);
-	if (all >= LIMIT_TALK_WATCHES)
+	if (all >= LIMIT_TALK_WATCHES - (ca ? LIMIT_TALK_NODE : 0))
 		return err_set(e, EBUSY, "%d look at the talkers of this node already: try again in a moment",
 			       LIMIT_TALK_WATCHES);
 	if (!(t = calloc(1, sizeof *t)))

@@ -5,6 +5,7 @@
 #include "agent/supervise/net.h"
 #include "base/cidr.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/own.h"
 
 #include <errno.h>
@@ -98,12 +99,29 @@ static int names_refuse(struct err *e, const struct name *n, pid_t holder)
 
 /* --- locks ------------------------------------------------------------------------------------------------------ */
 
-/* Who holds the flock of this file (proc(5), /proc/locks); -1 when that does not say. */
-static pid_t lock_holder(const struct stat *st)
+/* Anybody may lock what he may open, as he may bind any abstract name (flock(2) asks for no right to write): only
+ * root, and who we are, can be a node. */
+static bool is_node(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
+static bool is_node_pid(pid_t pid)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof path, "/proc/%d", (int)pid);
+	return stat(path, &st) < 0 || is_node(st.st_uid);
+}
+
+/* Who holds the flock of this file (proc(5), /proc/locks), a node before others; -1 when that does not say. */
+static pid_t lock_holder(const struct stat *st, bool *node)
 {
 	OWN_FREE char *text = NULL;
 	pid_t found = -1;
 
+	*node = true;
 	if (fd_read_file(AT_FDCWD, "/proc/locks", NAMES_MOUNTINFO, &text, NULL) < 0)
 		return -1;
 	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
@@ -111,12 +129,15 @@ static pid_t lock_holder(const struct stat *st)
 		uintmax_t inode;
 		int pid;
 		line += *line == '\n';
-		if (sscanf(line, "%*u: FLOCK %*s WRITE %d %x:%x:%ju", &pid, &major, &minor, &inode) != 4 ||
+		if (sscanf(line, "%*u: FLOCK %*s %*s %d %x:%x:%ju", &pid, &major, &minor, &inode) != 4 ||
 		    inode != st->st_ino || pid <= 0)
 			continue;
+		if (found > 0 && !is_node_pid(pid))
+			continue;
 		found = pid;
+		*node = is_node_pid(pid);
 		/* btrfs has a number of its own for each subvolume, which is not the one that is told here. */
-		if (makedev(major, minor) == st->st_dev)
+		if (*node && makedev(major, minor) == st->st_dev)
 			break;
 	}
 	return found;
@@ -164,7 +185,15 @@ static int lock_try(struct names_try *t, struct err *e)
 		if (fstat(fd, &st) < 0)
 			return err_errno(e, "cannot look at %s", t->name->path);
 		if (flock(fd, (t->take ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) {
-			t->holder = lock_holder(&st);
+			int why = errno;
+			bool node;
+			t->holder = lock_holder(&st, &node);
+			if (why == EWOULDBLOCK && !node) {
+				LOG_WARN("a name of this node is locked by somebody who is none",
+					 "setting=%s value=%s pid=%d", t->name->field, t->name->value, (int)t->holder);
+				return TAKE_FD(fd);
+			}
+			errno = why;
 			return errno == EWOULDBLOCK || t->holder ? -EBUSY
 								 : err_errno(e, "cannot lock %s", t->name->path);
 		}
@@ -254,7 +283,7 @@ static bool socket_clashes(struct names_try *t)
 		if (!socket_clash(t->name, at + 1))
 			continue;
 		socket_ask(at + 1, t);
-		if (t->holder && t->holder != getpid() && (t->uid == 0 || t->uid == geteuid()))
+		if (t->holder && t->holder != getpid() && is_node(t->uid))
 			return true;
 	}
 	t->holder = 0;
@@ -275,6 +304,12 @@ static int socket_try(struct names_try *t, struct err *e)
 		if (errno != EADDRINUSE)
 			return err_errno(e, "cannot hold the name %s", t->name->path);
 		socket_ask(t->name->path, t);
+		if (t->holder > 0 && !is_node(t->uid)) {
+			LOG_WARN("a name of this node is bound by somebody who is none",
+				 "setting=%s value=%s pid=%d uid=%u", t->name->field, t->name->value, (int)t->holder,
+				 (unsigned)t->uid);
+			return socket_clashes(t) ? -EBUSY : TAKE_FD(fd);
+		}
 		t->holder = t->holder ? t->holder : -1;
 		return -EBUSY;
 	}

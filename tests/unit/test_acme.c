@@ -585,6 +585,8 @@ Test(acme, a_moment_in_the_window)
 	}
 	cr_assert_gt(high - low, day);
 	cr_assert_eq(pace_window_choose(100 * day, 200 * day, 0, 90 * day, 3), 81 * day, "beyond its end");
+	cr_assert_eq(pace_window_choose(0, 1000, 10 * day, 100 * day, 3), 11 * day, "long past: once a day at most");
+	cr_assert_eq(pace_window_choose(0, 1000, 10 * day, 10 * day + 30000, 3), 10 * day + 10000, "of a short one");
 	cr_assert_eq(pace_info(0, 5), 21600005);
 	cr_assert_eq(pace_info(1, 0), 60000);
 	cr_assert_eq(pace_info(4000000, 0), day);

@@ -488,6 +488,22 @@ Test(scheduler, a_canary_runs_beside_the_live_release)
 	cr_assert_eq(b.out.count, 0);
 }
 
+Test(scheduler, a_held_roll_out_starts_no_canary)
+{
+	struct bench b;
+
+	bench_init(&b);
+	b.app.canary = 20;
+	b.app.candidate = 30;
+	b.in.hold = true;
+	b.in.canary_types = web_only;
+	b.in.canary_count = 1;
+	bench_add(&b, 10, MODEL_INSTANCE_RUNNING, true, true);
+	bench_plan(&b);
+	for (unsigned i = 0; i < b.out.count; i++)
+		cr_assert_neq(b.actions[i].verb, PLAN_START, "release %d", (int)b.actions[i].release);
+}
+
 Test(scheduler, a_canary_that_crashes_is_started_again_later)
 {
 	struct bench b;

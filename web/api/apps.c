@@ -253,6 +253,16 @@ static int app_https(json_t *obj, struct model_app *app, struct err *e)
 	return 0;
 }
 
+/* A canary runs beside the live release. */
+static int app_held(const struct model_app *app, const struct model_serving *f, struct err *e)
+{
+	return app->canary && f->rollout == MODEL_ROLLOUT_HOLD
+		       ? err_field(e, EBUSY, "serving.rollout",
+				   "serving.rollout: hold lets only one release run, and the app has a canary: end it "
+				   "before")
+		       : 0;
+}
+
 void api_app_patch(struct exchange *x)
 {
 	static const char *const keys[] = {"limits", "profile", "egress",  "paused", "health_path",
@@ -268,7 +278,8 @@ void api_app_patch(struct exchange *x)
 	    fields_get_profile(x->json, "profile", &app.profile, &e) < 0 ||
 	    fields_get_egress(x->json, "egress", &app.egress, &e) < 0 || app_https(x->json, &app, &e) < 0 ||
 	    app_limits(x, &app, &e) < 0 || serving_read(s, app.id, x->json, &serving, &given, &e) < 0 ||
-	    store_app_update(s, &app, &e) < 0 || (given && store_serving_set(s, app.id, &serving, &e) < 0)) {
+	    (given && app_held(&app, &serving, &e) < 0) || store_app_update(s, &app, &e) < 0 ||
+	    (given && store_serving_set(s, app.id, &serving, &e) < 0)) {
 		api_answer_err(x, &e);
 		return;
 	}

@@ -94,6 +94,14 @@ static int canary_release(struct exchange *x, int64_t *ret, struct err *e)
 	return 0;
 }
 
+/* What a release's own file says is seen when it is rolled out. */
+static bool canary_held(struct exchange *x)
+{
+	struct model_serving f;
+
+	return store_serving_get(x->api->config.store, x->app.id, &f, NULL) == 0 && f.rollout == MODEL_ROLLOUT_HOLD;
+}
+
 void api_canary_put(struct exchange *x)
 {
 	static const char *const keys[] = {"version", "weight", "header", "instances", NULL};
@@ -108,6 +116,13 @@ void api_canary_put(struct exchange *x)
 
 	if (x->app.release == 0) {
 		api_answer_problem(x, 409, NULL, "this app has no live release beside which a canary could serve");
+		return;
+	}
+	if (canary_held(x)) {
+		api_answer_problem(
+			x, 409, NULL,
+			"releases of this app never run at the same time (serving.rollout is hold), so none can "
+			"be a canary: set it to start-first before");
 		return;
 	}
 	if (!doc || json_only(x->json, keys, &e) < 0 || canary_release(x, &release, &e) < 0) {

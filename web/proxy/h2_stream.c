@@ -66,8 +66,8 @@ void h2_stream_drop(struct h2_stream *st, uint32_t code)
 	if (h && st->rx_bytes)
 		nghttp2_session_consume_connection(h->ng, st->rx_bytes);
 	if (h && !st->gone && st->id > 0) {
-		/* What was said to the end may still be on its way out: the peer gets it.  A client whose body is not at
-		 * its end then, which may be no more than the flag that says so, hears that behind it. */
+		/* What was said to the end may still be on its way out: the peer gets it.  A client whose body is not
+		 * at its end then, which may be no more than the flag that says so, hears that behind it. */
 		bool over = st->end && !st->conn->out && !st->trailers &&
 			    (!h->back || nghttp2_session_get_stream_remote_close(h->ng, st->id) == 1);
 		nghttp2_session_set_stream_user_data(h->ng, st->id, NULL);
