@@ -127,7 +127,7 @@ int store_config_json(struct store *s, int64_t app, char **ret, struct err *e)
 
 int store_formation_set(struct store *s, int64_t app, const char *type, uint32_t count, struct err *e)
 {
-	struct model_tenant t;
+	struct model_tenant t = {0};
 	struct model_app a;
 	int64_t types = 0, others = 0, before = 0;
 	int r = parse_name(type, LIMIT_TYPE_NAME, "type", e);

@@ -33,7 +33,7 @@ test: ## install what tests need, build, run every suite; the last line counts t
 test-system: all $(O)/supervise_shell ## the system tests only (ONLY=pattern)
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) system='python3 tests/system/run.py --build $(O) $(if $(ONLY),--only $(ONLY))'
 
-lint: ## format, layers, banned functions, static analysis
+lint: all ## format, layers, banned functions, static analysis
 	$(Q)tests/lint $(O) full
 
 asan: ## unit tests under AddressSanitizer and UBSan

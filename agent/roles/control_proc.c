@@ -52,8 +52,9 @@ void control_proc_host(struct control_host *h, const char *data_dir)
 		h->pressure[i] = text ? control_text_pressure(text) : 0;
 	}
 	if (statvfs(data_dir, &fs) == 0) {
+		/* What is kept for root is free for nobody here, as df(1) says. */
 		h->disk = (uint64_t)fs.f_blocks * fs.f_frsize;
-		h->disk_used = h->disk - (uint64_t)fs.f_bfree * fs.f_frsize;
+		h->disk_used = h->disk - (uint64_t)fs.f_bavail * fs.f_frsize;
 	}
 	if (!h->cpus)
 		h->cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
