@@ -79,9 +79,9 @@ struct cgroup {
 	char name[64];
 	dev_t disks[CGROUP_DISKS];
 	unsigned disk_count;
-	char cpus[2][CGROUP_CPUS_MAX]; /* lists for cpuset.cpus: all that may run our instances, and those of the
-					  confined */
-	int create;		       /* O_CREAT on a test's plain directories, else 0 */
+	/* Lists for cpuset.cpus: all that may run our instances, and those of the confined; for cpuset.mems (v1). */
+	char cpus[2][CGROUP_CPUS_MAX], mems[CGROUP_CPUS_MAX];
+	int create; /* O_CREAT on a test's plain directories, else 0 */
 };
 
 extern const struct cgroup_ops cgroup_v1_ops, cgroup_v2_ops;
@@ -116,6 +116,8 @@ int cgroup_write_disks(const struct cgroup *c, const char *name, const char *fil
 bool cgroup_of_tenant_only(const struct cgroup *c, unsigned hierarchy);
 /* Prepares cpuset where it is there; it is done without where it cannot be used. */
 void cgroup_cpuset_root(struct cgroup *c);
+/* Fills a tenant's group of it that is empty.  0 or negative errno. */
+int cgroup_cpuset_tenant(struct cgroup *c, const char *name);
 
 /* Makes controllers available below the mount and below our root (v2 only). */
 int cgroup_v2_delegate(struct cgroup *c, struct err *e);

@@ -57,17 +57,17 @@ static bool cpus_print(const unsigned short *cpus, unsigned from, unsigned n, ch
 	return at > 0;
 }
 
-/* Our root of v1 gets what the mount has, and what is made below copies it: a group without CPUs takes no tasks. */
+/* Our root of v1 gets what the mount has: a group without CPUs takes no tasks. */
 static bool cpuset_v1_root(struct cgroup *c, char *cpus, size_t cap)
 {
-	char mems[CGROUP_CPUS_MAX];
+	char *mems = c->mems;
 	int k = c->of[CGROUP_CPUSET], fd[2];
 	ssize_t n[2];
 
 	fd[0] = openat(c->mount[k], "cpuset.cpus", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	fd[1] = openat(c->mount[k], "cpuset.mems", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	n[0] = fd[0] < 0 ? -1 : read(fd[0], cpus, cap - 1);
-	n[1] = fd[1] < 0 ? -1 : read(fd[1], mems, sizeof mems - 1);
+	n[1] = fd[1] < 0 ? -1 : read(fd[1], mems, sizeof c->mems - 1);
 	for (unsigned i = 0; i < 2; i++)
 		if (fd[i] >= 0)
 			close(fd[i]);
@@ -75,8 +75,7 @@ static bool cpuset_v1_root(struct cgroup *c, char *cpus, size_t cap)
 		return false;
 	cpus[n[0]] = mems[n[1]] = 0;
 	return cgroup_write(c, CGROUP_CPUSET, ".", "cpuset.cpus", cpus) == 0 &&
-	       cgroup_write(c, CGROUP_CPUSET, ".", "cpuset.mems", mems) == 0 &&
-	       cgroup_write(c, CGROUP_CPUSET, ".", "cgroup.clone_children", "1") == 0;
+	       cgroup_write(c, CGROUP_CPUSET, ".", "cpuset.mems", mems) == 0;
 }
 
 /* Takes a hierarchy of v1 that is of no use out of those that instances join. */
@@ -119,6 +118,23 @@ void cgroup_cpuset_root(struct cgroup *c)
 		cpuset_leave(c);
 }
 
+int cgroup_cpuset_tenant(struct cgroup *c, const char *name)
+{
+	char text[CGROUP_CPUS_MAX];
+	int r;
+
+	/* One that has some is in use; without, we ended before it was filled. */
+	if (!cgroup_can_confine(c) || cgroup_is_v2(c) ||
+	    cgroup_read(c, CGROUP_CPUSET, name, "cpuset.cpus", text, sizeof text) > 1)
+		return 0;
+	/* While it has no CPUs: with the flag each change of them, and its end, has the host's scheduling domains built
+	 * anew (rebuild_sched_domains() of kernel/cgroup/cpuset.c).  They are the root group's all the same. */
+	if ((r = cgroup_write(c, CGROUP_CPUSET, name, "cpuset.sched_load_balance", "0")) < 0 ||
+	    (r = cgroup_write(c, CGROUP_CPUSET, name, "cpuset.mems", c->mems)) < 0)
+		return r;
+	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus", c->cpus[CPUS_ALL]);
+}
+
 bool cgroup_can_confine(const struct cgroup *c)
 {
 	return c->of[CGROUP_CPUSET] >= 0;
@@ -132,8 +148,12 @@ int cgroup_confine(struct cgroup *c, uint32_t slot, bool confined)
 		return -EOPNOTSUPP;
 	cgroup_name(slot, CGROUP_TENANT, name);
 	/* A tenant that an earlier version started has none of v1 yet; its later instances join it. */
-	if (!cgroup_is_v2(c) && mkdirat(c->root[c->of[CGROUP_CPUSET]], name, 0755) < 0 && errno != EEXIST)
-		return -errno;
+	if (!cgroup_is_v2(c)) {
+		if (mkdirat(c->root[c->of[CGROUP_CPUSET]], name, 0755) == 0)
+			cgroup_cpuset_tenant(c, name);
+		else if (errno != EEXIST)
+			return -errno;
+	}
 	/* v2: an empty list is all of the group above. */
 	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus",
 			    confined	      ? c->cpus[CPUS_CONFINED]

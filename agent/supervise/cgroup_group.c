@@ -102,7 +102,9 @@ int cgroup_tenant(struct cgroup *c, uint32_t slot, const struct quota *q, struct
 	there = make_dirs(c, name, CGROUP_TENANT, e);
 	if (there < 0)
 		return there;
-	r = c->ops->set(c, name, &n, there == 0, e);
+	r = cgroup_cpuset_tenant(c, name);
+	r = r < 0 ? err_set(e, -r, "cannot set cpuset of cgroup %s: %s", name, strerror(-r))
+		  : c->ops->set(c, name, &n, there == 0, e);
 	if (r < 0 && there == 0)
 		cgroup_tenant_remove(c, slot);
 	return r < 0 ? r : there;

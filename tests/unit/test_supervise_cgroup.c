@@ -148,8 +148,10 @@ Test(supervise, cgroup_v1_confines_a_tenant_to_all_but_the_first_cpus)
 	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
 	expect(&f, "cpuset/tulou/cpuset.cpus", "0-3,8-10,20\n");
 	expect(&f, "cpuset/tulou/cpuset.mems", "0-1\n");
-	expect(&f, "cpuset/tulou/cgroup.clone_children", "1");
 	tenant(c, &quota_default);
+	expect(&f, "cpuset/tulou/t5/cpuset.sched_load_balance", "0");
+	expect(&f, "cpuset/tulou/t5/cpuset.mems", "0-1\n");
+	expect(&f, "cpuset/tulou/t5/cpuset.cpus", "0-3,8-10,20");
 	cr_assert_eq(cgroup_make(c, 5, 42, &l, fds, &n, NULL), 0);
 	cr_assert_eq(n, 5);
 	for (size_t i = 0; i < n; i++)

@@ -248,7 +248,9 @@ int cli_cmd_apps_restart(struct cli *c)
 	if (!code && c->json && a.json)
 		cli_json(a.json);
 	else if (!code)
-		printf("%s restarts: new instances first, then the old ones leave (with rollout=hold the other way round).\n", c->app_name);
+		printf("%s restarts: new instances first, then the old ones leave (with rollout=hold the other way "
+		       "round).\n",
+		       c->app_name);
 	return code;
 }
 
