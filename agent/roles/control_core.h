@@ -519,6 +519,8 @@ void control_domains_on_proved(struct control *c, const struct resolve_proved *m
 /* control_jobs.c */
 void control_jobs_init(struct control *c); /* fills c->build_host */
 bool control_is_job(uint64_t id);
+/* This run of control began it: when it is not among the jobs any more, its exit was told. */
+bool control_was_job(const struct control *c, uint64_t id);
 void control_on_job(struct control *c, const struct msg_instance *m);
 int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int blob, const int *fds, size_t nfds,
 		      struct err *e);

@@ -206,7 +206,8 @@ static void fsck_instances(struct control *c, struct control_fsck *f)
 		uint64_t id = f->lists[MSG_FSCK_INSTANCES].ids[i];
 		int64_t key = (int64_t)id;
 		struct msg_stop stop = {.instance = id};
-		if (control_is_job(id) ? map_get(c->jobs, &id, sizeof id) != NULL
+		/* A job that ended after the supervisor wrote its list is not left over. */
+		if (control_is_job(id) ? map_get(c->jobs, &id, sizeof id) != NULL || control_was_job(c, id)
 				       : map_get(c->instances, &key, sizeof key) != NULL)
 			continue;
 		if (f->repair)

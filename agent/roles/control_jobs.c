@@ -23,6 +23,14 @@ bool control_is_job(uint64_t id)
 	return (id & CONTROL_JOB_BIT) != 0;
 }
 
+bool control_was_job(const struct control *c, uint64_t id)
+{
+	uint64_t n = id & ~CONTROL_JOB_BIT;
+
+	return control_is_job(id) && n >> CONTROL_JOB_RUN_SHIFT == c->run &&
+	       (n & ((1ull << CONTROL_JOB_RUN_SHIFT) - 1)) <= c->job_next;
+}
+
 static void control_job_free(struct control *c, struct control_job *job)
 {
 	if (job->tenant)
