@@ -558,6 +558,7 @@ void client_move(struct client *c, enum client_state to);
 void client_run(struct client *c);
 /* A parked client is let go to look for an instance again. */
 void client_unpark(struct client *c);
+void client_leave(struct client *c); /* it waits no longer, and not because its turn came */
 /* Finds app and instance for the request in c->in; starts it, parks it or answers. */
 void client_route(struct client *c);
 /* The same behind an attempt that came to nothing: where nothing is up any more it waits, as if it had just come. */
