@@ -212,14 +212,14 @@ class Conn:
     def take(self, n):
         while len(self.buf) < n:
             if not self.more():
-                raise EOFError(f"end after {self.buf!r}")
+                raise EOFError(f"end after {bytes(self.buf[-200:])!r}")
         data, self.buf = self.buf[:n], self.buf[n:]
         return data
 
     def until(self, mark):
         while mark not in self.buf:
             if not self.more():
-                raise EOFError(f"end after {self.buf!r}")
+                raise EOFError(f"end after {bytes(self.buf[-200:])!r}")
         at = self.buf.index(mark) + len(mark)
         data, self.buf = self.buf[:at], self.buf[at:]
         return data

@@ -184,3 +184,23 @@ def test_gigabytes_in_constant_memory(worker):
     most.append(worker.rss_kib())
     assert c.response()[2] == b"all of it"
     assert worker.sanitized or max(most) < before + 4096, most
+
+
+def test_urgent_bytes_hold_nothing_up(worker):
+    """splice(2) stops at their mark, with more behind it; they are no part of the stream (tcp(7))."""
+    data = body(2 * MIB)
+
+    def talk(c, _):
+        line, fields = c.head()
+        if line.startswith("GET"):
+            c.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data[:MIB])
+            c.s.send(b"!", socket.MSG_OOB)
+            c.send(data[MIB:])
+        else:
+            c.send(answer(digest(c.body(fields))))
+    worker.app("a", App(talk))
+    assert client(worker, GET).response()[2] == data
+    c = client(worker, post(len(data)) + data[:MIB])
+    c.s.send(b"!", socket.MSG_OOB)
+    c.send(data[MIB:])
+    assert c.response()[2] == digest(data)

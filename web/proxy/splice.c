@@ -73,10 +73,9 @@ ssize_t splice_read(struct proxy *p, struct conn *from, struct conn *to, int64_t
 	}
 	if (n < 0)
 		n = errno == EINTR ? -EAGAIN : -errno;
-	if (n == -EAGAIN)
-		from->can_read = false;
 	pbuf_put(p, &to->out);
-	return n;
+	/* Empty, or at the mark of urgent data, which only recv(2) goes past (tcp(7)): that one tells. */
+	return n == -EAGAIN ? -ENOBUFS : n;
 }
 
 ssize_t splice_write(struct conn *c)
