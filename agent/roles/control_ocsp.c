@@ -17,6 +17,7 @@
 #include "web/http/cert.h"
 
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,11 +43,13 @@ bool control_ocsp_holds(const struct control_staple *s, int64_t now_ms)
 	return s->rec.state == MODEL_STAPLE_GOOD && s->rec.until_ms > now_ms;
 }
 
-static int64_t ocsp_tenant(const struct control_staple *s)
+static int64_t ocsp_tenant(struct control_staple *s)
 {
-	struct control_app *ca = s->app ? control_app_get(s->control, s->app) : NULL;
+	struct control_app *ca = s->app && !s->tenant ? control_app_get(s->control, s->app) : NULL;
 
-	return ca ? ca->rec.tenant : 0;
+	if (ca)
+		s->tenant = ca->rec.tenant;
+	return s->tenant;
 }
 
 static void ocsp_event(struct control_staple *s, const char *kind, const char *text)
@@ -255,18 +258,42 @@ static struct control_staple *ocsp_next(struct control_ocsp *m, int64_t now, int
 	return best;
 }
 
+/* Leaf and issuer of an app's certificate; owned by the caller, NULL when it cannot be read. */
+static char *ocsp_pem(struct control_staple *s)
+{
+	char *text = NULL, *pem = NULL;
+	struct cert_ocsp o;
+
+	if (store_cert_text(s->control->store, (int64_t)s->id, &text, NULL) < 0)
+		return NULL;
+	if (cert_ocsp(text, strlen(text), &o) == 0) {
+		pem = TAKE_PTR(o.pem);
+		cert_ocsp_done(&o);
+	}
+	OPENSSL_cleanse(text, strlen(text));
+	free(text);
+	return pem;
+}
+
+/* False when it must wait for a place. */
 static bool ocsp_ask(struct control_ocsp *m, struct control_staple *s)
 {
 	struct fetch_status ask = {.timeout_ms = OCSP_ASK_MS};
+	OWN_FREE char *pem = NULL;
 	unsigned i = 0;
 
 	while (i < LIMIT_OCSP && m->way[i])
 		i++;
 	if (i == LIMIT_OCSP)
 		return false;
+	if (!s->pem && !(pem = ocsp_pem(s))) {
+		s->rec.due_ms = clock_wall_ms() + pace_unstapled(++s->rec.failures, ocsp_seed(s));
+		ocsp_error(s, "the certificate cannot be read from the database");
+		return true;
+	}
 	ask.flags = s->uploaded ? FETCH_PUBLIC : 0;
 	snprintf(ask.url, sizeof ask.url, "%s", s->url);
-	s->fetch = control_fetch_status(m->control, &ask, s->pem, ocsp_on_told, s);
+	s->fetch = control_fetch_status(m->control, &ask, s->pem ? s->pem : pem, ocsp_on_told, s);
 	if (!s->fetch)
 		abort(); /* nothing can be managed without memory; the next control process can */
 	m->way[i] = s;
@@ -327,7 +354,7 @@ void control_ocsp_add(struct control *c, uint64_t id, int64_t app, bool uploaded
 		ocsp_error(s, "it names no responder");
 	else if (!o.pem)
 		ocsp_error(s, "its issuer is not in the chain: add the intermediate certificate");
-	else if ((s->url = strdup(o.url)))
+	else if ((s->url = strdup(o.url)) && !app)
 		s->pem = TAKE_PTR(o.pem);
 	cert_ocsp_done(&o);
 	if (map_put(c->ocsp->all, &s->id, sizeof s->id, s) < 0) {

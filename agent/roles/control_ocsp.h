@@ -7,12 +7,14 @@
 /* A certificate that names a responder, or demands a staple. */
 struct control_staple {
 	struct control *control;
-	uint64_t id; /* as the proxies know it */
-	int64_t app; /* 0 = the node's */
+	uint64_t id;	/* as the proxies know it */
+	int64_t app;	/* 0 = the node's */
+	int64_t tenant; /* of the app; 0 = not known yet, or the node's */
 	bool uploaded, must, told;
 	char sha256[65];
 	char *url; /* owned; NULL = it cannot be asked, and rec.error says why */
-	char *pem; /* owned: leaf and issuer; NULL with url */
+	char *pem; /* owned: leaf and issuer of the node's own; those of apps are read from the store for each question
+		    */
 	struct model_staple rec;
 	uint64_t fetch; /* under way; 0 = not */
 };

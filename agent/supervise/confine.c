@@ -83,6 +83,8 @@ static void confine_turn(void *arg)
 	bool busy = confine_busy(s, now);
 	unsigned n = LIMIT_CONFINE_LOOKS;
 
+	if (TAILQ_EMPTY(&s->tenants_looked))
+		return; /* the next tenant begins it again */
 	loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
 	if (!busy && (s->confined == 0 || ++s->confine_turns < CONFINE_SLOW))
 		return;
@@ -102,7 +104,7 @@ static void confine_turn(void *arg)
 
 int confine_start(struct supervise *s)
 {
-	if (!s->settings.confine || !cgroup_can_confine(s->cgroup))
+	if (!s->settings.confine || !cgroup_can_confine(s->cgroup) || loop_timer_pending(&s->confine_timer))
 		return 0;
 	return loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
 }

@@ -82,6 +82,7 @@ static void join(struct tenant *t, struct instance *in)
 	if (t->living++ == 0) {
 		TAILQ_INSERT_TAIL(&t->s->tenants_living, t, link);
 		TAILQ_INSERT_TAIL(&t->s->tenants_looked, t, look);
+		confine_start(t->s);
 		t->s->tenants_count++;
 	}
 	in->in_tenant = true;
