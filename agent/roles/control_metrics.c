@@ -116,9 +116,10 @@ static void metrics_histogram(struct buf *out, const struct control_app *ca, con
 		   ca->rec.tenant_name, ca->rec.name, seen);
 }
 
-/* Of every app that had a request: buckets and sum stand at these offsets of struct stats_sum. */
-static void metrics_times(struct control *c, struct buf *out, const char *name, const char *help, size_t bucket,
-			  size_t sum)
+/* Of every app that had a request: n buckets and the sum stand at these offsets of struct stats_sum; `unit` of what is
+ * summed make one of what is shown. */
+static void metrics_histograms(struct control *c, struct buf *out, const char *name, const char *help, size_t bucket,
+			       unsigned n, double first, unsigned factor, size_t sum, double unit)
 {
 	struct control_app *ca;
 	struct stats_sum s;
@@ -127,26 +128,22 @@ static void metrics_times(struct control *c, struct buf *out, const char *name, 
 	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
 		control_sum(ca, &s);
 		if (s.requests)
-			metrics_histogram(out, ca, name, (const uint64_t *)(const void *)((const char *)&s + bucket),
-					  STATS_BUCKETS, 128e-6, 2,
-					  (double)*(const uint64_t *)(const void *)((const char *)&s + sum) / 1e6);
+			metrics_histogram(out, ca, name, (const uint64_t *)(const void *)((const char *)&s + bucket), n,
+					  first, factor,
+					  (double)*(const uint64_t *)(const void *)((const char *)&s + sum) / unit);
 	}
+}
+
+static void metrics_times(struct control *c, struct buf *out, const char *name, const char *help, size_t bucket,
+			  size_t sum)
+{
+	metrics_histograms(c, out, name, help, bucket, STATS_BUCKETS, 128e-6, 2, sum, 1e6);
 }
 
 static void metrics_sizes(struct control *c, struct buf *out, const char *name, const char *help, size_t bucket,
 			  size_t sum)
 {
-	struct control_app *ca;
-	struct stats_sum s;
-
-	metric(out, name, "histogram", help);
-	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca)) {
-		control_sum(ca, &s);
-		if (s.requests)
-			metrics_histogram(out, ca, name, (const uint64_t *)(const void *)((const char *)&s + bucket),
-					  STATS_SIZES, 256, 4,
-					  (double)*(const uint64_t *)(const void *)((const char *)&s + sum));
-	}
+	metrics_histograms(c, out, name, help, bucket, STATS_SIZES, 256, 4, sum, 1);
 }
 
 static void metrics_apps(struct control *c, struct buf *out)
