@@ -96,6 +96,18 @@ int json_get_str(json_t *obj, const char *key, bool required, size_t max, const 
 	return 0;
 }
 
+int json_not_whole(json_t *v, const char *field, uint64_t min, uint64_t max, struct err *e)
+{
+	char text[40];
+
+	if (json_is_string(v))
+		return parse_not_whole(json_string_value(v), json_string_length(v), min, max, field, e);
+	if (!json_is_number(v))
+		return err_field(e, EINVAL, field, "%s: expected a whole number", field);
+	snprintf(text, sizeof text, "%.15g", json_number_value(v));
+	return parse_not_whole(text, strlen(text), min, max, field, e);
+}
+
 int json_get_u64(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret, struct err *e)
 {
 	json_t *v = json_object_get(obj, key);
@@ -103,7 +115,7 @@ int json_get_u64(json_t *obj, const char *key, bool required, uint64_t min, uint
 	if (!v)
 		return json_missing(key, required, e);
 	if (!json_is_integer(v))
-		return err_field(e, EINVAL, key, "%s: expected a whole number", key);
+		return json_not_whole(v, key, min, max, e);
 	if (json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) < min || (uint64_t)json_integer_value(v) > max)
 		return err_field(e, ERANGE, key, "%s: %" JSON_INTEGER_FORMAT " is outside %" PRIu64 "..%" PRIu64, key,
 				 json_integer_value(v), min, max);

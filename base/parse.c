@@ -8,15 +8,27 @@
 #include <stdio.h>
 #include <string.h>
 
+int parse_not_whole(const char *s, size_t n, uint64_t min, uint64_t max, const char *field, struct err *e)
+{
+	char range[64] = "";
+
+	if (n > 32)
+		for (n = 32; n > 0 && (s[n] & 0xc0) == 0x80; n--) /* no half of a character */
+			;
+	if (max < INT64_MAX)
+		snprintf(range, sizeof range, " from %" PRIu64 " to %" PRIu64, min, max);
+	return err_field(e, EINVAL, field, "%s: \"%.*s\" is not a whole number%s", field, (int)n, s, range);
+}
+
 int parse_u64(const char *s, size_t n, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e)
 {
 	uint64_t v = 0;
 
 	if (n == 0 || (n > 1 && s[0] == '0'))
-		return err_field(e, EINVAL, field, "%s: expected a whole number", field);
+		return parse_not_whole(s, n, min, max, field, e);
 	for (size_t i = 0; i < n; i++) {
 		if (s[i] < '0' || s[i] > '9')
-			return err_field(e, EINVAL, field, "%s: expected a whole number", field);
+			return parse_not_whole(s, n, min, max, field, e);
 		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
 			return err_field(e, ERANGE, field, "%s: must be between %" PRIu64 " and %" PRIu64, field, min,
 					 max);
@@ -94,20 +106,37 @@ int parse_bytes(const char *s, uint64_t min, uint64_t max, const char *field, ui
 	return 0;
 }
 
+/* "24h", "90s": in the largest unit that says it exactly; a single day is 24 hours. */
+#define PARSE_DURATION_TEXT 28
+static void parse_duration_text(uint64_t ms, char out[PARSE_DURATION_TEXT])
+{
+	static const struct parse_unit units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}};
+
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (ms % units[i].factor == 0 && (i > 0 ? ms > 0 || i == 3 : ms > units[0].factor)) {
+			snprintf(out, PARSE_DURATION_TEXT, "%" PRIu64 "%s", ms / units[i].factor, units[i].name);
+			return;
+		}
+	snprintf(out, PARSE_DURATION_TEXT, "%" PRIu64 "ms", ms);
+}
+
 int parse_duration_ms(const char *s, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e)
 {
 	static const struct parse_unit units[] = {
 		{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
 	};
+	char low[PARSE_DURATION_TEXT], high[PARSE_DURATION_TEXT];
 	uint64_t v;
 	int r = parse_with_unit(s, units, sizeof units / sizeof *units, "a time like 30s (ms, s, m, h, d)", field, &v,
 				e);
 
 	if (r < 0)
 		return r;
-	if (v < min || v > max || v == UINT64_MAX)
-		return err_field(e, ERANGE, field, "%s: %.32s is outside %" PRIu64 "ms to %" PRIu64 "ms", field, s, min,
-				 max);
+	if (v < min || v > max || v == UINT64_MAX) {
+		parse_duration_text(min, low);
+		parse_duration_text(max, high);
+		return err_field(e, ERANGE, field, "%s: %.32s is outside %s to %s", field, s, low, high);
+	}
 	*ret = v;
 	return 0;
 }

@@ -11,6 +11,10 @@
  * 0, or -EINVAL / -ERANGE with e naming `field` and the limits. */
 int parse_u64(const char *s, size_t n, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e);
 
+/* Says that s is no such number: -EINVAL with e naming `field`, what it is instead, and the limits (when max is one).
+ */
+int parse_not_whole(const char *s, size_t n, uint64_t min, uint64_t max, const char *field, struct err *e);
+
 /* "8 MiB", "1.5 GiB", "1 byte": a size for a person, cut to a tenth. */
 #define PARSE_BYTES_TEXT 24
 void parse_bytes_text(uint64_t v, char out[PARSE_BYTES_TEXT]);

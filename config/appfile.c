@@ -314,15 +314,16 @@ static int appfile_json_formation(json_t *formation, struct appfile *a, struct e
 	json_object_foreach(formation, key, v)
 	{
 		json_t *quantity = json_object_get(v, "quantity");
-		char field[128];
+		char field[128], inner[144];
 		int r;
 		snprintf(field, sizeof field, "app.json.formation.%s", appfile_shown(key).text);
+		snprintf(inner, sizeof inner, "%s.quantity", field);
 		if (!json_is_object(v))
 			return err_field(e, EINVAL, field, "%s: expected an object like {\"quantity\": 1}", field);
 		if (!quantity)
 			continue;
 		if (!json_is_integer(quantity) || json_integer_value(quantity) < 0)
-			return err_field(e, EINVAL, field, "%s.quantity: expected a whole number", field);
+			return json_not_whole(quantity, inner, 0, LIMIT_INSTANCES_PER_TYPE, e);
 		r = appfile_formation_set(a, key, (uint64_t)json_integer_value(quantity), field, e);
 		if (r < 0)
 			return r;

@@ -98,7 +98,7 @@ def test_no_buildpack(node):
     equal(result["result"], "failed", "result")
     check("Procfile" in log + result["error"], log + str(result))
     result, log = node.deploy("what", node.acme, {**server(), "app.json": '{"formation":{"web":{"quantity":-1}}}'})
-    equal(result.get("error"), "app.json.formation.web.quantity: expected a whole number", "error")
+    equal(result.get("error"), "app.json.formation.web.quantity: \"-1\" is not a whole number from 0 to 100", "error")
 
 
 def test_tarball(node):

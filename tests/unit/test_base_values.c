@@ -176,6 +176,13 @@ Test(base, parse_u64)
 		cr_assert_eq(v, rows[i].r ? 4711 : rows[i].v);
 		cr_assert(rows[i].r == 0 || strcmp(e.field, "f") == 0);
 	}
+	/* What was given and what may be, whatever it is. */
+	cr_assert_eq(parse_u64("-1", 2, 0, 50, "f", &v, &e), -EINVAL);
+	cr_assert_str_eq(e.text, "f: \"-1\" is not a whole number from 0 to 50");
+	cr_assert_eq(parse_u64("12x34", 3, 0, UINT64_MAX, "f", &v, &e), -EINVAL);
+	cr_assert_str_eq(e.text, "f: \"12x\" is not a whole number");
+	cr_assert_eq(parse_u64("-234567890123456789012345678901\xc3\xa9", 33, 0, 50, "f", &v, &e), -EINVAL);
+	cr_assert_str_eq(e.text, "f: \"-234567890123456789012345678901\" is not a whole number from 0 to 50");
 	cr_assert_eq(parse_u64("18446744073709551615", 20, 0, UINT64_MAX, "f", &v, &e), 0);
 	cr_assert_eq(v, UINT64_MAX);
 }
@@ -205,6 +212,12 @@ Test(base, parse_units)
 	cr_assert(parse_duration_ms("15m", 0, UINT64_MAX, "f", &v, &e) == 0 && v == 900000);
 	cr_assert(parse_duration_ms("100ms", 0, UINT64_MAX, "f", &v, &e) == 0 && v == 100);
 	cr_assert(parse_duration_ms("2", 0, UINT64_MAX, "f", &v, &e) == 0 && v == 2000);
+	cr_assert_eq(parse_duration_ms("0s", 1000, 86400000, "f", &v, &e), -ERANGE);
+	cr_assert_str_eq(e.text, "f: 0s is outside 1s to 24h");
+	cr_assert_eq(parse_duration_ms("1h", 0, 1500, "f", &v, &e), -ERANGE);
+	cr_assert_str_eq(e.text, "f: 1h is outside 0s to 1500ms");
+	cr_assert_eq(parse_duration_ms("1s", 90000, 30ull * 86400000, "f", &v, &e), -ERANGE);
+	cr_assert_str_eq(e.text, "f: 1s is outside 90s to 30d");
 	cr_assert_eq(parse_duration_ms("2w", 0, UINT64_MAX, "f", &v, &e), -EINVAL);
 	cr_assert_eq(parse_duration_ms("99999999999999999d", 0, UINT64_MAX, "f", &v, &e), -ERANGE);
 }

@@ -61,8 +61,11 @@ static int formation_check(json_t *counts, json_t *types, json_t *all, struct er
 		snprintf(field, sizeof field, "formation.%s", safe);
 		if (parse_name(type, LIMIT_TYPE_NAME, field, e) < 0)
 			return -e->code;
-		if (!json_is_integer(v))
-			return err_field(e, EINVAL, safe, "%s: expected a whole number", field);
+		if (!json_is_integer(v)) {
+			json_not_whole(v, field, 0, LIMIT_INSTANCES_PER_TYPE, e);
+			snprintf(e->field, sizeof e->field, "%s", safe);
+			return -EINVAL;
+		}
 		if (json_integer_value(v) < 0 || json_integer_value(v) > LIMIT_INSTANCES_PER_TYPE)
 			return err_field(e, ERANGE, safe, "%s: %" JSON_INTEGER_FORMAT " is outside 0..%d", field,
 					 json_integer_value(v), LIMIT_INSTANCES_PER_TYPE);

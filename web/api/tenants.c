@@ -77,6 +77,11 @@ void api_tenants_list(struct exchange *x)
 	fields_page_answer(x, &p, r > 0);
 }
 
+static int no_plan(const char *key, struct err *e)
+{
+	return err_field(e, EINVAL, key, "%s: null is for the plan's value, and the tenant is on no plan", key);
+}
+
 /* Numbers of a quota over *t: its own over its plan from now on; null: the plan's again. */
 static int quota_read(json_t *obj, struct model_tenant *t, struct err *e)
 {
@@ -98,8 +103,7 @@ static int quota_read(json_t *obj, struct model_tenant *t, struct err *e)
 		if (!json_is_null(value))
 			continue;
 		if (!t->plan)
-			return err_field(e, EINVAL, key,
-					 "%s: null is for the plan's value, and the tenant is on no plan", k->json);
+			return no_plan(k->json, e);
 		t->own &= ~(1u << bit);
 		json_object_del(set, key);
 	}
@@ -135,6 +139,9 @@ static int tenant_read(struct exchange *x, json_t *obj, struct model_tenant *t, 
 	if ((r = plans_find(x, obj, "plan", &t->plan, e)) < 0 || (r = json_get_obj(obj, "quota", false, &q, e)) < 0 ||
 	    (q && (r = quota_read(q, t, e)) < 0))
 		return r;
+	for (size_t i = 2; !t->plan && i < ARRAY_LEN(keys); i++)
+		if (json_is_null(json_object_get(obj, keys[i])))
+			return no_plan(keys[i], e);
 	if (!own_read(obj, "profile", MODEL_OWN_PROFILE, t))
 		r = fields_get_profile(obj, "profile", &t->profile, e);
 	if (r == 0 && !own_read(obj, "private_layers", MODEL_OWN_LAYERS, t))
