@@ -344,6 +344,12 @@ int cli_app_path(struct cli *c, char *out, size_t cap, const char *rest)
 	return CLI_OK;
 }
 
+void cli_app_of_word(struct cli *c)
+{
+	if (c->argc > 0)
+		c->app = c->argv[0];
+}
+
 void cli_call_done(void)
 {
 	if (curl)

@@ -54,6 +54,9 @@ void cli_path(char *out, size_t cap, const char *fmt, ...);
 /* Path below the chosen app: "/v1/apps/NAME" + rest.  CLI_OK, or the printed reason why no app is chosen. */
 int cli_app_path(struct cli *c, char *out, size_t cap, const char *rest);
 
+/* A first word is the app, as in `tulou apps info shop`. */
+void cli_app_of_word(struct cli *c);
+
 /* The exit code of an HTTP status. */
 int cli_status_code(long status);
 

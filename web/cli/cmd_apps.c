@@ -17,13 +17,6 @@
 
 extern char **environ;
 
-/* A first word is the app, as in `tulou apps info shop`. */
-static void app_of_word(struct cli *c)
-{
-	if (c->argc > 0)
-		c->app = c->argv[0];
-}
-
 static void apps_row(struct cli_table *t, json_t *app)
 {
 	json_t *stats = json_object_get(app, "stats"), *release = json_object_get(app, "release");
@@ -112,41 +105,28 @@ static void print_limits(json_t *limits)
 		 cli_bytes(disk, cli_num(limits, "disk_bytes")), cli_num(limits, "pids"), cli_num(limits, "nofile"));
 }
 
-int cli_cmd_apps_info(struct cli *c)
+static void info_print(struct cli *c, json_t *app)
 {
-	OWN_ANSWER struct cli_answer a = {0};
-	json_t *release, *candidate, *stats, *count;
-	char path[128], ago[32], memory[16], formation[512] = "", egress[CLI_EGRESS_TEXT];
+	json_t *release = json_object_get(app, "release"), *candidate = json_object_get(app, "candidate"),
+	       *stats = json_object_get(app, "stats"), *count;
+	char ago[32], memory[16], formation[512] = "", egress[CLI_EGRESS_TEXT];
 	const char *type;
-	int code;
 
-	app_of_word(c);
-	code = cli_app_path(c, path, sizeof path, "");
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	release = json_object_get(a.json, "release");
-	candidate = json_object_get(a.json, "candidate");
-	stats = json_object_get(a.json, "stats");
-	json_object_foreach(json_object_get(a.json, "formation"), type, count)
+	(void)c;
+	json_object_foreach(json_object_get(app, "formation"), type, count)
 		snprintf(formation + strlen(formation), sizeof formation - strlen(formation), "%s%s=%lld",
 			 *formation ? " " : "", type, (long long)json_integer_value(count));
-	cli_pair("app", "%s", cli_str(a.json, "name"));
-	cli_pair("tenant", "%s", cli_str(a.json, "tenant"));
-	cli_pair("state", "%s%s", cli_str(a.json, "state"),
-		 json_is_true(json_object_get(a.json, "paused")) ? " (paused)" : "");
-	cli_pair("url", "%s", cli_str(a.json, "url"));
-	cli_pair("git", "%s", cli_str(a.json, "git_url"));
+	cli_pair("app", "%s", cli_str(app, "name"));
+	cli_pair("tenant", "%s", cli_str(app, "tenant"));
+	cli_pair("state", "%s%s", cli_str(app, "state"),
+		 json_is_true(json_object_get(app, "paused")) ? " (paused)" : "");
+	cli_pair("url", "%s", cli_str(app, "url"));
+	cli_pair("git", "%s", cli_str(app, "git_url"));
 	if (json_is_object(release))
 		cli_pair("release", "v%.0f, %s: %s", cli_num(release, "version"),
 			 cli_since(ago, cli_str(release, "created_at")), cli_str(release, "note"));
 	else
-		git_hint(cli_str(a.json, "git_url"), cli_str(a.json, "name"));
+		git_hint(cli_str(app, "git_url"), cli_str(app, "name"));
 	if (json_is_object(candidate))
 		cli_pair("rolling out", "v%.0f: %s", cli_num(candidate, "version"), cli_str(candidate, "note"));
 	cli_pair("formation", "%s", *formation ? formation : "-");
@@ -157,11 +137,16 @@ int cli_cmd_apps_info(struct cli *c)
 	cli_pair("requests", "%.0f in all, %.1f/s, half within %.3g ms, 99 of 100 within %.3g ms",
 		 cli_num(stats, "requests_total"), cli_num(stats, "requests_per_second"), cli_num(stats, "p50_ms"),
 		 cli_num(stats, "p99_ms"));
-	print_limits(json_object_get(a.json, "limits"));
-	cli_pair("profile", "%s", cli_str(a.json, "profile"));
-	cli_pair("egress", "%s", cli_numbers_effective(egress, a.json));
-	cli_pair("health", "%s", *cli_str(a.json, "health_path") ? cli_str(a.json, "health_path") : "TCP connection");
-	return CLI_OK;
+	print_limits(json_object_get(app, "limits"));
+	cli_pair("profile", "%s", cli_str(app, "profile"));
+	cli_pair("egress", "%s", cli_numbers_effective(egress, app));
+	cli_pair("health", "%s", *cli_str(app, "health_path") ? cli_str(app, "health_path") : "TCP connection");
+}
+
+int cli_cmd_apps_info(struct cli *c)
+{
+	cli_app_of_word(c);
+	return cli_show_app(c, "", info_print);
 }
 
 int cli_cmd_apps_delete(struct cli *c)
@@ -170,7 +155,7 @@ int cli_cmd_apps_delete(struct cli *c)
 	char path[128];
 	int code;
 
-	app_of_word(c);
+	cli_app_of_word(c);
 	code = cli_app_path(c, path, sizeof path, "");
 	if (code)
 		return code;
@@ -217,7 +202,7 @@ int cli_cmd_apps_pause(struct cli *c)
 {
 	OWN_JSON json_t *body = json_pack("{s:b}", "paused", 1);
 
-	app_of_word(c);
+	cli_app_of_word(c);
 	if (cli_value(c, "hold")) {
 		json_object_clear(body);
 		json_object_set_new(body, "serving", json_pack("{s:b}", "hold", 1));
@@ -231,7 +216,7 @@ int cli_cmd_apps_resume(struct cli *c)
 {
 	OWN_JSON json_t *body = json_pack("{s:b, s:{s:b}}", "paused", 0, "serving", "hold", 0);
 
-	app_of_word(c);
+	cli_app_of_word(c);
 	return patch(c, body, "starts again");
 }
 
@@ -241,7 +226,7 @@ int cli_cmd_apps_restart(struct cli *c)
 	char path[128];
 	int code;
 
-	app_of_word(c);
+	cli_app_of_word(c);
 	code = cli_app_path(c, path, sizeof path, "/restart");
 	if (!code)
 		code = cli_call(c, "POST", path, NULL, &a);
@@ -361,7 +346,7 @@ int cli_cmd_open(struct cli *c)
 	const char *url;
 	int code;
 
-	app_of_word(c);
+	cli_app_of_word(c);
 	code = cli_app_path(c, path, sizeof path, "");
 	if (!code)
 		code = cli_call(c, "GET", path, NULL, &a);

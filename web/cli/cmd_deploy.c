@@ -4,6 +4,7 @@
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
+#include "web/cli/list.h"
 #include "web/cli/out.h"
 #include "web/cli/pack.h"
 
@@ -268,34 +269,30 @@ static unsigned version_of(const char *s)
 	return v > 0 && v < 1000000000 && *end == 0 ? (unsigned)v : 0;
 }
 
-int cli_cmd_releases_info(struct cli *c)
+static void release_print(struct cli *c, json_t *release)
 {
-	OWN_ANSWER struct cli_answer a = {0};
-	unsigned version = version_of(c->argv[0]);
-	char path[160], rest[64], ago[32];
 	const char *type;
 	json_t *command;
-	int code;
+	char ago[32];
+
+	(void)c;
+	cli_pair("release", "v%.0f", cli_num(release, "version"));
+	cli_pair("state", "%s", cli_str(release, "state"));
+	cli_pair("made", "%s", cli_since(ago, cli_str(release, "created_at")));
+	cli_pair("note", "%s", cli_str(release, "note"));
+	json_object_foreach(json_object_get(release, "types"), type, command)
+		cli_pair(type, "%s", json_string_value(command) ? json_string_value(command) : "");
+}
+
+int cli_cmd_releases_info(struct cli *c)
+{
+	unsigned version = version_of(c->argv[0]);
+	char rest[64];
 
 	if (!version)
 		return cli_fail(CLI_USAGE, "version: '%.40s' is not one like v3", c->argv[0]);
 	snprintf(rest, sizeof rest, "/releases/%u", version);
-	code = cli_app_path(c, path, sizeof path, rest);
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	cli_pair("release", "v%.0f", cli_num(a.json, "version"));
-	cli_pair("state", "%s", cli_str(a.json, "state"));
-	cli_pair("made", "%s", cli_since(ago, cli_str(a.json, "created_at")));
-	cli_pair("note", "%s", cli_str(a.json, "note"));
-	json_object_foreach(json_object_get(a.json, "types"), type, command)
-		cli_pair(type, "%s", json_string_value(command) ? json_string_value(command) : "");
-	return CLI_OK;
+	return cli_show_app(c, rest, release_print);
 }
 
 int cli_cmd_rollback(struct cli *c)

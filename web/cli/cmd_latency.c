@@ -4,6 +4,7 @@
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
+#include "web/cli/list.h"
 #include "web/cli/out.h"
 
 #include <stdio.h>
@@ -59,34 +60,23 @@ static void latency_parts(const char *name, json_t *of, double whole)
 		cli_pair(name, "%s", text);
 }
 
-int cli_cmd_apps_latency(struct cli *c)
+static void latency_print(struct cli *c, json_t *answer)
 {
-	OWN_ANSWER struct cli_answer a = {0};
-	json_t *recent, *total;
-	char path[128];
-	int code;
+	json_t *recent = json_object_get(answer, "recent"), *total = json_object_get(answer, "total");
 
-	if (c->argc > 0)
-		c->app = c->argv[0];
-	code = cli_app_path(c, path, sizeof path, "/latency");
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (code)
-		return code;
-	if (c->json) {
-		cli_json(a.json);
-		return CLI_OK;
-	}
-	recent = json_object_get(a.json, "recent");
-	total = json_object_get(a.json, "total");
 	cli_say("The last %.0f s: %.0f requests\n", cli_num(recent, "seconds"), cli_num(recent, "requests"));
 	latency_table(c, recent);
 	latency_parts("answers", json_object_get(recent, "status"), cli_num(recent, "requests"));
 	cli_say("\nSince the counters began: %.0f requests\n", cli_num(total, "requests"));
 	latency_table(c, total);
 	latency_parts("answers", json_object_get(total, "status"), cli_num(total, "requests"));
-	latency_parts("refused", json_object_get(a.json, "refused"), 0);
-	return CLI_OK;
+	latency_parts("refused", json_object_get(answer, "refused"), 0);
+}
+
+int cli_cmd_apps_latency(struct cli *c)
+{
+	cli_app_of_word(c);
+	return cli_show_app(c, "/latency", latency_print);
 }
 
 int cli_cmd_node_certs(struct cli *c)

@@ -57,6 +57,23 @@ int cli_list_show_app(struct cli *c, const char *rest, const struct cli_list *l)
 	return code ? code : cli_list_show_one(c, path, l);
 }
 
+int cli_show_app(struct cli *c, const char *rest, void (*print)(struct cli *c, json_t *answer))
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[256];
+	int code = cli_app_path(c, path, sizeof path, rest);
+
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (code)
+		return code;
+	if (c->json)
+		cli_json(a.json);
+	else
+		print(c, a.json);
+	return CLI_OK;
+}
+
 int cli_list_remove(struct cli *c, const char *list)
 {
 	OWN_ANSWER struct cli_answer a = {0};

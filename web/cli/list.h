@@ -1,4 +1,4 @@
-/* Lists as tables: one frame for all commands that show one.  Layer web, program tulou. */
+/* Lists as tables, and single things of an app: one frame for all commands that show one.  Layer web, program tulou. */
 #ifndef TULOU_WEB_CLI_LIST_H
 #define TULOU_WEB_CLI_LIST_H
 
@@ -25,6 +25,9 @@ int cli_list_show(struct cli *c, const char *path, const struct cli_list *l);
 int cli_list_show_one(struct cli *c, const char *path, const struct cli_list *l);
 /* The same below the path of the app that is meant, as "/domains". */
 int cli_list_show_app(struct cli *c, const char *rest, const struct cli_list *l);
+
+/* One thing below the path of the app that is meant, as "/latency": JSON with --json, else as print() shows it. */
+int cli_show_app(struct cli *c, const char *rest, void (*print)(struct cli *c, json_t *answer));
 
 /* DELETE of what the first argument names in a list of the app: of "domains" /v1/apps/APP/domains/ARGUMENT. */
 int cli_list_remove(struct cli *c, const char *list);
