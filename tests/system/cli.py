@@ -71,7 +71,11 @@ class Api(http.server.BaseHTTPRequestHandler):
         if key == "POST /v1/apps":
             name = json.loads(body)["name"]
             if name == "full":
-                return self.problem(409, "tenant acme: 50 apps are allowed", "name")
+                return self.problem(403, "tenant acme: 50 apps are allowed", "name")
+            if name == "shop":
+                return self.problem(409, "name: it is taken", "name")
+            if name == "Bad":
+                return self.problem(400, "name: must be 1 to 40 characters", "name")
             return self.answer(201, {**APP, "name": name, **json.loads(body)})
         if path.startswith("/v1/apps/shop"):
             return self.app(key[:key.index(" ") + 1] + (path[len("/v1/apps/shop"):] or "/"), query, body)
@@ -170,6 +174,10 @@ def main():
     r = run("apps", "create", "new", "--memory", "64MiB", "--cpu", "0.25")
     sent = json.loads([b for m, p, t, b in Api.seen if m == "POST" and p == "/v1/apps"][-1])
     check("apps create sends limits", r[0] == 0 and sent == {"name": "new", "limits": {"memory_bytes": 67108864, "cpu": 0.25}}, r, sent)
+    r = run("apps", "create", "shop")
+    check("what is there already is exit code 1", r[0] == 1 and "taken" in r[2], *r)
+    r = run("apps", "create", "Bad")
+    check("400 is exit code 2: what was typed is wrong", r[0] == 2 and "characters" in r[2], *r)
     r = run("apps", "info", "other")
     check("404 is exit code 1 and names the next step", r[0] == 1 and "tulou apps" in r[2], *r)
     r = run("whoami", TULOU_TOKEN="tul_bad")

@@ -119,11 +119,13 @@ Test(cli, status_codes)
 {
 	cr_assert_eq(cli_status_code(200), CLI_OK);
 	cr_assert_eq(cli_status_code(204), CLI_OK);
-	cr_assert_eq(cli_status_code(400), CLI_FAILED);
+	cr_assert_eq(cli_status_code(400), CLI_USAGE, "what was typed is wrong, whoever says so");
 	cr_assert_eq(cli_status_code(404), CLI_FAILED);
 	cr_assert_eq(cli_status_code(403), CLI_REFUSED);
-	cr_assert_eq(cli_status_code(409), CLI_REFUSED);
-	cr_assert_eq(cli_status_code(422), CLI_REFUSED);
+	cr_assert_eq(cli_status_code(401), CLI_REFUSED);
+	cr_assert_eq(cli_status_code(429), CLI_REFUSED);
+	cr_assert_eq(cli_status_code(409), CLI_FAILED);
+	cr_assert_eq(cli_status_code(413), CLI_FAILED);
 	cr_assert_eq(cli_status_code(0), CLI_UNREACHABLE);
 	cr_assert_eq(cli_status_code(503), CLI_UNREACHABLE);
 }

@@ -36,12 +36,11 @@ void cli_answer_done(struct cli_answer *a)
 int cli_status_code(long status)
 {
 	switch (status) {
+	case 400: /* what was typed, which the API knows better */
+		return CLI_USAGE;
 	case 401:
-	case 403:
-	case 409:
-	case 422:
+	case 403: /* a quota, too */
 	case 429:
-	case 507:
 		return CLI_REFUSED;
 	case 0:
 	case 502:

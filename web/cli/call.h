@@ -57,7 +57,8 @@ int cli_app_path(struct cli *c, char *out, size_t cap, const char *rest);
 /* A first word is the app, as in `tulou apps info shop`. */
 void cli_app_of_word(struct cli *c);
 
-/* The exit code of an HTTP status. */
+/* The exit code of an HTTP status: 400 is wrong usage, 401, 403 and 429 are refusals, no connection and 502 to 504
+ * unreachable; all other errors, as 404 and 409, are failures. */
 int cli_status_code(long status);
 
 /* Frees what requests of this process share. */

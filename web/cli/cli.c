@@ -252,9 +252,10 @@ void cli_help(FILE *f, const struct cli_command *command)
 		fprintf(f, "\nOptions of every command:\n");
 		for (const struct cli_option *o = cli_globals; o->name; o++)
 			option_line(f, o);
-		fprintf(f,
-			"\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused (permission, quota), 4 unreachable.\n"
-			"`tulou help COMMAND` explains one; the manual is tulou(1).\n");
+		fprintf(f, "\nExit codes: 0 done, 1 failed (also: not there, there already), 2 wrong usage (also when "
+			   "the node says\n"
+			   "so), 3 refused (permission, quota), 4 unreachable.\n"
+			   "`tulou help COMMAND` explains one; the manual is tulou(1).\n");
 		return;
 	}
 	fprintf(f, "tulou %s%s%s%s%s: %s\n", command->name, command->sub ? " " : "", command->sub ? command->sub : "",
