@@ -64,6 +64,12 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.problem(401, "the token is not known")
         if key == "GET /v1/whoami":
             return self.answer(200, {"role": "admin", "tenant": "acme", "token_id": 1})
+        if key == "PUT /v1/tenants/acme/quota":
+            return self.problem(400, "memory_bytes: null is for the plan's value, and the tenant is on no plan", "memory_bytes")
+        if key == "POST /v1/tenants":
+            return self.problem(400, "pids: 9 is outside 10..20", "quota.pids")
+        if key == "PATCH /v1/tenants/acme":
+            return self.problem(400, "memory_bytes: 1 byte is outside 8 MiB to 4 TiB", "memory_bytes")
         if key == "GET /v1/apps":
             if "after=two%20words" in query:
                 return self.answer(200, {"items": [{**APP, "name": "last"}], "next": None})
@@ -76,6 +82,8 @@ class Api(http.server.BaseHTTPRequestHandler):
                 return self.problem(409, "name: it is taken", "name")
             if name == "Bad":
                 return self.problem(400, "name: must be 1 to 40 characters", "name")
+            if name == "nobodys":
+                return self.problem(400, "tenant: an operator must say whose app it is", "tenant")
             return self.answer(201, {**APP, "name": name, **json.loads(body)})
         if path.startswith("/v1/apps/shop"):
             return self.app(key[:key.index(" ") + 1] + (path[len("/v1/apps/shop"):] or "/"), query, body)
@@ -111,6 +119,13 @@ class Api(http.server.BaseHTTPRequestHandler):
             row = {"name": EVIL, "requests": 30, "bytes": 300000, "seconds": 1.5, "errors": 3, "share": 0.75, "uncertain": 0.01}
             return self.answer(200, {"by": "requests", "seconds": 5.0, "requests": 40, "bytes": 400000, "request_seconds": 2.0, "errors": 4, "sampled": 20, "workers": 3,
                                      "workers_missing": 1, "clients": [row], "paths": [{**row, "name": "/cart/"}], "hosts": [], "statuses": []})
+        if key == "PUT /canary":
+            return self.answer(200, {"version": 3, "weight": 0, "header": "", "instances": 1, "state": "starting", **json.loads(body)})
+        if key == "GET /latency":
+            some = {"seconds": 340, "requests": 10, "status": {"2xx": 10}, "duration": {"count": 10, "p50_ms": 1.5, "p95_ms": 2, "p99_ms": 20}, "upstream": None, "queue": None}
+            return self.answer(200, {"recent": some, "total": some, "refused": {}})
+        if key == "GET /releases/3":
+            return self.answer(200, {"version": 3, "state": "live", "created_at": NOW, "note": "Deploy", "types": {"web": "node a.js"}})
         if key == "PATCH /front":
             return self.problem(400, "limits.body_bytes: 5 EiB is outside 0 B to 1 TiB", "limits.body_bytes")
         if key == "GET /logs" and "follow=1" in query:
@@ -178,6 +193,8 @@ def main():
     check("what is there already is exit code 1", r[0] == 1 and "taken" in r[2], *r)
     r = run("apps", "create", "Bad")
     check("400 is exit code 2: what was typed is wrong", r[0] == 2 and "characters" in r[2], *r)
+    r = run("apps", "create", "nobodys")
+    check("an operator is told the option", r[0] == 2 and "--tenant TENANT: " in r[2], *r)
     r = run("apps", "info", "other")
     check("404 is exit code 1 and names the next step", r[0] == 1 and "tulou apps" in r[2], *r)
     r = run("whoami", TULOU_TOKEN="tul_bad")
@@ -200,10 +217,38 @@ def main():
     n = len(Api.seen)
     r = run("apps", "limits", "memry=1")
     check("an unknown limit is refused with the names, without a request", r[0] == 2 and "io_weight" in r[2] and len(Api.seen) == n, r)
+    n = len(Api.seen)
+    r = run("apps", "limits", "log_rate=-1")
+    check("what is no number is named with the range", r[0] == 2 and 'log_rate: "-1" is not a whole number from 0 to ' in r[2] and len(Api.seen) == n, r)
+    r = run("apps", "serving", "foo=1")
+    check("apps serving names the keys there are", r[0] == 2 and "foo=1: write concurrency=" in r[2] and len(Api.seen) == n, r)
+    r = run("front", "set", "time=0s")
+    check("a range of times is said in their units", r[0] == 2 and "time: 0s is outside 1s to 24h" in r[2] and len(Api.seen) == n, r)
+    r = run("node", "fsck", "extra")
+    check("a command without words is suggested without a blank", r[0] == 2 and "`tulou node fsck`" in r[2] and len(Api.seen) == n, r)
+    r = run("tenants", "quota", "acme", "memory=plan")
+    check("KEY=plan without a plan: the words typed and the next step", r[0] == 2 and "memory=plan: the tenant is on no plan\n" in r[2] and "plan=PLAN" in r[2]
+          and "null" not in r[2], *r)
+    r = run("tenants", "set", "acme", "memory=8MiB")
+    check("a refused number has the name that was typed", r[0] == 2 and "tulou: memory: 1 byte is outside" in r[2], *r)
+    r = run("tenants", "quota", "acme", "memry=1GiB")
+    check("tenants quota tells of KEY=plan", r[0] == 2 and "NAME=plan" in r[2], *r)
     r = run("apps", "egress", "203.0.113.0/24:443", "198.51.100.7")
     check("apps egress", r[0] == 0 and json.loads(Api.seen[-1][3]) == {"egress": {"mode": "list", "allow": ["203.0.113.0/24:443", "198.51.100.7"]}}, r)
     r = run("apps", "delete")
     check("delete asks, and without a terminal wants --yes", r[0] == 2 and "--yes" in r[2], *r)
+    r = run("plans", "delete", "small")
+    check("and says what it would do", r[0] == 2 and "this would remove the plan small, and nobody can be asked here: say so with --yes" in r[2], *r)
+    r = run("canary", "start", "3")
+    check("canary start: that it gets no requests is said, and how it would", r[0] == 0 and "gets no requests" in r[1] and "--weight 10" in r[1], *r)
+    r = run("canary", "start", "3", "--weight", "5")
+    check("canary start --weight: nothing is missing", r[0] == 0 and "5 %" in r[1] and "no requests" not in r[1], *r)
+    r = run("apps", "latency", "shop")
+    check("apps latency: how long the first part is, in minutes", r[0] == 0 and r[1].startswith("The last 5 min 40 s: 10 requests\n") and "100.00 %" in r[1], *r)
+    r = run("apps", "latency", "shop", "--json")
+    check("apps latency --json", r[0] == 0 and json.loads(r[1])["recent"]["seconds"] == 340, *r)
+    r = run("releases", "info", "v3")
+    check("releases info", r[0] == 0 and "v3" in r[1] and "node a.js" in r[1], *r)
 
     r = run("top", "--by", "requests")
     check("top: one picture, what was left out is said", r[0] == 0 and "40 requests" in r[1] and "20 were looked at" in r[1] and "1 workers did not answer" in r[1]

@@ -181,7 +181,12 @@ Test(cli, plans_as_people_write_them)
 	/* Refused here already, by the name that was written. */
 	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "memory", "1", &e), -EINVAL);
 	cr_assert_str_eq(e.text, "memory: 1 byte is outside 8 MiB to 4 TiB");
+	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "pids", "many", &e), -EINVAL);
+	cr_assert(strstr(e.text, "pids: \"many\" is not a whole number from 4 to"), "%s", e.text);
+	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "log-rate", "-1", &e), -EINVAL);
+	cr_assert(strstr(e.text, "log-rate: \"-1\" is not a whole number from 0 to"), "%s", e.text);
 	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "processes", "20", &e), -EINVAL);
+	cr_assert(strstr(e.text, "NAME=plan"), "%s", e.text);
 	cr_assert(strstr(e.text, "did you mean 'pids'"), "%s", e.text);
 	cr_assert_eq(cli_fields_limit(t, QUOTA_OF_TENANT, "memry", "1GiB", &e), -EINVAL);
 	cr_assert(strstr(e.text, "did you mean 'memory'"), "%s", e.text);

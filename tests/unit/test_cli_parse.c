@@ -84,7 +84,7 @@ Test(cli, errors_name_what_was_meant)
 		{"xyzzyxyzzy", "see `tulou help`"},	 {"apps --nope", "no option '--nope'"},
 		{"--version", "commands have no dash"},	 {"logs -n", "needs a value"},
 		{"logs --follow=yes", "takes no value"}, {"rollback v1 v2", "too many words"},
-		{"domains add", "a word is missing"},
+		{"domains add", "a word is missing"},	 {"node fsck extra", "`tulou node fsck`"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

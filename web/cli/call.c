@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/own.h"
+#include "config/quota.h"
 #include "web/cli/account.h"
 #include "web/cli/cli.h"
 
@@ -86,9 +87,22 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 	}
 }
 
-/* The refusal in the words of this command line: "limits.burst: 0 is outside …" -> "burst: 0 is outside …". */
-static bool in_words(const struct cli *c, const char *detail, char *out, size_t cap)
+/* The refusal in the words of this command line: "limits.burst: 0 is outside …" -> "burst: 0 is outside …", and
+ * "memory_bytes: …" -> "memory: …". */
+static bool in_words(const struct cli *c, const char *detail, const char *field, char *out, size_t cap)
 {
+	const struct quota_key *k = field ? quota_key_find(field) : NULL;
+
+	/* KEY=plan, which is null for the API. */
+	if (field && strstr(detail, "the tenant is on no plan")) {
+		snprintf(out, cap,
+			 "%s=plan: the tenant is on no plan\n"
+			 "Give a value, or put it on a plan first: tulou tenants set TENANT plan=PLAN",
+			 k					? k->name
+			 : strcmp(field, "private_layers") == 0 ? "private-layers"
+								: field);
+		return true;
+	}
 	for (size_t i = 0; c->words && c->words[i][0]; i++) {
 		size_t n = strlen(c->words[i][0]);
 		size_t end = strcspn(detail, ":");
@@ -98,7 +112,10 @@ static bool in_words(const struct cli *c, const char *detail, char *out, size_t 
 		snprintf(out, cap, "%s%s", c->words[i][1], detail + end);
 		return true;
 	}
-	return false;
+	if (!k || strncmp(detail, k->json, strlen(k->json)) != 0 || detail[strlen(k->json)] != ':')
+		return false;
+	snprintf(out, cap, "%s%s", k->name, detail + strlen(k->json));
+	return true;
 }
 
 static int refused(const struct cli *c, const struct cli_request *r, const struct cli_answer *a)
@@ -111,8 +128,8 @@ static int refused(const struct cli *c, const struct cli_request *r, const struc
 
 	if (!detail)
 		detail = title;
-	if (detail && a->status == 400 && in_words(c, detail, own, sizeof own))
-		return cli_fail(CLI_USAGE, "%s", own);
+	if (detail && (a->status == 400 || a->status == 403) && in_words(c, detail, field, own, sizeof own))
+		return cli_fail(code, "%s", own);
 	/* The field is named unless the sentence does it already. */
 	if (detail)
 		return cli_fail(code, "%s%s%s%s", field && *field && !strstr(detail, field) ? field : "",

@@ -218,10 +218,10 @@ int cli_parse(struct cli *c, int argc, char **argv, struct err *e)
 	if (!c->command || c->help)
 		return 0;
 	if ((unsigned)words < c->command->min || (unsigned)words > c->command->max)
-		return err_set(e, EINVAL, "%s: write it as `tulou %s%s%s %s`",
+		return err_set(e, EINVAL, "%s: write it as `tulou %s%s%s%s%s`",
 			       (unsigned)words < c->command->min ? "a word is missing" : "too many words",
 			       c->command->name, c->command->sub ? " " : "", c->command->sub ? c->command->sub : "",
-			       c->command->args);
+			       c->command->args[0] ? " " : "", c->command->args);
 	return 0;
 }
 
@@ -269,26 +269,25 @@ void cli_help(FILE *f, const struct cli_command *command)
 					r->help);
 }
 
-bool cli_confirm(struct cli *c, const char *what, const char *name)
+int cli_confirm(struct cli *c, const char *word, const char *fmt, ...)
 {
-	char line[256];
+	char line[256], what[400];
+	va_list ap;
 
 	if (cli_value(c, "yes"))
-		return true;
-	if (!isatty(STDIN_FILENO)) {
-		cli_fail(CLI_USAGE, "%s %s: say --yes when nobody can be asked", what, name);
-		return false;
-	}
-	fprintf(stderr, "This will %s. Type %s to go on: ", what, name);
+		return CLI_OK;
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof what, fmt, ap);
+	va_end(ap);
+	if (!isatty(STDIN_FILENO))
+		return cli_fail(CLI_USAGE, "this would %s, and nobody can be asked here: say so with --yes", what);
+	fprintf(stderr, "This will %s. Type %s to go on: ", what, word);
 	if (!fgets(line, sizeof line, stdin)) {
 		fputc('\n', stderr);
-		return false;
+		return CLI_FAILED;
 	}
 	line[strcspn(line, "\r\n")] = 0;
-	if (strcmp(line, name) == 0)
-		return true;
-	cli_fail(CLI_FAILED, "nothing was done");
-	return false;
+	return strcmp(line, word) == 0 ? CLI_OK : cli_fail(CLI_FAILED, "nothing was done");
 }
 
 int cli_main(int argc, char **argv)

@@ -75,7 +75,8 @@ void cli_help(FILE *f, const struct cli_command *command);
 /* The word of the table (or list) that is nearest to `word`, NULL when none is near. */
 const char *cli_nearest(const char *word, const char *const *list, size_t n);
 
-/* Asks on the terminal to type `name`; true when it was, or when --yes was given.  Prints why not. */
-bool cli_confirm(struct cli *c, const char *what, const char *name);
+/* Asks on the terminal to type `word`, having said what will be done ("remove the plan small"); CLI_OK when it was, or
+ * when --yes was given, else the printed reason's code. */
+int cli_confirm(struct cli *c, const char *word, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -66,6 +66,8 @@ static void git_hint(const char *url, const char *app)
 	cli_pair("or", "tulou deploy -a %s", app);
 }
 
+static const char *const create_words[][2] = {{"tenant", "--tenant TENANT"}, {NULL, NULL}};
+
 int cli_cmd_apps_create(struct cli *c)
 {
 	OWN_JSON json_t *body = json_pack("{s:s, s:s*}", "name", c->argv[0], "tenant", cli_value(c, "tenant"));
@@ -81,6 +83,7 @@ int cli_cmd_apps_create(struct cli *c)
 		return cli_fail(CLI_USAGE, "%s", e.text);
 	if (json_object_size(limits) > 0)
 		json_object_set(body, "limits", limits);
+	c->words = create_words;
 	code = cli_call(c, "POST", "/v1/apps", body, &a);
 	if (code)
 		return code;
@@ -157,11 +160,11 @@ int cli_cmd_apps_delete(struct cli *c)
 
 	cli_app_of_word(c);
 	code = cli_app_path(c, path, sizeof path, "");
-	if (code)
-		return code;
-	if (!cli_confirm(c, "remove the app with its releases, logs and repository:", c->app_name))
-		return CLI_USAGE;
-	code = cli_call(c, "DELETE", path, NULL, &a);
+	if (!code)
+		code = cli_confirm(c, c->app_name, "remove the app %s with its releases, logs and repository",
+				   c->app_name);
+	if (!code)
+		code = cli_call(c, "DELETE", path, NULL, &a);
 	if (!code && !c->json)
 		printf("Removed the app %s.\n", c->app_name);
 	return code;

@@ -62,6 +62,9 @@ static int canary_call(struct cli *c, const char *method, const char *rest, json
 	cli_pair("weight", "%lld %%", (long long)cli_num(a.json, "weight"));
 	cli_pair("header", "%s", *cli_str(a.json, "header") ? cli_str(a.json, "header") : "-");
 	cli_pair("instances", "%lld", (long long)cli_num(a.json, "instances"));
+	if (cli_num(a.json, "weight") <= 0 && !*cli_str(a.json, "header"))
+		cli_say("It gets no requests. Give it some with: tulou canary start --weight 10, or --header "
+			"X-Canary=1\n");
 	if (json_is_object(stats)) {
 		char side[100], ago[32];
 

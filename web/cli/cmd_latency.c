@@ -63,8 +63,14 @@ static void latency_parts(const char *name, json_t *of, double whole)
 static void latency_print(struct cli *c, json_t *answer)
 {
 	json_t *recent = json_object_get(answer, "recent"), *total = json_object_get(answer, "total");
+	double all = cli_num(recent, "seconds");
+	int seconds = all > 0 && all < 1e6 ? (int)all : 0;
 
-	cli_say("The last %.0f s: %.0f requests\n", cli_num(recent, "seconds"), cli_num(recent, "requests"));
+	if (seconds < 60)
+		cli_say("The last %d s: %.0f requests\n", seconds, cli_num(recent, "requests"));
+	else
+		cli_say("The last %d min %d s: %.0f requests\n", seconds / 60, seconds % 60,
+			cli_num(recent, "requests"));
 	latency_table(c, recent);
 	latency_parts("answers", json_object_get(recent, "status"), cli_num(recent, "requests"));
 	cli_say("\nSince the counters began: %.0f requests\n", cli_num(total, "requests"));

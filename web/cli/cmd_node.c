@@ -97,9 +97,9 @@ int cli_cmd_node_drain(struct cli *c)
 
 	if (code)
 		return code;
-	if (!cli_confirm(c, "stop every app of this node;", "drain"))
-		return CLI_USAGE;
-	code = cli_call(c, "POST", "/v1/node/drain", body, &a);
+	code = cli_confirm(c, "drain", "stop every app of this node");
+	if (!code)
+		code = cli_call(c, "POST", "/v1/node/drain", body, &a);
 	if (code)
 		return code;
 	if (c->json && a.json)

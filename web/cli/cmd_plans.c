@@ -105,8 +105,9 @@ int cli_cmd_plans_delete(struct cli *c)
 	char path[256];
 	int code;
 
-	if (!cli_confirm(c, "remove the plan:", c->argv[0]))
-		return CLI_USAGE;
+	code = cli_confirm(c, c->argv[0], "remove the plan %s", c->argv[0]);
+	if (code)
+		return code;
 	cli_path(path, sizeof path, "/v1/plans/%s", c->argv[0]);
 	code = cli_call(c, "DELETE", path, NULL, &a);
 	if (!code && !c->json)

@@ -12,11 +12,17 @@
 /* KEY=VALUE as the API wants it: numbers, yes/no, words. */
 static int serving_word(json_t *serving, char *word)
 {
+	static const char *const keys[] = {"concurrency", "drain_seconds", "rollout", "access_log", "hold"};
 	char *value = strchr(word, '='), *end = NULL;
+	bool known = false;
 	unsigned long n;
 
-	if (!value || value == word)
-		return cli_fail(CLI_USAGE, "%s: write it as KEY=VALUE", word);
+	for (size_t i = 0; value && i < ARRAY_LEN(keys); i++)
+		known = known ||
+			(strlen(keys[i]) == (size_t)(value - word) && strncmp(word, keys[i], strlen(keys[i])) == 0);
+	if (!known)
+		return cli_fail(CLI_USAGE,
+				"%.64s: write concurrency=, drain_seconds=, rollout=, access_log= or hold=", word);
 	*value++ = 0;
 	n = strtoul(value, &end, 10);
 	if (strcmp(word, "hold") == 0) {

@@ -132,8 +132,9 @@ int cli_cmd_tenants_delete(struct cli *c)
 	char path[256];
 	int code;
 
-	if (!cli_confirm(c, "remove the tenant with its tokens:", c->argv[0]))
-		return CLI_USAGE;
+	code = cli_confirm(c, c->argv[0], "remove the tenant %s with its tokens", c->argv[0]);
+	if (code)
+		return code;
 	cli_path(path, sizeof path, "/v1/tenants/%s", c->argv[0]);
 	code = cli_call(c, "DELETE", path, NULL, &a);
 	if (!code && !c->json)

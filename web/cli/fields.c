@@ -55,8 +55,9 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 		const char *meant = name_meant(of, name);
 
 		names_of(of, names);
-		return err_field(e, EINVAL, name, "there is no limit '%.40s'%s%s%s; names: %s", name,
-				 meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "", names);
+		return err_field(e, EINVAL, name, "there is no limit '%.40s'%s%s%s; names: %s%s", name,
+				 meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "", names,
+				 of == QUOTA_OF_TENANT ? "; NAME=plan gives one back to the tenant's plan" : "");
 	}
 	if (of == QUOTA_OF_TENANT && strcmp(value, "plan") == 0) {
 		json_object_set_new(obj, k->json, json_null());
@@ -78,7 +79,7 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 		n = 0;
 	else if (k->unit == QUOTA_BYTES || k->unit == QUOTA_RATE
 			 ? parse_bytes(value, 0, INT64_MAX, name, &n, e)
-			 : parse_u64(value, strlen(value), 0, INT64_MAX, name, &n, e))
+			 : parse_u64(value, strlen(value), k->min, k->max[of], name, &n, e))
 		return -EINVAL;
 	if (quota_range(k, of, n, name, e))
 		return -EINVAL;
