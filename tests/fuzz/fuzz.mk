@@ -23,13 +23,9 @@ $(O)/fuzz/proxyproto: tests/fuzz/fuzz_proxyproto.c web/http/proxyproto.c web/htt
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_proxyproto.c web/http/proxyproto.c
 
 WORKER_SRC := $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.c))
-$(O)/fuzz/worker: tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
-	$(Q)mkdir -p $(@D)/corpus/worker
-	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ tests/fuzz/fuzz_worker.c $(WORKER_SRC) $(WORKER_LIBS)
-
-$(O)/fuzz/h2: tests/fuzz/fuzz_h2.c $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
-	$(Q)mkdir -p $(@D)/corpus/h2
-	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ tests/fuzz/fuzz_h2.c $(WORKER_SRC) $(WORKER_LIBS)
+$(O)/fuzz/worker $(O)/fuzz/h2: $(O)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/fuzz_common.[ch]) $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
+	$(Q)mkdir -p $(@D)/corpus/$*
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ $< tests/fuzz/fuzz_common.c $(WORKER_SRC) $(WORKER_LIBS)
 
 FUZZERS := http config dns front proxyproto worker h2
 fuzz: $(FUZZERS:%=$(O)/fuzz/%) ## fuzz the parsers (FUZZ_SECONDS=60 each)

@@ -12,16 +12,11 @@
  * Checked: all that the worker sends are frames in order, whose heads unpack, with fields as RFC 9113 wants them; no
  * more DATA than the window of the connection lets through; nothing of a stream after its end; requests to the app of
  * HTTP/1.1 are in our own strict form; in the end nothing is left over. */
-#include "base/chan.h"
-#include "base/loop.h"
-#include "base/map.h"
+#include "tests/fuzz/fuzz_common.h"
 #include "web/http/scan.h"
 #include "web/proxy/h2.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,8 +25,6 @@
 #define STREAM 524288
 #define STREAMS 256 /* numbers of them that are looked after */
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* What came from the worker over one connection. */
 struct end {
@@ -48,105 +41,19 @@ struct end {
 	uint8_t block_flags;
 };
 
-static struct loop *loop;
 static struct proxy *proxy;
-static struct chan *control;
 static struct listener front;
 static int listeners[2];
 static struct end client, back[CONNS];
-static unsigned back_count, turns;
+static unsigned back_count;
 static uint64_t window;
 static bool window_known;
 
-#define MUST(x)                                                                                                        \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "fuzz_h2: %s:%d: %s\n", __FILE__, __LINE__, #x);                               \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
-
-static void ignore_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
-{
-	(void)arg, (void)type, (void)body, (void)len, (void)fds, (void)nfds;
-}
-
-static void ignore_gone(void *arg, const char *reason)
-{
-	(void)arg, (void)reason;
-}
-
-static void on_turn(void *arg)
-{
-	static struct loop_timer t;
-
-	(void)arg;
-	if (turns-- > 0)
-		loop_timer_start(loop, &t, 0, on_turn, NULL);
-	else
-		loop_stop(loop);
-}
-
-static void run(unsigned n)
-{
-	turns = n;
-	on_turn(NULL);
-	loop_run(loop);
-}
-
-/* An app with one instance, which listens on an abstract socket. */
-static int app(uint64_t number, const char *name, const char *host, uint32_t protocol)
-{
-	struct proxy_msg_app a = {
-		.app = number, .tenant = 1, .slot = (uint32_t)number, .state = PROXY_APP_SERVING, .wait_ms = 1000};
-	struct proxy_msg_host h = {.app = number};
-	struct proxy_msg_instance inst = {.app = number,
-					  .instance = number + 6,
-					  .address = 0x7f000001,
-					  .port = 1,
-					  .state = PROXY_INSTANCE_UP,
-					  .protocol = protocol};
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	struct instance *i;
-	uint64_t id = inst.instance;
-	socklen_t len;
-	int fd;
-
-	snprintf(a.name, sizeof a.name, "%s", name);
-	snprintf(h.host, sizeof h.host, "%s", host);
-	MUST(chan_send(control, PROXY_APP, &a, sizeof a, NULL, 0) == 0);
-	MUST(chan_send(control, PROXY_HOST, &h, sizeof h, NULL, 0) == 0);
-	MUST(chan_send(control, PROXY_INSTANCE, &inst, sizeof inst, NULL, 0) == 0);
-	run(4);
-	len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			  (size_t)snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "tulou-fuzz-h2-%s-%d", name,
-					   getpid()));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	MUST(bind(fd, (struct sockaddr *)&at, len) == 0 && listen(fd, 64) == 0);
-	MUST((i = map_get(proxy->instances, &id, sizeof id)));
-	i->addr.un = at;
-	i->addr_len = len;
-	return fd;
-}
-
 static void start(void)
 {
-	static const struct chan_ops ops = {.on_msg = ignore_msg, .on_gone = ignore_gone};
-	struct proxy_config cfg = {.control_host = "tulou.test", .control_path = "", .node_name = "test", .log_fd = -1};
-	struct stats_segment *stats;
-	int pair[2], fd;
-	struct err e;
-
-	loop = loop_new();
-	cfg.log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	fd = stats_create();
-	stats = stats_map(fd, 1);
-	close(fd);
-	MUST(loop && stats && (proxy = proxy_new(loop, &cfg, stats, &e)));
-	MUST(chan_pair(pair) == 0 && proxy_control(proxy, pair[0]) == 0);
-	control = chan_new(loop, pair[1], proxy_rules_from_proxy, proxy_rules_from_proxy_count, &ops, NULL);
-	listeners[0] = app(1, "a", "a.test", PROXY_PROTOCOL_HTTP1);
-	listeners[1] = app(2, "b", "b.test", PROXY_PROTOCOL_H2C);
+	proxy = fuzz_start();
+	listeners[0] = fuzz_app(1, "a", PROXY_PROTOCOL_HTTP1);
+	listeners[1] = fuzz_app(2, "b", PROXY_PROTOCOL_H2C);
 	front = (struct listener){.proxy = proxy, .port = 443};
 }
 
@@ -201,13 +108,10 @@ static void pull(struct end *e)
 
 static void client_open(void)
 {
-	struct sockaddr_storage peer = {.ss_family = AF_UNIX};
-	struct client *c;
-	int pair[2];
+	int fd;
+	struct client *c = fuzz_client(&front, &fd);
 
-	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
-	end_open(&client, pair[0], true);
-	MUST((c = client_new(proxy, pair[1], &peer, &front)));
+	end_open(&client, fd, true);
 	/* As after a handshake; the rest is the same without TLS. */
 	c->state = CLIENT_HANDSHAKE;
 	client_move(c, CLIENT_H2);
@@ -360,7 +264,7 @@ static void judge_text(struct end *e)
 static void settle(void)
 {
 	for (unsigned k = 0; k < 3; k++) {
-		run(2);
+		fuzz_run(2);
 		accept_all();
 		pull(&client);
 		judge_frames(&client);
@@ -449,7 +353,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n > 16384)
 		return 0;
-	if (!loop)
+	if (!proxy)
 		start();
 	back_count = 0;
 	client_open();
@@ -469,7 +373,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	settle();
 	shut(&client);
 	for (unsigned k = 0; k < 20 && (proxy->client_count || proxy->upstream_count || k < 2); k++) {
-		run(2);
+		fuzz_run(2);
 		accept_all();
 		for (unsigned i = 0; i < back_count; i++)
 			shut(&back[i]);

@@ -11,16 +11,10 @@
  * Checked: what reaches the app is in our own strict form, and each request there was in a client's stream, with that
  * body, or a part of it; answers parse and are not more than the requests; an answer with an id is the answer to that
  * request, and one that the app gave before it was asked reaches nobody; in the end nothing is left over. */
-#include "base/chan.h"
-#include "base/loop.h"
-#include "base/map.h"
+#include "tests/fuzz/fuzz_common.h"
 #include "web/http/chunked.h"
-#include "web/proxy/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,8 +23,6 @@
 #define STREAM 262144
 #define REQUESTS 256
 #define SURPLUS 0x5eed0fbadull
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 struct stream {
 	int fd; /* -1 = closed */
@@ -62,108 +54,30 @@ struct want {
 	bool whole;
 };
 
-static struct loop *loop;
 static struct proxy *proxy;
-static struct chan *control;
 static struct listener front;
 static int listener = -1;
 static struct side client[2];
 static struct backend back[CONNS];
 static unsigned back_count;
 static uint64_t next_id;
-static unsigned turns;
 static struct want wants[2][REQUESTS];
 static unsigned want_count[2];
 static char arena[2][STREAM];
 
-#define MUST(x)                                                                                                        \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "fuzz_worker: %s:%d: %s\n", __FILE__, __LINE__, #x);                           \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
-
-/* ---- the worker ---- */
-static void ignore_msg(void *arg, uint16_t type, const void *body, size_t len, int *fds, size_t nfds)
-{
-	(void)arg, (void)type, (void)body, (void)len, (void)fds, (void)nfds;
-}
-
-static void ignore_gone(void *arg, const char *reason)
-{
-	(void)arg, (void)reason;
-}
-
-static void on_turn(void *arg)
-{
-	static struct loop_timer t;
-
-	(void)arg;
-	if (turns-- > 0)
-		loop_timer_start(loop, &t, 0, on_turn, NULL);
-	else
-		loop_stop(loop);
-}
-
-static void run(unsigned n)
-{
-	turns = n;
-	on_turn(NULL);
-	loop_run(loop);
-}
-
 static void start(void)
 {
-	static const struct chan_ops ops = {.on_msg = ignore_msg, .on_gone = ignore_gone};
-	struct proxy_config cfg = {.control_host = "tulou.test", .control_path = "", .node_name = "test", .log_fd = -1};
-	struct proxy_msg_app app = {
-		.app = 1, .tenant = 1, .slot = 1, .state = PROXY_APP_SERVING, .wait_ms = 1000, .name = "a"};
-	struct proxy_msg_host host = {.app = 1, .host = "a.test"};
-	struct proxy_msg_instance inst = {
-		.app = 1, .instance = 7, .address = 0x7f000001, .port = 1, .state = PROXY_INSTANCE_UP};
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	struct stats_segment *stats;
-	struct instance *i;
-	uint64_t id = 7;
-	socklen_t len;
-	int pair[2], fd;
-	struct err e;
-
-	loop = loop_new();
-	cfg.log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	fd = stats_create();
-	stats = stats_map(fd, 1);
-	close(fd);
-	MUST(loop && stats && (proxy = proxy_new(loop, &cfg, stats, &e)));
-	MUST(chan_pair(pair) == 0 && proxy_control(proxy, pair[0]) == 0);
-	control = chan_new(loop, pair[1], proxy_rules_from_proxy, proxy_rules_from_proxy_count, &ops, NULL);
-	MUST(chan_send(control, PROXY_APP, &app, sizeof app, NULL, 0) == 0);
-	MUST(chan_send(control, PROXY_HOST, &host, sizeof host, NULL, 0) == 0);
-	MUST(chan_send(control, PROXY_INSTANCE, &inst, sizeof inst, NULL, 0) == 0);
-	run(4);
-	/* The app listens on an abstract socket: connected at once, and gone with the process. */
-	len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			  (size_t)snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "tulou-fuzz-%d", getpid()));
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	MUST(bind(listener, (struct sockaddr *)&at, len) == 0 && listen(listener, 64) == 0);
-	MUST((i = map_get(proxy->instances, &id, sizeof id)));
-	i->addr.un = at;
-	i->addr_len = len;
+	proxy = fuzz_start();
+	listener = fuzz_app(1, "a", PROXY_PROTOCOL_HTTP1);
 	front = (struct listener){.proxy = proxy, .port = 80};
 }
 
 /* ---- ends ---- */
 static void open_client(struct side *s)
 {
-	struct sockaddr_storage peer = {.ss_family = AF_UNIX};
-	int pair[2];
-
-	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
-	s->in.fd = pair[0];
+	fuzz_client(&front, &s->in.fd);
 	s->in.len = s->sent_len = 0;
 	s->paused = false;
-	MUST(client_new(proxy, pair[1], &peer, &front));
 }
 
 static void shut(struct stream *s)
@@ -497,7 +411,7 @@ static void accept_all(void)
 static void settle(void)
 {
 	for (unsigned k = 0; k < 3; k++) {
-		run(2);
+		fuzz_run(2);
 		accept_all();
 		for (unsigned i = 0; i < back_count; i++) {
 			pull(&back[i].in);
@@ -556,7 +470,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n > 16384)
 		return 0;
-	if (!loop)
+	if (!proxy)
 		start();
 	next_id = 0;
 	back_count = 0;
@@ -586,7 +500,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	for (unsigned i = 0; i < back_count; i++)
 		shut(&back[i].in);
 	for (unsigned k = 0; k < 20 && (proxy->client_count || proxy->upstream_count); k++) {
-		run(2);
+		fuzz_run(2);
 		accept_all();
 		for (unsigned i = 0; i < back_count; i++)
 			shut(&back[i].in);
