@@ -1,4 +1,5 @@
 """Apps that want to reach other requests than the one they were asked: no byte of theirs gets into another answer."""
+import contextlib
 import os
 import random
 import re
@@ -76,75 +77,57 @@ def cut(c):
     c.s.shutdown(socket.SHUT_RD)
 
 
+@contextlib.contextmanager
+def resting(worker):
+    """A client that got its first answer, and the app's end of the connection that now rests; all others of the app are good."""
+    rests = []
+
+    def talk(c, n):
+        if n == 0:
+            c.head()
+            c.send(answer(b"first"))
+            rests.append(c)
+            c.rest()
+        while True:
+            line, _ = c.head()
+            c.send(answer(b"good") if not line.startswith("HEAD") else b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+    app = App(talk)
+    n = worker.app("a", app)
+    c = client(worker, REQ)
+    assert c.response()[2] == b"first"
+    until("the connection rests", lambda: rests)
+    time.sleep(0.05)
+    yield c, rests[0]
+    c.close()
+    worker.tell(f"appdel {n}")
+    app.close()
+
+
+def unharmed(c, method, *case):
+    status, fields, body = c.response(method.decode())
+    assert status == 200 and "set-cookie" not in fields and body != b"evil", (method, *case, fields, body)
+
+
 def test_surplus_that_comes_with_the_next_request(worker):
     """An idle connection says something at the very moment at which it is taken for a request: that is no answer to it."""
     for method, reset in ((b"GET", False), (b"POST", False), (b"HEAD", False), (b"DELETE", False), (b"GET", True), (b"POST", True)):
-        def evil(c, n):
-            c.head()
-            c.send(answer(b"first"))
-            if n == 0:
-                evil_side.append(c)
-                c.rest()
-            while True:
-                c.head()
-                c.send(answer(b"good"))
-        evil_side = []
-        app = App(lambda c, n: evil(c, n) if n == 0 else good(c))
-
-        def good(c):
-            while True:
-                line, _ = c.head()
-                c.send(answer(b"good") if not line.startswith("HEAD") else b"HTTP/1.1 200 OK\r\nX-Good: 1\r\nContent-Length: 4\r\n\r\n")
-        n = worker.app("a", app)
-        c = client(worker, REQ)
-        assert c.response()[2] == b"first"
-        until("the connection rests", lambda: evil_side)
-        time.sleep(0.05)
-        stopped(worker, lambda: c.send(REQ.replace(b"GET", method)), lambda: evil_side[0].send(EVIL), *[lambda: cut(evil_side[0])] * reset)
-        status, fields, body = c.response(method.decode())
-        assert status == 200 and "set-cookie" not in fields and body != b"evil", (method, fields, body)
-        c.close()
-        worker.tell(f"appdel {n}")
-        app.close()
+        with resting(worker) as (c, evil):
+            stopped(worker, lambda: c.send(REQ.replace(b"GET", method)), lambda: evil.send(EVIL), *[lambda: cut(evil)] * reset)
+            unharmed(c, method, reset)
 
 
 def test_surplus_in_the_very_turn_of_the_next_request(worker):
     """It comes when the worker has looked at its sockets already, but before it takes the connection for a request."""
+    def stall():
+        worker.process.stdin.write("stall 300\n")
+        worker.process.stdin.flush()
+
     for method in (b"GET", b"POST", b"HEAD"):
-        evil_side = []
-
-        def talk(c, n, evil_side=evil_side):
-            c.head()
-            c.send(answer(b"first"))
-            if n == 0:
-                evil_side.append(c)
-                c.rest()
-            while True:
-                line, _ = c.head()
-                c.send(answer(b"good") if not line.startswith("HEAD") else b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
-        app = App(lambda c, n: talk(c, n) if n == 0 else good(c))
-
-        def good(c):
-            while True:
-                line, _ = c.head()
-                c.send(answer(b"good") if not line.startswith("HEAD") else b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
-        n = worker.app("a", app)
-        c = client(worker, REQ)
-        assert c.response()[2] == b"first"
-        until("the connection rests", lambda: evil_side)
-        time.sleep(0.05)
-
-        def stall():
-            worker.process.stdin.write("stall 300\n")
-            worker.process.stdin.flush()
-        stopped(worker, stall, lambda: c.send(REQ.replace(b"GET", method)))
-        time.sleep(0.1)
-        evil_side[0].send(EVIL)
-        status, fields, body = c.response(method.decode())
-        assert status == 200 and "set-cookie" not in fields and body != b"evil", (method, fields, body)
-        c.close()
-        worker.tell(f"appdel {n}")
-        app.close()
+        with resting(worker) as (c, evil):
+            stopped(worker, stall, lambda: c.send(REQ.replace(b"GET", method)))
+            time.sleep(0.1)
+            evil.send(EVIL)
+            unharmed(c, method)
 
 
 def test_a_farewell_on_an_idle_connection_is_no_answer(worker):
