@@ -279,6 +279,15 @@ network: {{ pool: {self.pool}, link_prefix: {self.prefix} }}
         check(result["result"] == "succeeded", f"deploy of {name} failed: {result} {log}\n{self.log_tail()}")
         return result, log
 
+    def shop(self, host=None):
+        """The tenant acme with an app `shop` of one page, at that host too; returns acme's token."""
+        token = self.tenant("acme")
+        self.app("shop", token)
+        self.deploy_ok("shop", token, {"index.html": "<h1>shop</h1>"})
+        if host:
+            self.api("POST", "/v1/apps/shop/domains", {"host": host}, token=token, want=201)
+        return token
+
     def git_repo(self, files):
         d = tempfile.mkdtemp(prefix="repo-", dir=self.dir)
         for path, text in files.items():

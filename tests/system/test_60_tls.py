@@ -5,10 +5,7 @@ from harness import *
 
 def setup():
     node = Node("tls", https=True).start()
-    node.acme = node.tenant("acme")
-    node.app("shop", node.acme)
-    node.deploy_ok("shop", node.acme, {"index.html": "<h1>shop</h1>"})
-    node.api("POST", "/v1/apps/shop/domains", {"host": "www.shop.test"}, token=node.acme, want=201)
+    node.acme = node.shop("www.shop.test")
     return node
 
 

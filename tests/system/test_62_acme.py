@@ -12,9 +12,7 @@ def make(name, more="", **authority):
         f.write(ca.settings(more))
     node.ca = ca
     node.start()
-    node.acme = node.tenant("acme")
-    node.app("shop", node.acme)
-    node.deploy_ok("shop", node.acme, {"index.html": "<h1>shop</h1>"})
+    node.acme = node.shop()
     return node
 
 

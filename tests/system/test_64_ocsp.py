@@ -106,10 +106,7 @@ def setup():
     shutil.copy(key, certs + "/apps.key")
     node = Node("ocsp", extra=f"tls: {{ certificates: {certs} }}", https=True).start()
     node.folder, node.responder, node.certs, node.serial = folder, responder, certs, serial
-    node.acme = node.tenant("acme")
-    node.app("shop", node.acme)
-    node.deploy_ok("shop", node.acme, {"index.html": "<h1>shop</h1>"})
-    node.api("POST", "/v1/apps/shop/domains", {"host": "www.shop.test"}, token=node.acme, want=201)
+    node.acme = node.shop("www.shop.test")
     return node
 
 
