@@ -1,4 +1,5 @@
 /* Tokens, Basic, cookies, throttling, idempotency, tags. */
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 
 #include "base/own.h"

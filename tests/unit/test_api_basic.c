@@ -1,3 +1,4 @@
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 
 #include <criterion/criterion.h>

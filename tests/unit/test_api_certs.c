@@ -1,5 +1,6 @@
 /* Certificates through the API: what is taken, replaced, shown and never shown. */
 #include "base/clock.h"
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 #include "web/http/cert.h"
 

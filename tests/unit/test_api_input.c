@@ -1,4 +1,5 @@
 /* Bad input: refused with the field and the limit, nothing changed. */
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 
 #include "base/fd.h"

@@ -1,4 +1,5 @@
 /* Plans, policies of tenants and apps, limits that follow: the API against a real store. */
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,5 @@
 /* Every route with every role, and README.md against the table. */
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 #include "web/api/route.h"
 

@@ -1,4 +1,5 @@
 /* The object "serving" of an app through the API. */
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,5 @@
 /* Uploads, git, runs, logs, events, long polls. */
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
 /* Top talkers through the API. */
+#include "tests/unit/test_api_client.h"
 #include "tests/unit/test_api_fixture.h"
 
 #include <criterion/criterion.h>
