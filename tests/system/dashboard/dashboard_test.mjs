@@ -350,6 +350,22 @@ test('rollback makes a new release', { skip: !MOCK && 'would change the node’s
 
 test('both pages fit 1280 and 390 pixels', async () => {
 	assert.ok(await fits(390), 'the app page at 390');
+	assert.deepEqual(
+		await page.locator('table.latency th').evaluateAll((all) =>
+			all.flatMap((th) =>
+				[...th.textContent.matchAll(/\S+/g)]
+					.filter((word) => {
+						const r = document.createRange();
+						r.setStart(th.firstChild, word.index);
+						r.setEnd(th.firstChild, word.index + word[0].length);
+						return r.getClientRects().length > 1;
+					})
+					.map((word) => word[0]),
+			),
+		),
+		[],
+		'words broken at 390',
+	);
 	assert.ok(await fits(900), 'the app page at 900');
 	assert.ok(await fits(1280), 'the app page at 1280');
 	assert.deepEqual(
