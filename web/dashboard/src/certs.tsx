@@ -6,7 +6,7 @@ import { plural, until, visible } from './format';
 import { usePoll } from './poll';
 import { appHref, Link } from './router';
 import type { Certificate, Domain, HostCertificate, List } from './types';
-import { act, ask, Badge, Card, Foreign, Problem, say, useNow } from './ui';
+import { act, ask, Badge, Card, Field, Foreign, Problem, say, useNow } from './ui';
 
 const DOMAINS_MS = 30_000;
 const EXPIRING_MS = 60_000;
@@ -144,16 +144,7 @@ export function Domains(p: { path: string; mayChange: boolean; url: string | und
 			</ul>
 			{p.mayChange && (
 				<form class="add" onSubmit={(e) => void add(e)}>
-					<input
-						aria-label="Domain to add"
-						placeholder="shop.example.com"
-						required
-						maxLength={253}
-						autocomplete="off"
-						spellcheck={false}
-						value={host}
-						onInput={(e) => setHost(e.currentTarget.value)}
-					/>
+					<Field label="Domain to add" placeholder="shop.example.com" required max={253} value={host} set={setHost} />
 					<button type="submit" disabled={!host.trim()}>
 						Add
 					</button>

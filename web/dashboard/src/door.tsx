@@ -7,7 +7,7 @@ import { canaryWords, canaryWorse, errorShare, frontFacts, refusals, statusParts
 import { usePoll } from './poll';
 import { appHref, Link } from './router';
 import type { App, Canary, Front, Latency, LatencyOf, List, PathRoute, Quantiles } from './types';
-import { act, Ago, ask, Badge, Bar, Card, Foreign, Problem } from './ui';
+import { act, Ago, ask, Badge, Bar, Card, Foreign, Head, num, Problem } from './ui';
 
 const FRONT_MS = 15_000;
 const CANARY_MS = 5000;
@@ -160,20 +160,7 @@ export function CanaryCard(p: { app: App; path: string; mayChange: boolean; chan
 									<caption class="quiet">
 										Since it began, <Ago time={c.stats.since} />
 									</caption>
-									<thead>
-										<tr>
-											<th scope="col">Side</th>
-											<th scope="col" class="num">
-												Requests
-											</th>
-											<th scope="col" class="num">
-												Errors
-											</th>
-											<th scope="col" class="num">
-												Share
-											</th>
-										</tr>
-									</thead>
+									<Head columns={['Side', num('Requests'), num('Errors'), num('Share')]} />
 									<tbody>
 										<Side name="Canary" requests={c.stats.requests} errors={c.stats.errors} bad={worse} />
 										<Side name="Live" requests={c.stats.live_requests} errors={c.stats.live_errors} bad={false} />
@@ -257,23 +244,7 @@ function Times(p: { of: LatencyOf | undefined }): JSX.Element {
 	return (
 		<div class="table-box">
 			<table class="latency">
-				<thead>
-					<tr>
-						<th scope="col">Time of</th>
-						<th scope="col" class="num">
-							Median
-						</th>
-						<th scope="col" class="num">
-							p95
-						</th>
-						<th scope="col" class="num">
-							p99
-						</th>
-						<th scope="col" class="num">
-							Requests
-						</th>
-					</tr>
-				</thead>
+				<Head columns={['Time of', num('Median'), num('p95'), num('p99'), num('Requests')]} />
 				<tbody>
 					{TIMES.map((t) => (
 						<tr key={t.key}>

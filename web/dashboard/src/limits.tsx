@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { visible } from './format';
 import { appEgress, egressWords, HITS, hits, limitRows, quotaRows } from './quota';
 import type { App, Event, Tenant } from './types';
-import { Ago, Bar, Card, Foreign } from './ui';
+import { Ago, Bar, Card, Foreign, Head, num } from './ui';
 
 export function Quota(p: { tenant: Tenant; named: boolean }): JSX.Element {
 	const t = p.tenant;
@@ -24,20 +24,14 @@ export function Quota(p: { tenant: Tenant; named: boolean }): JSX.Element {
 			</p>
 			<div class="table-box">
 				<table class="quota">
-					<thead>
-						<tr>
-							<th scope="col" aria-label="Of what" />
-							<th scope="col" class="num" title="What runs really uses now">
-								In use
-							</th>
-							<th scope="col" class="num" title="The sum of the limits of what runs, and stored bytes: this counts against the quota">
-								Committed
-							</th>
-							<th scope="col" class="num">
-								Quota
-							</th>
-						</tr>
-					</thead>
+					<Head
+						columns={[
+							{ label: 'Of what' },
+							num('In use', 'What runs really uses now'),
+							num('Committed', 'The sum of the limits of what runs, and stored bytes: this counts against the quota'),
+							num('Quota'),
+						]}
+					/>
 					<tbody>
 						{rows.map((r) => (
 							<tr key={r.key}>

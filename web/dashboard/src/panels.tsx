@@ -5,7 +5,7 @@ import { get, send } from './api';
 import { bytes, count, cpuTime, percent, visible } from './format';
 import { usePoll } from './poll';
 import type { App, Build, Instance, Release } from './types';
-import { act, Ago, ask, Badge, Bar, Card, Foreign, Problem, say } from './ui';
+import { act, Ago, ask, Badge, Bar, Card, Field, Foreign, Head, num, Problem, say } from './ui';
 
 const SHOWN = 8;
 const CONFIG_MS = 30_000;
@@ -65,25 +65,19 @@ export function Instances(p: {
 			{list.length > 0 && (
 				<div class="table-box">
 					<table class="instances">
-						<thead>
-							<tr>
-								<th scope="col">Type</th>
-								<th scope="col">State</th>
-								<th scope="col">Release</th>
-								<th scope="col">Memory</th>
-								<th scope="col" class="num">
-									CPU time
-								</th>
-								<th scope="col" class="num">
-									Processes
-								</th>
-								<th scope="col">Started</th>
-								<th scope="col" class="num">
-									Restarts
-								</th>
-								{p.mayStop && <th scope="col" aria-label="Actions" />}
-							</tr>
-						</thead>
+						<Head
+							columns={[
+								'Type',
+								'State',
+								'Release',
+								'Memory',
+								num('CPU time'),
+								num('Processes'),
+								'Started',
+								num('Restarts'),
+								...(p.mayStop ? [{ label: 'Actions' }] : []),
+							]}
+						/>
 						<tbody>
 							{list.slice(0, INSTANCES_SHOWN).map((i) => (
 								<tr key={i.id}>
@@ -380,25 +374,8 @@ export function Config(p: { path: string; live: boolean; changed: () => void }):
 				))}
 			</ul>
 			<form class="add" onSubmit={(e) => void add(e)}>
-				<input
-					aria-label="Name of the variable"
-					placeholder="NAME"
-					required
-					maxLength={128}
-					autocomplete="off"
-					spellcheck={false}
-					value={key}
-					onInput={(e) => setKey(e.currentTarget.value)}
-				/>
-				<input
-					aria-label="Value"
-					placeholder="value"
-					maxLength={32768}
-					autocomplete="off"
-					spellcheck={false}
-					value={value}
-					onInput={(e) => setValue(e.currentTarget.value)}
-				/>
+				<Field label="Name of the variable" placeholder="NAME" required max={128} value={key} set={setKey} />
+				<Field label="Value" placeholder="value" max={32768} value={value} set={setValue} />
 				<button type="submit" disabled={busy || !key.trim()}>
 					Set
 				</button>

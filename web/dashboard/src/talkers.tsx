@@ -5,7 +5,7 @@ import { get } from './api';
 import { bytes, count, fraction, rate, visible } from './format';
 import { appHref, Link, tenantHref } from './router';
 import type { Talker, Talkers } from './types';
-import { Bar, Card, Problem } from './ui';
+import { Bar, Card, Head, num, Problem } from './ui';
 
 const LOOK_S = 5;
 const SHOWN = 8;
@@ -35,26 +35,16 @@ function Rows(p: { kind: Kind; of: Talkers; list: Talker[] }): JSX.Element {
 	return (
 		<div class="table-box">
 			<table class="talkers">
-				<thead>
-					<tr>
-						<th scope="col">{KINDS[p.kind]}</th>
-						<th scope="col" class="num">
-							Share
-						</th>
-						<th scope="col" class="num">
-							Req/s
-						</th>
-						<th scope="col" class="num">
-							Bytes/s
-						</th>
-						<th scope="col" class="num" title="Requests under way at a time, on average">
-							Busy
-						</th>
-						<th scope="col" class="num" title="Answered with 400 and above">
-							Errors
-						</th>
-					</tr>
-				</thead>
+				<Head
+					columns={[
+						KINDS[p.kind],
+						num('Share'),
+						num('Req/s'),
+						num('Bytes/s'),
+						num('Busy', 'Requests under way at a time, on average'),
+						num('Errors', 'Answered with 400 and above'),
+					]}
+				/>
 				<tbody>
 					{p.list.slice(0, SHOWN).map((r) => (
 						<tr key={r.name}>

@@ -92,6 +92,58 @@ export function Card(p: {
 	);
 }
 
+interface Column {
+	name?: string;
+	/** In place of a name that is plain to see. */
+	label?: string;
+	title?: string;
+	num?: boolean;
+}
+
+/** A column of figures. */
+export const num = (name: string, title?: string): Column => ({ name, num: true, ...(title && { title }) });
+
+/** The head of a table. */
+export function Head(p: { columns: readonly (string | Column)[] }): JSX.Element {
+	return (
+		<thead>
+			<tr>
+				{p.columns.map((c) => {
+					const of: Column = typeof c === 'string' ? { name: c } : c;
+					return (
+						<th key={of.name ?? of.label} scope="col" class={of.num ? 'num' : undefined} title={of.title} aria-label={of.label}>
+							{of.name}
+						</th>
+					);
+				})}
+			</tr>
+		</thead>
+	);
+}
+
+/** One line of text that is no prose. */
+export function Field(p: {
+	label: string;
+	placeholder: string;
+	max: number;
+	required?: boolean;
+	value: string;
+	set: (value: string) => void;
+}): JSX.Element {
+	return (
+		<input
+			aria-label={p.label}
+			placeholder={p.placeholder}
+			required={p.required}
+			maxLength={p.max}
+			autocomplete="off"
+			spellcheck={false}
+			value={p.value}
+			onInput={(e) => p.set(e.currentTarget.value)}
+		/>
+	);
+}
+
 export function Problem(p: { error: unknown; retry?: (() => void) | undefined }): JSX.Element | null {
 	if (!p.error) return null;
 	return (
