@@ -421,6 +421,8 @@ static int supervisor_take_over(struct supervisor *s, struct err *e)
 				listeners_offer(&s->listeners, &s->settings, fd);
 		}
 	}
+	/* They may have been moved to some CPUs. */
+	supervisor_front_cpus(s, NULL, 0);
 	/* Old and new workers live side by side while the old ones drain: they write different rows. */
 	s->worker_base = upper ? LIMIT_WORKERS / 2 : 0;
 	if (pid && count && strtol(pid, NULL, 10) == getpid())

@@ -2,6 +2,7 @@
  *
  *   supervisor.c         life: start, our own processes, take-over, signals, end
  *   supervisor_relay.c   control's orders to agent/supervise/, and what that tells, back to control and logger
+ *   supervisor_front.c   the proxy workers' CPU time and CPUs
  *   supervisor_dirs.c    users, directories */
 #ifndef AGENT_ROLES_SUPERVISOR_PRIVATE_H
 #define AGENT_ROLES_SUPERVISOR_PRIVATE_H
@@ -49,6 +50,10 @@ void supervisor_on_control_msg(struct supervisor *s, uint16_t type, const void *
 
 /* The ops by which agent/supervise/ tells what it sees; s is borrowed for as long as they are used. */
 struct supervise_ops supervisor_relay_ops(struct supervisor *s);
+
+/* Of those, what concerns the front door: see struct supervise_ops; arg is a struct supervisor. */
+uint64_t supervisor_front_us(void *arg);
+void supervisor_front_cpus(void *arg, const unsigned short *cpus, unsigned n);
 
 /* Looks a user up.  0; -ENOENT with what makes it in e.  Strings in ret are the C library's, until the next lookup. */
 int supervisor_user(const char *name, struct passwd *ret, struct err *e);

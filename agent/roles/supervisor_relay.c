@@ -93,6 +93,8 @@ struct supervise_ops supervisor_relay_ops(struct supervisor *s)
 				      .on_usage = relay_usage,
 				      .on_tenant_usage = relay_tenant_usage,
 				      .on_disk = relay_disk,
+				      .front_us = supervisor_front_us,
+				      .front_cpus = supervisor_front_cpus,
 				      .on_log_open = relay_log_open,
 				      .on_log_rate = relay_log_rate,
 				      .on_removed = relay_removed,

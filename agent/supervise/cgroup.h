@@ -100,11 +100,14 @@ int cgroup_cpu(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t cpu, uint3
 #define CGROUP_WEIGHT_IDLE UINT32_MAX
 int cgroup_weight(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t weight);
 
-/* Which CPUs a tenant's instances may run on: all, or, confined, all but the first few (scheduler/confine.h).  In force
- * at once for all its threads.  0, -EOPNOTSUPP where there is no cpuset controller of ours or only one CPU, or negative
- * errno. */
-int cgroup_confine(struct cgroup *c, uint32_t slot, bool confined);
+/* Which CPUs a tenant's instances may run on: all, those of the confined (all but the first few, scheduler/confine.h),
+ * or the clear ones (those few, scheduler/shelter.h).  In force at once for all its threads.  0, -EOPNOTSUPP where
+ * there is no cpuset controller of ours or only one CPU, or negative errno. */
+enum cgroup_cpus { CGROUP_CPUS_ALL, CGROUP_CPUS_CONFINED, CGROUP_CPUS_CLEAR, CGROUP_CPUS_COUNT };
+int cgroup_cpus(struct cgroup *c, uint32_t slot, enum cgroup_cpus which);
 bool cgroup_can_confine(const struct cgroup *c);
+/* The numbers of the clear CPUs, n of them; valid as long as c. */
+const unsigned short *cgroup_clear(const struct cgroup *c, unsigned *n);
 /* Microseconds of CPU time in the kernel so far: of a tenant, and of all of them together. */
 uint64_t cgroup_system_us(const struct cgroup *c, uint32_t slot);
 uint64_t cgroup_system_us_all(const struct cgroup *c);

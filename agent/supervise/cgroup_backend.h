@@ -34,6 +34,7 @@ enum cgroup_controller {
 
 #define CGROUP_NAME_MAX 40
 #define CGROUP_CPUS_MAX 512 /* bytes of a list of CPUs */
+#define CGROUP_CLEAR_MAX 128
 
 /* The numbers of either level. */
 struct cgroup_numbers {
@@ -79,8 +80,10 @@ struct cgroup {
 	char name[64];
 	dev_t disks[CGROUP_DISKS];
 	unsigned disk_count;
-	/* Lists for cpuset.cpus: all that may run our instances, and those of the confined; for cpuset.mems (v1). */
-	char cpus[2][CGROUP_CPUS_MAX], mems[CGROUP_CPUS_MAX];
+	/* Lists for cpuset.cpus; for cpuset.mems (v1). */
+	char cpus[CGROUP_CPUS_COUNT][CGROUP_CPUS_MAX], mems[CGROUP_CPUS_MAX];
+	unsigned short clear[CGROUP_CLEAR_MAX];
+	unsigned clear_count;
 	int create; /* O_CREAT on a test's plain directories, else 0 */
 };
 

@@ -11,9 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CPUSET_CPUS 1024 /* more than these have no confined */
-
-enum { CPUS_ALL, CPUS_CONFINED };
+#define CPUSET_CPUS (CGROUP_CLEAR_MAX * CONFINE_CLEAR_PART) /* more than these have no confined */
 
 /* The CPUs of a list as "0-3,8", in order; their number, or 0 when it is none that we understand. */
 static unsigned cpus_parse(const char *text, unsigned short cpus[CPUSET_CPUS])
@@ -84,7 +82,7 @@ static void cpuset_leave(struct cgroup *c)
 	int k = c->of[CGROUP_CPUSET], last = (int)c->count - 1;
 
 	c->of[CGROUP_CPUSET] = -1;
-	c->cpus[CPUS_CONFINED][0] = 0;
+	c->clear_count = 0;
 	if (cgroup_is_v2(c))
 		return;
 	unlinkat(c->mount[k], c->name, AT_REMOVEDIR);
@@ -113,9 +111,14 @@ void cgroup_cpuset_root(struct cgroup *c)
 		text[0] = 0;
 	n = cpus_parse(text, cpus);
 	clear = confine_clear(n);
-	if (clear == 0 || !cpus_print(cpus, 0, n, c->cpus[CPUS_ALL]) ||
-	    !cpus_print(cpus, clear, n, c->cpus[CPUS_CONFINED]))
+	if (clear == 0 || !cpus_print(cpus, 0, n, c->cpus[CGROUP_CPUS_ALL]) ||
+	    !cpus_print(cpus, clear, n, c->cpus[CGROUP_CPUS_CONFINED]) ||
+	    !cpus_print(cpus, 0, clear, c->cpus[CGROUP_CPUS_CLEAR])) {
 		cpuset_leave(c);
+		return;
+	}
+	c->clear_count = clear;
+	memcpy(c->clear, cpus, clear * sizeof *cpus);
 }
 
 int cgroup_cpuset_tenant(struct cgroup *c, const char *name)
@@ -132,7 +135,7 @@ int cgroup_cpuset_tenant(struct cgroup *c, const char *name)
 	if ((r = cgroup_write(c, CGROUP_CPUSET, name, "cpuset.sched_load_balance", "0")) < 0 ||
 	    (r = cgroup_write(c, CGROUP_CPUSET, name, "cpuset.mems", c->mems)) < 0)
 		return r;
-	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus", c->cpus[CPUS_ALL]);
+	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus", c->cpus[CGROUP_CPUS_ALL]);
 }
 
 bool cgroup_can_confine(const struct cgroup *c)
@@ -140,7 +143,13 @@ bool cgroup_can_confine(const struct cgroup *c)
 	return c->of[CGROUP_CPUSET] >= 0;
 }
 
-int cgroup_confine(struct cgroup *c, uint32_t slot, bool confined)
+const unsigned short *cgroup_clear(const struct cgroup *c, unsigned *n)
+{
+	*n = c->clear_count;
+	return c->clear;
+}
+
+int cgroup_cpus(struct cgroup *c, uint32_t slot, enum cgroup_cpus which)
 {
 	char name[CGROUP_NAME_MAX];
 
@@ -156,9 +165,7 @@ int cgroup_confine(struct cgroup *c, uint32_t slot, bool confined)
 	}
 	/* v2: an empty list is all of the group above. */
 	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus",
-			    confined	      ? c->cpus[CPUS_CONFINED]
-			    : cgroup_is_v2(c) ? "\n"
-					      : c->cpus[CPUS_ALL]);
+			    which == CGROUP_CPUS_ALL && cgroup_is_v2(c) ? "\n" : c->cpus[which]);
 }
 
 uint64_t cgroup_system_us(const struct cgroup *c, uint32_t slot)

@@ -26,8 +26,9 @@ static void confine_classes(struct supervise *s, struct tenant *t)
 
 static void confine_apply(struct supervise *s, struct tenant *t, bool on, int64_t now)
 {
-	int r = cgroup_confine(s->cgroup, t->slot, on);
+	int r = cgroup_cpus(s->cgroup, t->slot, on ? CGROUP_CPUS_CONFINED : CGROUP_CPUS_ALL);
 
+	t->sheltered = false;
 	s->confined += on ? 1 : -1;
 	if (on)
 		t->confines++;
@@ -50,6 +51,8 @@ void confine_gone(struct tenant *t)
 	t->confined_us = 0;
 	t->confines = 0;
 	t->confine = (struct confine_state){0};
+	t->sheltered = t->used = false;
+	t->used_at = 0;
 }
 
 uint64_t confine_time_us(const struct tenant *t)
@@ -76,16 +79,11 @@ static bool confine_busy(struct supervise *s, int64_t now)
 	return all > was && span > 0 && (all - was) * 1000 >= (uint64_t)span * CONFINE_HOST;
 }
 
-static void confine_turn(void *arg)
+static void confine_look_around(struct supervise *s, int64_t now)
 {
-	struct supervise *s = arg;
-	int64_t now = clock_mono_us();
 	bool busy = confine_busy(s, now);
 	unsigned n = LIMIT_CONFINE_LOOKS;
 
-	if (TAILQ_EMPTY(&s->tenants_looked))
-		return; /* the next tenant begins it again */
-	loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
 	if (!busy && (s->confined == 0 || ++s->confine_turns < CONFINE_SLOW))
 		return;
 	s->confine_turns = 0;
@@ -102,6 +100,20 @@ static void confine_turn(void *arg)
 	}
 }
 
+static void confine_turn(void *arg)
+{
+	struct supervise *s = arg;
+	int64_t now = clock_mono_us();
+
+	if (TAILQ_EMPTY(&s->tenants_looked)) {
+		shelter_turn(s, now);
+		return; /* the next tenant begins it again */
+	}
+	loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
+	confine_look_around(s, now);
+	shelter_turn(s, now);
+}
+
 int confine_start(struct supervise *s)
 {
 	if (!s->settings.confine || !cgroup_can_confine(s->cgroup) || loop_timer_pending(&s->confine_timer))
@@ -112,4 +124,5 @@ int confine_start(struct supervise *s)
 void confine_stop(struct supervise *s)
 {
 	loop_timer_stop(&s->confine_timer);
+	shelter_stop(s);
 }

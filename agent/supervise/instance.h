@@ -32,6 +32,7 @@
 #include "agent/supervise/tenant.h"
 #include "agent/supervise/tree.h"
 #include "base/map.h"
+#include "scheduler/shelter.h"
 
 #include <stdbool.h>
 #include <sys/queue.h>
@@ -133,9 +134,14 @@ struct supervise {
 	unsigned confined, confine_turns;  /* tenants; looks since the last at those */
 	uint64_t confine_all;		   /* microseconds of kernel time of all, at confine_us (monotonic) */
 	int64_t confine_us;
-	bool stopping; /* supervise_stop_all() was called */
-	bool quiet;    /* adopting: nobody is told anything yet */
-	bool turning;  /* inside supervise_turn() */
+	struct shelter shelter;
+	bool front_in;			/* the front door is kept on the clear CPUs */
+	uint32_t front_use;		/* thousandths of a CPU */
+	uint64_t front_last;		/* its CPU time in microseconds at front_at (monotonic; 0 = none) */
+	int64_t front_at, sheltered_us; /* the last look at who is sheltered */
+	bool stopping;			/* supervise_stop_all() was called */
+	bool quiet;			/* adopting: nobody is told anything yet */
+	bool turning;			/* inside supervise_turn() */
 	void (*on_all_stopped)(void *arg);
 	void *on_all_stopped_arg;
 	struct loop_timer usage_timer, stopped_timer, rates_timer, disk_timer, rate_timer, confine_timer;
@@ -200,6 +206,12 @@ int confine_start(struct supervise *s);
 void confine_stop(struct supervise *s);
 void confine_gone(struct tenant *t);		  /* its group goes */
 uint64_t confine_time_us(const struct tenant *t); /* confined in all, since its first instance */
+
+/* shelter.c */
+void shelter_turn(struct supervise *s, int64_t now); /* after each look at who is confined */
+void shelter_stop(struct supervise *s);		     /* everybody may run everywhere again */
+/* A tenant's CPU time at its sample before and at this one, in microseconds. */
+void shelter_used(struct tenant *t, uint64_t was_us, uint64_t now_us, int64_t at);
 
 /* fsck.c: forgets a run */
 void fsck_stop(struct supervise *s);

@@ -36,6 +36,10 @@ struct supervise_ops {
 	void (*on_tenant_usage)(void *arg, const struct msg_tenant_usage *list, size_t n);
 	/* The disk that the instances share, every LIMIT_USAGE_MS; may be NULL. */
 	void (*on_disk)(void *arg, const struct msg_disk *m);
+	/* CPU time of the front door's processes so far, in microseconds, and on which CPUs they are to stay; n = 0: on
+	 * all that we may use ourselves.  Both may be NULL. */
+	uint64_t (*front_us)(void *arg);
+	void (*front_cpus)(void *arg, const unsigned short *cpus, unsigned n);
 	/* The output pipe of an instance, for the logger.  fd is the read end, borrowed for the call (sending it
 	 * duplicates it). */
 	void (*on_log_open)(void *arg, const struct msg_log_open *m, int fd);

@@ -134,10 +134,10 @@ int tenant_adopt(struct instance *in)
 	if (in->slot != CGROUP_FLAT && !t->told)
 		t->found = true;
 	join(t, in);
-	/* An earlier supervisor may have lowered or confined it; whoever sees cause does so again. */
+	/* An earlier supervisor may have lowered, confined or sheltered it; whoever sees cause does so again. */
 	if (t->living == 1) {
 		tenant_weight(t);
-		cgroup_confine(in->s->cgroup, t->slot, false);
+		cgroup_cpus(in->s->cgroup, t->slot, CGROUP_CPUS_ALL);
 	}
 	return 0;
 }

@@ -44,6 +44,10 @@ struct tenant {
 	int64_t confined_at;	  /* monotonic, microseconds: it is kept off some CPUs since; 0 = it is not */
 	uint64_t confined_us;	  /* before, since its first instance */
 	uint32_t confines;	  /* times */
+	bool sheltered;		  /* it is kept on the clear CPUs */
+	bool used;		  /* its use is known */
+	uint32_t use;		  /* thousandths of a CPU, at the last sample */
+	int64_t used_at;	  /* that sample, monotonic, microseconds; 0 = none */
 	TAILQ_ENTRY(tenant) link; /* in s->tenants_living */
 	TAILQ_ENTRY(tenant) look; /* in s->tenants_looked */
 };

@@ -69,11 +69,13 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 
 static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 {
+	const struct cgroup_sample was = t->watch.last;
 	struct cgroup_sample now;
 
 	if (cgroup_watch(t->s->cgroup, t->slot, CGROUP_TENANT, &t->watch) < 0)
 		return false;
 	now = t->watch.last;
+	shelter_used(t, was.cpu_us, now.cpu_us, clock_mono_us());
 	disk_share(t->s->disk, t->slot, t->s->tenants_count, &t->share);
 	change_tenant_again(t);
 	*ret = (struct msg_tenant_usage){

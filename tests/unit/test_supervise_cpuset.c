@@ -15,6 +15,7 @@ Test(supervise, cgroup_v1_confines_a_tenant_to_all_but_the_first_cpus)
 	struct cgroup *c = NULL;
 	struct cgtree f;
 	size_t n = 0;
+	unsigned n_clear;
 
 	cgtree_v1(&f);
 	cgtree_mount(&f, "cpuset", "cgroup", "cpuset");
@@ -32,11 +33,15 @@ Test(supervise, cgroup_v1_confines_a_tenant_to_all_but_the_first_cpus)
 	for (size_t i = 0; i < n; i++)
 		cr_assert_eq(write(fds[i], "0", 1), 1);
 	cgtree_expect(&f, "cpuset/tulou/t5/tasks", "0");
-	cr_assert_eq(cgroup_confine(c, 5, true), 0);
+	cr_assert_eq(cgroup_cpus(c, 5, CGROUP_CPUS_CONFINED), 0);
 	cgtree_expect(&f, "cpuset/tulou/t5/cpuset.cpus", "1-3,8-10,20");
-	cr_assert_eq(cgroup_confine(c, 5, false), 0);
+	cr_assert_eq(cgroup_cpus(c, 5, CGROUP_CPUS_ALL), 0);
 	cgtree_expect(&f, "cpuset/tulou/t5/cpuset.cpus", "0-3,8-10,20");
-	cr_assert_eq(cgroup_confine(c, 6, false), 0, "of an earlier version: it has no group yet");
+	cr_assert_eq(cgroup_cpus(c, 5, CGROUP_CPUS_CLEAR), 0);
+	cgtree_expect(&f, "cpuset/tulou/t5/cpuset.cpus", "0");
+	cr_assert_eq(*cgroup_clear(c, &n_clear), 0);
+	cr_assert_eq(n_clear, 1);
+	cr_assert_eq(cgroup_cpus(c, 6, CGROUP_CPUS_ALL), 0, "of an earlier version: it has no group yet");
 	cr_assert(cgtree_exists(&f, "cpuset/tulou/t6"));
 	cgtree_put(&f, "cpu,cpuacct/tulou/t5/cpuacct.usage_sys", "7000000\n");
 	cr_assert_eq(cgroup_system_us(c, 5), 7000);
@@ -62,7 +67,7 @@ Test(supervise, cgroup_v1_does_without_a_cpuset_of_one_cpu)
 	cgtree_put(&f, "cpuset/cpuset.mems", "0\n");
 	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
 	cr_assert_not(cgroup_can_confine(c));
-	cr_assert_eq(cgroup_confine(c, 5, true), -EOPNOTSUPP);
+	cr_assert_eq(cgroup_cpus(c, 5, CGROUP_CPUS_CONFINED), -EOPNOTSUPP);
 	cgtree_tenant(c, &quota_default);
 	cr_assert_eq(cgroup_make(c, 5, 42, &l, fds, &n, NULL), 0);
 	cr_assert_eq(n, 3);
@@ -86,9 +91,11 @@ Test(supervise, cgroup_v2_confines_a_tenant_to_all_but_the_first_cpus)
 	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
 	cr_assert(cgroup_can_confine(c));
 	cgtree_tenant(c, &quota_default);
-	cr_assert_eq(cgroup_confine(c, 5, true), 0);
+	cr_assert_eq(cgroup_cpus(c, 5, CGROUP_CPUS_CONFINED), 0);
 	cgtree_expect(&f, "cgroup/tulou/t5/cpuset.cpus", "2-15");
-	cr_assert_eq(cgroup_confine(c, 5, false), 0);
+	cr_assert_eq(cgroup_cpus(c, 5, CGROUP_CPUS_CLEAR), 0);
+	cgtree_expect(&f, "cgroup/tulou/t5/cpuset.cpus", "0-1");
+	cr_assert_eq(cgroup_cpus(c, 5, CGROUP_CPUS_ALL), 0);
 	cgtree_expect(&f, "cgroup/tulou/t5/cpuset.cpus", "\n");
 	cgtree_put(&f, "cgroup/tulou/t5/cpu.stat", "usage_usec 9\nuser_usec 2\nsystem_usec 7\n");
 	cr_assert_eq(cgroup_system_us(c, 5), 7);
