@@ -1,6 +1,7 @@
 """cgroup v2 and systemd, in the virtual machine (make test-vm); skipped where the host has v1 controllers."""
 import glob, os, signal
 from harness import *
+from test_45_neighbours import DEEP, cpus_of
 
 
 def setup():
@@ -48,6 +49,25 @@ def test_oom(node):
         pass
     wait_for("the event", lambda: [e for e in node.events("py") if e["kind"] == "instance.oom"], 120)
     wait_for("it to come back", lambda: node.get("py", timeout=60)[0] == 200, 120)
+
+
+def test_confinement(node):
+    """a tenant that lives in the kernel is kept off a CPU by the cpuset controller of v2; the quiet stay on it meanwhile"""
+    need(node)
+    everywhere = os.sched_getaffinity(0)
+    if len(everywhere) < 2:
+        raise Skip("needs two CPUs")
+    evil = node.tenant("evil")
+    node.app("deep", evil, limits={"cpu": len(everywhere)})
+    node.deploy_ok("deep", evil, {"Procfile": "web: python3 deep.py\n", "deep.py": DEEP}, timeout=600)
+    pid, quiet = node.instances("deep")[0]["pid"], node.instances("py")[0]["pid"]
+    node.get("deep", "/deep", timeout=60)
+    wait_for("it to be confined", lambda: all(s < everywhere for s in cpus_of(pid)) and len(cpus_of(pid)) >= 4, 60, 0.2)
+    confined = cpus_of(pid)[0]
+    equal(open(os.path.dirname(cgroup_dir(pid)) + "/cpuset.cpus").read().strip(), ",".join(map(str, sorted(confined))), "cpuset.cpus")
+    wait_for("the quiet one to stay on the others", lambda: all(s == everywhere - confined for s in cpus_of(quiet)), 120, 0.2)
+    node.get("deep", "/calm", timeout=60)
+    wait_for("all to be free again", lambda: all(s == everywhere for s in cpus_of(pid) + cpus_of(quiet)), 120, 0.3)
 
 
 def test_adoption(node):
