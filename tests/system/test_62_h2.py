@@ -73,6 +73,13 @@ def files(version):
     return {"Procfile": f"web: {DEBIAN} server.py\n", "server.py": SERVER_GRPC % {"version": version}, "tulou.yaml": "protocol: h2c\n"}
 
 
+WELL = """
+const http2 = require('http2');
+const well = %(well)s;
+http2.createServer((q, a) => { a.statusCode = q.url === '/ready' ? (well ? 200 : 503) : 200; a.end('%(version)s'); }).listen(process.env.PORT);
+"""
+
+
 def setup():
     if subprocess.run([DEBIAN, "-c", "import grpc"], capture_output=True).returncode != 0:
         raise Skip("there is no python3-grpcio")
@@ -118,6 +125,18 @@ def test_deploys_lose_no_call(node):
     t.join()
     r = got[0]
     check(r.returncode == 0 and int(r.stdout.split()[0]) > 50, r.stdout + r.stderr)
+
+
+def test_health_over_h2c(node):
+    """health_path is asked in HTTP/2: an answer of 503 fails a deploy with that status"""
+    node.app("well", node.acme)
+    node.api("PATCH", "/v1/apps/well", {"health_path": "/ready"}, token=node.acme, want=200)
+    node_js = lambda version, well: {"Procfile": "web: node well.js\n", "well.js": WELL % {"version": version, "well": well}, "tulou.yaml": "protocol: h2c\n"}
+    node.deploy_ok("well", node.acme, node_js("one", "true"))
+    equal(node.get("well")[:2], (200, "one"), "answer")
+    result, log = node.deploy("well", node.acme, node_js("two", "false"))
+    check(result["result"] != "succeeded" and "503" in str(result) + log, f"{result} {log}")
+    equal(node.get("well")[:2], (200, "one"), "the live release still answers")
 
 
 def test_the_api_over_http2(node):
