@@ -83,7 +83,7 @@ http2.createServer((q, a) => { a.statusCode = q.url === '/ready' ? (well ? 200 :
 def setup():
     if subprocess.run([DEBIAN, "-c", "import grpc"], capture_output=True).returncode != 0:
         raise Skip("there is no python3-grpcio")
-    node = Node("h2", https=True).start()
+    node = Node("h2", "health: { timeout: 15s }\n", https=True).start()
     node.acme = node.tenant("acme")
     node.app("calls", node.acme)
     node.deploy_ok("calls", node.acme, files("one"))

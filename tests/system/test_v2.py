@@ -61,13 +61,14 @@ def test_confinement(node):
     node.app("deep", evil, limits={"cpu": len(everywhere)})
     node.deploy_ok("deep", evil, {"Procfile": "web: python3 deep.py\n", "deep.py": DEEP}, timeout=600)
     pid, quiet = node.instances("deep")[0]["pid"], node.instances("py")[0]["pid"]
-    node.get("deep", "/deep", timeout=60)
+    equal(node.get("deep", "/deep", timeout=60)[0], 200, "two processes that read /dev/zero")
     wait_for("it to be confined", lambda: all(s < everywhere for s in cpus_of(pid)) and len(cpus_of(pid)) >= 4, 60, 0.2)
     confined = cpus_of(pid)[0]
     equal(open(os.path.dirname(cgroup_dir(pid)) + "/cpuset.cpus").read().strip(), ",".join(map(str, sorted(confined))), "cpuset.cpus")
     wait_for("the quiet one to stay on the others", lambda: all(s == everywhere - confined for s in cpus_of(quiet)), 120, 0.2)
-    node.get("deep", "/calm", timeout=60)
-    wait_for("all to be free again", lambda: all(s == everywhere for s in cpus_of(pid) + cpus_of(quiet)), 120, 0.3)
+    equal(node.get("deep", "/calm", timeout=60)[0], 200, "they end")
+    wait_for("it to be free again", lambda: all(s == everywhere for s in cpus_of(pid)), 240, 0.3)
+    wait_for("the quiet one too", lambda: all(s == everywhere for s in cpus_of(quiet)), 20, 0.3)
 
 
 def test_adoption(node):
