@@ -287,7 +287,9 @@
 #define LIMIT_CERTS 20000	      /* of a worker: 4 KiB each until it is used */
 #define LIMIT_TLS_HANDSHAKE_MS 10000u /* connect to the end of the handshake */
 #define LIMIT_TLS_PER_ADDRESS 128u    /* handshakes under way of one address that is not this host, per worker */
-#define LIMIT_TLS_UPDATES 64u	      /* answers that a client may ask of us by messages of TLS itself (key updates) */
+#define LIMIT_TLS_UPDATES 64u	      /* key updates of a client: each costs digests, and most an answer */
+#define LIMIT_TLS_QUIET 32u	      /* records in a row that carry nothing: as many as OpenSSL allows */
+#define LIMIT_TLS_RECORDS (1u << 24)  /* sent under one key; RFC 8446, 5.5 allows 2^24.5 for AES-GCM */
 #define LIMIT_TLS_TICKET_S 28800      /* a session can be resumed for this long */
 #define LIMIT_ACME_ORDERS 8	      /* under way at a time: mostly they wait */
 #define LIMIT_ACME_TENANT 2	      /* of one tenant */
