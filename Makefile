@@ -36,7 +36,7 @@ src       = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
 archive   = $(O)/lib/$(subst /,_,$(1)).a
 objects   = $(patsubst %.c,$(O)/obj/%.o,$(call src,$(1)))
 
-DAEMON_ROOMS := agent/roles agent/resolve agent/acme agent/fetch agent/build agent/image agent/supervise web/api web/dashboard web/proxy web/http scheduler store config base
+DAEMON_ROOMS := agent/roles agent/resolve agent/acme agent/fetch agent/build agent/image agent/supervise agent/sandbox web/api web/dashboard web/proxy web/http scheduler store config base
 CLI_ROOMS    := web/cli config base
 UNPACK_ROOMS := agent/build base
 

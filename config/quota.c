@@ -31,6 +31,7 @@ static const struct quota_key keys[] = {
 	{"io_write", "io_write_rate", "disk write rate", QUOTA_RATE, true, {L(io_write), Q(io_write)}, 0, {RATE_MAX, RATE_MAX}},
 	{"net_in", "net_in_rate", "network rate in", QUOTA_RATE, true, {L(net_in), Q(net_in)}, 0, {RATE_MAX, RATE_MAX}},
 	{"net_out", "net_out_rate", "network rate out", QUOTA_RATE, true, {L(net_out), Q(net_out)}, 0, {RATE_MAX, RATE_MAX}},
+	{"net_packets", "net_packets_rate", "network packets out", QUOTA_PERCOUNT, true, {L(net_packets), Q(net_packets)}, LIMIT_NET_PACKETS_MIN, {LIMIT_NET_PACKETS_MAX, LIMIT_NET_PACKETS_MAX}},
 	{"log_rate", "log_rate", "log lines", QUOTA_PERCOUNT, false, {L(log_rate), Q(log_rate)}, 0, {LIMIT_LOG_RATE_MAX, LIMIT_LOG_RATE_MAX}},
 	{"apps", "apps", "apps", QUOTA_COUNT, false, {NO, Q(apps)}, 0, {0, LIMIT_APPS}},
 	{"instances", "instances", "instances", QUOTA_COUNT, false, {NO, Q(instances)}, 0, {0, LIMIT_INSTANCES}},
@@ -46,6 +47,7 @@ const struct quota_limits quota_app_default = {
 	.io_write = 64ull << 20,
 	.net_in = 64ull << 20,
 	.net_out = 64ull << 20,
+	.net_packets = LIMIT_NET_PACKETS,
 	.inodes = 16384,
 	.cpu = 1000,
 	.cpu_burst = 1000,
@@ -63,6 +65,7 @@ const struct quota_limits quota_build_default = {
 	.io_write = 128ull << 20,
 	.net_in = 64ull << 20,
 	.net_out = 64ull << 20,
+	.net_packets = LIMIT_NET_PACKETS,
 	.inodes = 262144,
 	.cpu = 2000,
 	.cpu_burst = 0,
@@ -80,6 +83,7 @@ const struct quota quota_default = {
 	.io_write = 256ull << 20,
 	.net_in = 256ull << 20,
 	.net_out = 256ull << 20,
+	.net_packets = LIMIT_NET_PACKETS,
 	.inodes = 4194304,
 	.cpu = 4000,
 	.cpu_burst = 4000,
@@ -128,7 +132,7 @@ void quota_set(const struct quota_key *k, enum quota_of of, void *p, uint64_t va
 
 bool quota_unlimited(const struct quota_key *k, uint64_t value)
 {
-	return value == 0 && (k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP);
+	return value == 0 && k->min == 0 && (k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP);
 }
 
 void quota_text(const struct quota_key *k, uint64_t value, char out[QUOTA_TEXT])

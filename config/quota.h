@@ -5,7 +5,8 @@
  *   quota    of a tenant together: a level above its instances, held by the kernel (control groups, queues) where it
  *            can, else by admission (scheduler/)
  *
- * A rate of 0 means "not limited here": the level above still holds. */
+ * A rate of 0 means "not limited here": the level above still holds.  Packets have no such 0: only where they begin does
+ * a bound spare the neighbours, so every instance has one. */
 #ifndef TULOU_CONFIG_QUOTA_H
 #define TULOU_CONFIG_QUOTA_H
 
@@ -22,6 +23,7 @@ struct quota_limits {
 	uint64_t disk;			/* bytes of the private writable layer with /tmp */
 	uint64_t io_read, io_write;	/* bytes a second from and to the disk */
 	uint64_t net_in, net_out;	/* bytes a second */
+	uint64_t net_packets;		/* a second that it may send; those of TCP connections that exist do not count */
 	uint32_t inodes;		/* of the private writable layer */
 	uint32_t cpu;			/* thousandths of one CPU */
 	uint32_t cpu_burst;		/* thousandths of one CPU that may be saved up for one period of 100 ms */
@@ -36,7 +38,7 @@ struct quota {
 	uint64_t memory; /* a build may use as much beside it */
 	uint64_t swap;
 	uint64_t disk; /* releases, repositories, caches, and the writable layers' limits */
-	uint64_t io_read, io_write, net_in, net_out;
+	uint64_t io_read, io_write, net_in, net_out, net_packets;
 	uint32_t inodes; /* of the writable layers */
 	uint32_t cpu, cpu_burst, cpu_weight, io_weight, pids, log_rate;
 	uint32_t apps, instances;

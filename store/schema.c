@@ -184,10 +184,16 @@ static const char schema_10[] =
 	" next_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL,"
 	" failures INTEGER NOT NULL, error TEXT NOT NULL, response BLOB);";
 
+/* Packets a second: what held for every instance before, and as much for all of a tenant's. */
+static const char schema_11[] = "ALTER TABLE tenant ADD COLUMN net_packets INTEGER NOT NULL DEFAULT 20000;"
+				"ALTER TABLE app ADD COLUMN net_packets INTEGER NOT NULL DEFAULT 20000;"
+				"ALTER TABLE plan ADD COLUMN q_net_packets INTEGER NOT NULL DEFAULT 20000;"
+				"ALTER TABLE plan ADD COLUMN l_net_packets INTEGER NOT NULL DEFAULT 20000;";
+
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
 static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4, schema_5,
-					   schema_6, schema_7, schema_8, schema_9, schema_10};
+					   schema_6, schema_7, schema_8, schema_9, schema_10, schema_11};
 
 int db_schema_version(void)
 {

@@ -101,7 +101,7 @@ int store_app_add(struct store *s, int64_t tenant, const char *name, const struc
 	args[n++] = DB_I(own);
 	args[n++] = DB_I(a.created_ms);
 	r = db_run(s,
-		   "INSERT INTO app (" DB_LIMITS("") ", tenant, name, limits_own, created_ms) VALUES (" DB_MARKS_15
+		   "INSERT INTO app (" DB_LIMITS("") ", tenant, name, limits_own, created_ms) VALUES (" DB_MARKS_16
 						     ", ?, ?, ?, ?)",
 		   args, n, e);
 	if (r == -EEXIST)

@@ -80,8 +80,8 @@ int store_plan_add(struct store *s, const struct model_plan *p, struct model_pla
 	args[n++] = DB_I(made.created_ms);
 	r = db_run(s,
 		   "INSERT INTO plan (" DB_QUOTA("q_") ", " DB_LIMITS(
-			   "l_") ", name, profile, private_layers, egress, created_ms) VALUES (" DB_MARKS_18
-				 ", " DB_MARKS_15 ", ?, ?, ?, ?, ?)",
+			   "l_") ", name, profile, private_layers, egress, created_ms) VALUES (" DB_MARKS_19
+				 ", " DB_MARKS_16 ", ?, ?, ?, ?, ?)",
 		   args, n, e);
 	if (r == -EEXIST)
 		return err_field(e, EEXIST, "name", "name: a plan \"%s\" exists already", made.name);

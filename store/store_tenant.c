@@ -92,7 +92,7 @@ static int tenant_insert(struct store *s, struct model_tenant *t, struct err *e)
 	args[n++] = DB_S(t->name);
 	args[n++] = DB_I(slot);
 	args[n++] = DB_I(t->created_ms);
-	r = db_run(s, "INSERT INTO tenant (" DB_QUOTA("") ", name, slot, created_ms) VALUES (" DB_MARKS_18 ", ?, ?, ?)",
+	r = db_run(s, "INSERT INTO tenant (" DB_QUOTA("") ", name, slot, created_ms) VALUES (" DB_MARKS_19 ", ?, ?, ?)",
 		   args, n, e);
 	if (r == -EEXIST)
 		return err_field(e, EEXIST, "name", "name: a tenant \"%s\" exists already", t->name);

@@ -155,6 +155,12 @@ void control_hits_instance(struct control_instance *ci, const struct msg_usage *
 			      "%s.%" PRId64 " could not start a process or thread (%" PRIu64 " times): it has %" PRIu32
 			      " of %" PRIu32 ", its tenant at most %" PRIu32,
 			      ci->rec.type, ci->rec.id, sum, now->pids, ci->limits.pids, ca->tenant->rec.quota.pids);
+	quota_text(quota_key_find("net_packets"), ci->limits.net_packets, limit);
+	if (hits_due(&ci->hits, CONTROL_HIT_PACKETS, hits_grown(was->net_refused, now->net_refused), &sum))
+		control_event(c, ca, ci->rec.id, "instance.packets",
+			      "%" PRIu64 " packet%s of %s.%" PRId64 " refused: it may send %s beside those of TCP "
+			      "connections that exist (net_packets)",
+			      sum, sum == 1 ? " was" : "s were", ci->rec.type, ci->rec.id, limit);
 	hits_throttled(ci, now);
 }
 

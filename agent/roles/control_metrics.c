@@ -93,6 +93,8 @@ static void metrics_instances(struct control *c, struct buf *out)
 			ci->usage.net_in);
 	INSTANCE_METRIC("container_network_transmit_bytes_total", "counter", "Bytes sent.", "%" PRIu64,
 			ci->usage.net_out);
+	INSTANCE_METRIC("tulou_instance_packets_refused_total", "counter", "Packets refused at its limit.", "%" PRIu64,
+			ci->usage.net_refused);
 #undef INSTANCE_METRIC
 }
 

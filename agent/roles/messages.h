@@ -271,6 +271,7 @@ struct msg_usage {
 	uint64_t instance, memory, memory_peak, cpu_us, throttled_us;
 	uint64_t disk, inodes;	    /* of its writable layer */
 	uint64_t net_in, net_out;   /* bytes since its start */
+	uint64_t net_refused;	    /* packets refused at its own limit, since its start */
 	uint64_t io_read, io_write; /* bytes since its start; 0 where not counted per instance (cgroup v1) */
 	uint32_t pids, oom_kills;
 	uint32_t oom_tenant, oom_host; /* of oom_kills: at its tenant's total, and by the host's lack of memory */

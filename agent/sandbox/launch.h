@@ -54,6 +54,7 @@ struct launch {
 				  choice */
 	uint32_t profile;      /* enum quota_profile */
 	uint64_t net_in, net_out; /* bytes a second to and from it, 0 = not limited */
+	uint64_t net_packets;	  /* a second that it may send, see packets.h */
 	uint32_t layer;		  /* 1: LAUNCH_FD_LAYER is a directory */
 	uint32_t socket;	  /* 1: it listens on KIND_SOCKET_NAME in KIND_SOCKET_DIR (APP) */
 };

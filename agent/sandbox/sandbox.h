@@ -86,10 +86,10 @@ sandbox_step_fn inner_wait, inner_proc, inner_masks, inner_pivot, inner_socket;
 
 /* net.c: the pair of interfaces. */
 sandbox_step_fn net_connect, net_configure, net_carrier, net_wait_carrier;
-/* net_bound.c: what the program may send, in packets.  The batch of nf_tables that makes it so: bytes, 0 = no room. */
-sandbox_step_fn net_bound;
-size_t net_bound_batch(void *room, size_t cap, uint32_t rate, uint32_t burst);
 void net_undo(struct sandbox *s);
+
+/* net_bound.c: what the program may send, in packets. */
+sandbox_step_fn net_bound;
 
 /* program.c: what is executed, and how. */
 sandbox_step_fn program_read, program_filter, program_start;

@@ -46,6 +46,8 @@ int spec_check(const struct launch *l, const char **field)
 	CHECK(l->network <= 1, "network");
 	CHECK(!l->network || l->address != 0, "address");
 	CHECK(!l->network || (name_ok(l->link, sizeof l->link)), "link");
+	CHECK(!l->network || (l->net_packets >= LIMIT_NET_PACKETS_MIN && l->net_packets <= LIMIT_NET_PACKETS_MAX),
+	      "net_packets");
 	CHECK(name_ok(l->hostname, sizeof l->hostname), "hostname");
 	CHECK(memchr(l->node, 0, sizeof l->node), "node");
 	CHECK(l->profile < QUOTA_PROFILE_COUNT, "profile");

@@ -196,7 +196,8 @@ void change_network_late(struct instance *in)
 		return;
 	in->rates_late = false;
 	if (net_link_rate(in->rec.link, in->rec.limits.net_in) < 0 ||
-	    net_link_rate_inside(in->pidfd, in->rec.limits.net_out) < 0)
+	    net_link_rate_inside(in->pidfd, in->rec.limits.net_out) < 0 ||
+	    net_link_packets(in->pidfd, PACKETS_CHANGE, in->rec.limits.net_packets) < 0)
 		LOG_WARN("network rates not changed", "instance=%" PRIu64, in->rec.m.instance);
 }
 
@@ -345,7 +346,7 @@ int supervise_tenant(struct supervise *s, const struct msg_tenant *m, struct err
 	r = quota_check(QUOTA_OF_TENANT, &m->quota, "", e);
 	if (r < 0)
 		return r;
-	if (net_tenant_rates(&s->net, m->slot, m->quota.net_in, m->quota.net_out) < 0)
+	if (net_tenant_rates(&s->net, m->slot, &m->quota) < 0)
 		return err_set(e, ENOMEM, "out of memory");
 	/* Control tells many at a time when it starts: one transaction for all. */
 	if (s->net.rates_changed)

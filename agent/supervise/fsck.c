@@ -114,6 +114,28 @@ static void check_link(struct fsck *f, const struct instance *in)
 			  in->rec.link, in->rec.m.instance);
 }
 
+/* Nothing inside may change its bound, so it is missing only where an earlier version, or a hand, left it so. */
+static void check_packets(struct fsck *f, const struct instance *in)
+{
+	uint64_t id = in->rec.m.instance, want = in->rec.limits.net_packets;
+	struct packets have;
+	int r;
+
+	if (in->gone || !in->rec.link[0])
+		return;
+	r = net_link_packets_get(in->pidfd, &have);
+	if (r == -ENOENT)
+		fsck_tell(f, "network", id, f->repair && net_link_packets(in->pidfd, PACKETS_REPLACE, want) == 0,
+			  "what instance %" PRIu64 " sends is not bound to %" PRIu64 " packets a second", id, want);
+	else if (r < 0 && r != -ESRCH)
+		fsck_tell(f, "network", id, false, "the bound of instance %" PRIu64 "'s packets cannot be read: %s", id,
+			  strerror(-r));
+	else if (r == 0 && have.rate != want)
+		fsck_tell(f, "network", id, f->repair && net_link_packets(in->pidfd, PACKETS_CHANGE, want) == 0,
+			  "instance %" PRIu64 " may send %" PRIu64 " packets a second, its limit is %" PRIu64, id,
+			  have.rate, want);
+}
+
 static void check_tree(struct fsck *f, const struct instance *in)
 {
 	OWN_FD int fd = -1;
@@ -146,6 +168,7 @@ static void check_instance(struct fsck *f, struct instance *in)
 	check_process(f, in);
 	check_limits(f, in);
 	check_link(f, in);
+	check_packets(f, in);
 	check_tree(f, in);
 	check_layer(f, in);
 }

@@ -94,6 +94,7 @@ struct instance {
 	struct cgroup_watch watch;
 	uint32_t oom_tenant, oom_host; /* kills that were not at its own limit */
 	uint64_t net_in, net_out;      /* of the last sample */
+	uint64_t net_refused;	       /* the same: packets */
 	int64_t sampled_us;	       /* monotonic: it; 0 = not yet */
 	bool busy;		       /* in s->busy */
 	struct disk_watch disk;

@@ -3,7 +3,7 @@
  *
  * Table inet tulou_<cgroup name>, one per node, written in one transaction:
  *   raw          from our links only IPv4 whose source address lies behind that very link (no spoofing), below the
- *                tenant's rate;
+ *                tenant's rates of bytes and of packets;
  *   prerouting   new connections only within LIMIT_NET_CONNECTIONS and its kin;
  *   input        from our links only names (port 53 of the host's own address) and replies to what the host began;
  *   forward      from our links: replies; the same tenant's instances (pairs of interface groups); then nothing
@@ -13,6 +13,7 @@
 #ifndef TULOU_AGENT_SUPERVISE_NET_H
 #define TULOU_AGENT_SUPERVISE_NET_H
 
+#include "agent/sandbox/packets.h"
 #include "agent/supervise/pool.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -68,7 +69,7 @@ void net_tenant_note(struct net *n, uint32_t slot);
 
 /* Notes a tenant's rates, bytes a second, 0 = not limited: packets beyond them are dropped.  0 or -ENOMEM.  They hold
  * after net_rates_write(): one transaction for all that changed, none when nothing did. */
-int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out);
+int net_tenant_rates(struct net *n, uint32_t slot, const struct quota *q);
 int net_rates_write(struct net *n, struct err *e);
 
 /* The egress policy of an address behind a link: no transaction when the link's name says it.  0 or negative errno with
@@ -105,6 +106,10 @@ bool net_link_egress(const struct net *n, const char *name);
 /* What one end may send, bytes a second, 0 = not limited: the host's end is the way in, eth0 inside the way out. */
 int net_link_rate(const char *name, uint64_t rate);
 int net_link_rate_inside(int pidfd, uint64_t rate);
+/* Packets a second that it may begin to send (agent/sandbox/packets.h); a change makes the table where there is none. */
+int net_link_packets(int pidfd, enum packets_form form, uint64_t rate);
+/* The rate in force, and what was refused.  -ENOENT when the table is not there, or not whole. */
+int net_link_packets_get(int pidfd, struct packets *ret);
 /* Bytes to and from an instance since its start, from the host's end. */
 int net_link_bytes(const char *name, uint64_t *in, uint64_t *out);
 

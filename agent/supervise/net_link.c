@@ -136,7 +136,7 @@ int net_link_rate(const char *name, uint64_t rate)
 
 /* A socket belongs to the network namespace it was made in, and so do its requests: this process has one thread, so it
  * may step in and back. */
-static int socket_inside(int pidfd, unsigned *index)
+int net_socket_inside(int pidfd, int protocol, unsigned *index)
 {
 	OWN_FD int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	OWN_FD int fd = -1;
@@ -144,24 +144,38 @@ static int socket_inside(int pidfd, unsigned *index)
 
 	if (home < 0 || setns(pidfd, CLONE_NEWNET) < 0)
 		return -errno;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	error = errno;
-	*index = fd < 0 ? 0 : if_nametoindex("eth0");
-	if (fd >= 0 && !*index)
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+	if (fd < 0 || (index && !(*index = if_nametoindex("eth0"))))
 		error = errno;
 	if (setns(home, CLONE_NEWNET) < 0) {
 		LOG_ERROR("cannot come back from an instance's network", "error=\"%s\"", strerror(errno));
 		abort(); /* the next supervisor begins at home */
 	}
-	return *index ? TAKE_FD(fd) : -error;
+	return error ? -error : TAKE_FD(fd);
 }
 
 int net_link_rate_inside(int pidfd, uint64_t rate)
 {
 	unsigned index = 0;
-	OWN_FD int fd = socket_inside(pidfd, &index);
+	OWN_FD int fd = net_socket_inside(pidfd, NETLINK_ROUTE, &index);
 
 	return fd < 0 ? fd : rate_on(fd, (int)index, rate);
+}
+
+int net_link_packets(int pidfd, enum packets_form form, uint64_t rate)
+{
+	OWN_FD int fd = net_socket_inside(pidfd, NETLINK_NETFILTER, NULL);
+	int r = fd < 0 ? fd : packets_set(fd, form, rate);
+
+	/* An instance of an earlier version has another table, or none. */
+	return r == -ENOENT && form == PACKETS_CHANGE ? packets_set(fd, PACKETS_REPLACE, rate) : r;
+}
+
+int net_link_packets_get(int pidfd, struct packets *ret)
+{
+	OWN_FD int fd = net_socket_inside(pidfd, NETLINK_NETFILTER, NULL);
+
+	return fd < 0 ? fd : packets_get(fd, ret);
 }
 
 int net_link_bytes(const char *name, uint64_t *in, uint64_t *out)

@@ -26,18 +26,27 @@
 #include <string.h>
 
 #define POLICY_TEXT_MAX 16384u
-#define RATES_TEXT_MAX (16u << 20) /* four lines of at most 200 bytes for each tenant */
+#define RATES_TEXT_MAX (24u << 20) /* six lines of at most 200 bytes for each tenant */
 
 struct net_policy {
 	uint32_t address; /* host byte order; key */
 	struct quota_egress egress;
 };
 
+enum net_rate_kind { NET_RATE_IN, NET_RATE_OUT, NET_RATE_PACKETS, NET_RATE_COUNT };
+
 struct net_rate {
-	uint32_t slot;	  /* key */
-	uint64_t in, out; /* bytes a second as in the table, 0 = not limited */
-	uint64_t want_in, want_out;
+	uint32_t slot;		      /* key */
+	uint64_t now[NET_RATE_COUNT]; /* bytes or packets a second as in the table, 0 = not limited */
+	uint64_t want[NET_RATE_COUNT];
 };
+
+static const char *net_rate_set(enum net_rate_kind kind)
+{
+	static const char *const names[NET_RATE_COUNT] = {"tenant_in", "tenant_out", "tenant_packets"};
+
+	return names[kind];
+}
 
 /* --- text ----------------------------------------------------------------------------------------------------------
  */
@@ -63,10 +72,15 @@ static void verdict(const struct net_policy *p, struct buf *out)
 }
 
 /* "limit rate" counts in whole bytes of 32-bit bursts. */
-static void rate_element(uint32_t slot, uint64_t rate, struct buf *out)
+static void rate_element(uint32_t slot, enum net_rate_kind kind, uint64_t rate, struct buf *out)
 {
 	uint64_t burst = rate / 10;
 
+	if (kind == NET_RATE_PACKETS) {
+		buf_printf(out, "%u limit rate over %" PRIu64 "/second burst %u packets", net_group(slot), rate,
+			   packets_burst(rate));
+		return;
+	}
 	burst = burst < 4 * LIMIT_NET_BURST ? 4 * LIMIT_NET_BURST : burst > (1u << 30) ? 1u << 30 : burst;
 	buf_printf(out, "%u limit rate over %" PRIu64 " bytes/second burst %" PRIu64 " bytes", net_group(slot), rate,
 		   burst);
@@ -106,21 +120,20 @@ static void policies_text(const struct net *n, struct buf *out)
 	buf_adds(out, k ? " }; }\n" : " }\n");
 }
 
-static void rates_text(const struct net *n, bool in, struct buf *out)
+static void rates_text(const struct net *n, enum net_rate_kind kind, struct buf *out)
 {
 	struct net_rate *r;
 	size_t pos = 0;
 	bool any = false;
 
 	/* The limit of the set is only the kind of its elements' own. */
-	buf_printf(out, "set tenant_%s { type devgroup; limit rate over 1 bytes/second burst 1 bytes;",
-		   in ? "in" : "out");
+	buf_printf(out, "set %s { type devgroup; limit rate over %s;", net_rate_set(kind),
+		   kind == NET_RATE_PACKETS ? "1/second burst 1 packets" : "1 bytes/second burst 1 bytes");
 	while ((r = map_next(n->rates, &pos))) {
-		uint64_t rate = in ? r->in : r->out;
-		if (!rate)
+		if (!r->now[kind])
 			continue;
 		buf_adds(out, any ? ", " : " elements = { ");
-		rate_element(r->slot, rate, out);
+		rate_element(r->slot, kind, r->now[kind], out);
 		any = true;
 	}
 	buf_adds(out, any ? " }; }\n" : " }\n");
@@ -129,8 +142,8 @@ static void rates_text(const struct net *n, bool in, struct buf *out)
 void net_policy_text(const struct net *n, struct buf *out)
 {
 	policies_text(n, out);
-	rates_text(n, true, out);
-	rates_text(n, false, out);
+	for (unsigned kind = 0; kind < NET_RATE_COUNT; kind++)
+		rates_text(n, (enum net_rate_kind)kind, out);
 }
 
 /* --- policies -------------------------------------------------------------------------------------------------------
@@ -284,25 +297,27 @@ int net_cut(uint32_t address)
 /* --- rates of tenants -----------------------------------------------------------------------------------------------
  */
 
-static void rate_change(const struct net *n, const char *set, uint32_t slot, uint64_t from, uint64_t to,
-			struct buf *out)
+static void rate_change(const struct net *n, const struct net_rate *r, enum net_rate_kind kind, struct buf *out)
 {
-	if (from == to)
+	const char *set = net_rate_set(kind);
+
+	if (r->now[kind] == r->want[kind])
 		return;
-	if (from)
-		buf_printf(out, "delete element inet %s %s { %u }\n", n->table, set, net_group(slot));
-	if (to) {
+	if (r->now[kind])
+		buf_printf(out, "delete element inet %s %s { %u }\n", n->table, set, net_group(r->slot));
+	if (r->want[kind]) {
 		buf_printf(out, "add element inet %s %s { ", n->table, set);
-		rate_element(slot, to, out);
+		rate_element(r->slot, kind, r->want[kind], out);
 		buf_adds(out, " }\n");
 	}
 }
 
-int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out)
+int net_tenant_rates(struct net *n, uint32_t slot, const struct quota *q)
 {
+	const uint64_t want[NET_RATE_COUNT] = {q->net_in, q->net_out, q->net_packets};
 	struct net_rate *r = map_get(n->rates, &slot, sizeof slot);
 
-	if (!r && !in && !out)
+	if (!r && !want[NET_RATE_IN] && !want[NET_RATE_OUT] && !want[NET_RATE_PACKETS])
 		return 0;
 	if (!r) {
 		r = calloc(1, sizeof *r);
@@ -314,9 +329,8 @@ int net_tenant_rates(struct net *n, uint32_t slot, uint64_t in, uint64_t out)
 			return -ENOMEM;
 		}
 	}
-	r->want_in = in;
-	r->want_out = out;
-	n->rates_changed = n->rates_changed || in != r->in || out != r->out;
+	memcpy(r->want, want, sizeof r->want);
+	n->rates_changed = n->rates_changed || memcmp(r->now, r->want, sizeof r->now) != 0;
 	return 0;
 }
 
@@ -332,8 +346,8 @@ int net_rates_write(struct net *n, struct err *e)
 	n->rates_changed = false; /* also when it fails: the next change tries it all again */
 	buf_init(&text, RATES_TEXT_MAX);
 	while ((r = map_next(n->rates, &pos))) {
-		rate_change(n, "tenant_in", r->slot, r->in, r->want_in, &text);
-		rate_change(n, "tenant_out", r->slot, r->out, r->want_out, &text);
+		for (unsigned kind = 0; kind < NET_RATE_COUNT; kind++)
+			rate_change(n, r, (enum net_rate_kind)kind, &text);
 	}
 	if (text.failed)
 		return err_set(e, -text.failed, "cannot write the tenants' rates: %s", strerror(-text.failed));
@@ -342,10 +356,8 @@ int net_rates_write(struct net *n, struct err *e)
 	error = net_nft(text.data, NULL, e);
 	if (error < 0)
 		return error;
-	for (pos = 0; (r = map_next(n->rates, &pos));) {
-		r->in = r->want_in;
-		r->out = r->want_out;
-	}
+	for (pos = 0; (r = map_next(n->rates, &pos));)
+		memcpy(r->now, r->want, sizeof r->now);
 	return 0;
 }
 
@@ -362,6 +374,8 @@ int net_change(struct net *n, const struct net_instance *i, const struct quota_l
 		r = net_link_rate(i->link, to->net_in);
 	if (r == 0 && to->net_out != from->net_out)
 		r = net_link_rate_inside(i->pidfd, to->net_out);
+	if (r == 0 && to->net_packets != from->net_packets)
+		r = net_link_packets(i->pidfd, PACKETS_CHANGE, to->net_packets);
 	if (r < 0)
 		return err_set(e, -r, "cannot change the network rate of %s: %s", i->link, strerror(-r));
 	if (egress_from->mode == egress->mode && egress_from->count == egress->count &&

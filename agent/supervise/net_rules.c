@@ -69,6 +69,8 @@ static void rules_from_link(const struct net *n, struct buf *out)
 		   "meta nfproto ipv6 counter drop\n"
 		   "fib saddr . iif oif missing counter drop\n"
 		   "iifgroup @tenant_out counter drop\n"
+		   "meta l4proto != tcp iifgroup @tenant_packets counter drop\n"
+		   "tcp flags & ack == 0x0 iifgroup @tenant_packets counter drop\n"
 		   "ip daddr " NET_IP " udp dport 53 notrack\n"
 		   "}\n",
 		   NET_IP_ARGS(own));

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,11 +99,30 @@ static int record_read_exact(int dir, uint64_t id, const char *file, void *ret, 
 	return pread(fd, ret, n, 0) == (ssize_t)n && pread(fd, &more, 1, (off_t)n) == 0 ? 0 : -EBADMSG;
 }
 
+/* A record of the version before, whose limits were without packets: what runs goes on over the upgrade. */
+static int record_read_before(int dir, uint64_t id, struct record *ret)
+{
+	const size_t at = offsetof(struct record, limits.net_packets), more = sizeof ret->limits.net_packets;
+	char *p = (char *)ret;
+	int r = record_read_exact(dir, id, "record", p, sizeof *ret - more);
+
+	if (r < 0)
+		return r;
+	if (ret->size != sizeof *ret - more)
+		return -EBADMSG;
+	memmove(p + at + more, p + at, sizeof *ret - more - at);
+	ret->limits.net_packets = LIMIT_NET_PACKETS;
+	ret->size = sizeof *ret;
+	return 0;
+}
+
 int record_read(int dir, uint64_t id, struct record *ret)
 {
 	struct record rec = {0};
 	int r = record_read_exact(dir, id, "record", &rec, sizeof rec);
 
+	if (r == -EBADMSG)
+		r = record_read_before(dir, id, &rec);
 	if (r < 0)
 		return r;
 	if (rec.magic != RECORD_MAGIC || rec.size != sizeof rec || rec.m.instance != id ||

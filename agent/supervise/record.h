@@ -18,7 +18,7 @@
 enum record_phase { RECORD_BUILDING, RECORD_RUNNING, RECORD_EXITED, RECORD_PHASE_COUNT };
 
 struct record {
-	uint32_t magic, size;	/* size of this struct: another version's record is not adopted */
+	uint32_t magic, size;	/* size of this struct: another version's record is not adopted, but for record_read_before() */
 	uint32_t phase;		/* enum record_phase */
 	uint32_t output;	/* 1: PID 1 keeps the read end of the output pipe */
 	uint64_t start_time;	/* of PID 1, in clock ticks since boot (proc(5) stat, field 22): tells a reused pid */
@@ -49,7 +49,7 @@ uint64_t record_start_time(pid_t pid);
  */
 int record_make(int dir, uint64_t id, int *status_fd);
 int record_write(int dir, const struct record *r);
-/* 0, -ENOENT, or -EBADMSG when it is not a whole record of this version about instance id. */
+/* 0, -ENOENT, or -EBADMSG when it is not a whole record of this version, or of the one before, about instance id. */
 int record_read(int dir, uint64_t id, struct record *ret);
 /* 0, -ENOENT when PID 1 left none. */
 int record_status(int dir, uint64_t id, struct launch_status *ret);

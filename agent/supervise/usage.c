@@ -27,6 +27,7 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 {
 	const struct cgroup_sample was = in->watch.last;
 	struct cgroup_sample now;
+	struct packets packets;
 	int64_t now_us = clock_mono_us(), span_us = now_us - in->sampled_us;
 	int idle = -1;
 
@@ -36,8 +37,11 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 		return false;
 	now = in->watch.last;
 	/* Whoever did not run has neither sent nor taken anything. */
-	if (idle == 0 && in->rec.link[0])
+	if (idle == 0 && in->rec.link[0]) {
 		net_link_bytes(in->rec.link, &in->net_in, &in->net_out);
+		if (net_link_packets_get(in->pidfd, &packets) == 0)
+			in->net_refused = packets.refused;
+	}
 	/* CPU time in thousandths over the span; the first sample only notes where it starts. */
 	if (in->sampled_us && now.cpu_us >= was.cpu_us)
 		usage_busy(in, (now.cpu_us - was.cpu_us) * 1000 >= (uint64_t)span_us * LIMIT_USAGE_BUSY);
@@ -54,6 +58,7 @@ static bool usage_of(struct instance *in, struct msg_usage *ret)
 		.io_write = now.io_write,
 		.net_in = in->net_in,
 		.net_out = in->net_out,
+		.net_refused = in->net_refused,
 		.pids = now.pids,
 		.oom_kills = now.oom_kills,
 		.oom_tenant = in->oom_tenant,

@@ -53,6 +53,7 @@ static struct launch order = {.kind = MSG_KIND_APP,
 			      .inodes = 4096,
 			      .nofile = 1024,
 			      .network = 1,
+			      .net_packets = LIMIT_NET_PACKETS,
 			      .port = 8000,
 			      .hostname = "driver",
 			      .node = "bench"};

@@ -17,6 +17,7 @@ static const struct quota_limits fault_limits = {.memory = 64 << 20,
 						 .cpu = 100,
 						 .pids = 16,
 						 .nofile = 256,
+						 .net_packets = 20000,
 						 .inodes = 4096,
 						 .cpu_weight = 100,
 						 .io_weight = 100};

@@ -484,7 +484,7 @@ def test_packets_are_bounded(node):
     pid = node.instances("one")[0]["pid"]
     rules = run("nsenter", "-t", str(pid), "-n", "nft", "list", "table", "inet", "tulou").stdout
     check("type filter hook output priority raw; policy accept;" in rules, rules)
-    check("tcp flags" in rules and "accept" in rules and "limit rate over 20000/second burst 5000 packets counter" in rules, rules)
+    check("tcp flags" in rules and "accept" in rules and "limit rate over 20000/second burst 5000 packets goto refused" in rules, rules)
     for to in (WORLD[0], "127.0.0.1"):
         # A connection that exists takes its bytes while another thread floods.
         code = ("import socket,threading,time\\ns=socket.create_connection(('%s',8081),5); s.settimeout(40); u=socket.socket(2,2); r=[]\\n"
@@ -498,6 +498,92 @@ def test_packets_are_bounded(node):
         equal(got, 16 << 20, "bytes of the download")
         check(5000 <= sent <= 5000 + 20000 * seconds + 1000, f"{to}: {sent} of 200000 sent in {seconds:.2f} s")
     equal(node.get("one")[0], 200, "the front door")
+
+
+def packets(node, app="one"):
+    """What the instance's own namespace says: rate, and how many were refused."""
+    text = run("nsenter", "-t", str(node.instances(app)[0]["pid"]), "-n", "nft", "list", "table", "inet", "tulou").stdout
+    rate, refused = re.search(r"limit rate over (\d+)/second", text), re.search(r"counter packets (\d+) bytes \d+ drop", text)
+    return (int(rate[1]), int(refused[1])) if rate and refused else None
+
+
+def send(n, host):
+    """How many of n datagrams the kernel took."""
+    return (f"exec(\"import socket\\nu=socket.socket(2,2); n=0\\nfor i in range({n}):\\n  try: u.sendto(b'x',('{host}',9)); n+=1\\n  except PermissionError: pass\\n  except OSError: n+=1\\n"
+            "raise SystemExit(n)\", {})")
+
+
+def sent(node, n, host="127.0.0.1", app="one"):
+    return int(re.search(r"SystemExit\((\d+)", inside(node, send(n, host), app, 60))[1])
+
+
+def test_packets_change(node):
+    """another limit holds at once, keeps what was counted, and is bounded by the tenant's; what was refused is told"""
+    before = packets(node)
+    check(before[0] == 20000 and before[1] > 0, before)
+    node.api("PATCH", "/v1/apps/one", {"limits": {"net_packets_rate": 200}}, token=node.acme, want=200)
+    wait_for("the rate", lambda: packets(node)[0] == 200)
+    check(packets(node)[1] >= before[1], "the count began anew")
+    took = sent(node, 5000)
+    check(40 <= took <= 1500, f"{took} of 5000 at 200 a second")  # refusals by ICMP count too, on loopback
+    refused = wait_for("the figure", lambda: [i["net_packets_refused"] for i in node.instances("one") if i["net_packets_refused"] >= before[1] + 3500], 20)[0]
+    text = node.request("GET", "/metrics", token=node.acme)[1].decode()
+    line = [x for x in text.splitlines() if x.startswith("tulou_instance_packets_refused_total{") and 'app="one"' in x]
+    check(line and int(line[0].split()[-1]) >= refused, str(line))
+    event = [e for e in node.events("one") if e["kind"] == "instance.packets"]
+    check(event and "/s beside those of TCP connections" in event[0]["text"], str(event))
+    equal(node.get("one")[0], 200, "the front door beside it")
+    for value in (99, 1000001, 0):
+        r = node.api("PATCH", "/v1/apps/one", {"limits": {"net_packets_rate": value}}, token=node.acme, want=400)
+        check("net_packets_rate" in r["detail"] and "100..1000000" in r["detail"], r)
+    r = node.api("PATCH", "/v1/apps/one", {"limits": {"net_packets_rate": 20001}}, token=node.acme, want=403)
+    check("20001/s is over the tenant's quota of 20000/s" in r["detail"], r)
+    node.api("PATCH", "/v1/apps/one", {"limits": {"net_packets_rate": 20000}}, token=node.acme, want=200)
+    wait_for("the rate", lambda: packets(node)[0] == 20000)
+
+
+def test_packets_of_a_tenant(node):
+    """a tenant's total holds at the host's end, for all that leaves its instances, and not for TCP that exists"""
+    dropped = lambda: sum(int(re.search(r"packets (\d+)", x)[1]) for x in table(node) if "@tenant_packets" in x)
+    node.api("PUT", "/v1/tenants/acme/quota", {"net_packets_rate": 500}, want=200)
+    try:
+        wait_for("the instance's own, lowered to it", lambda: packets(node)[0] == 500)
+        wait_for("the rate", lambda: "limit rate over 500/second" in "".join(table(node)))
+        was = dropped()
+        threads = [threading.Thread(target=sent, args=(node, 4000, WORLD[0], a)) for a in ("one", "two")]
+        [t.start() for t in threads]
+        [t.join(60) for t in threads]
+        check(dropped() > was, "two instances together are not above it")
+        check(timed(node, "get", 8 << 20) < 3, "a download")
+        was = dropped()
+        equal(sent(node, 4000, WORLD[0], "foreign"), 4000, "another tenant's")
+    finally:
+        node.api("PUT", "/v1/tenants/acme/quota", {"net_packets_rate": 20000}, want=200)
+        for a in ("one", "two"):
+            node.api("PATCH", f"/v1/apps/{a}", {"limits": {"net_packets_rate": 20000}}, token=node.acme, want=200)
+    wait_for("the rate", lambda: packets(node)[0] == 20000)
+
+
+def test_packets_fsck(node):
+    """an instance whose table is gone, not whole, or of another rate is named, and mended"""
+    pid = str(node.instances("one")[0]["pid"])
+    nft = lambda *words: check(run("nsenter", "-t", pid, "-n", "nft", *words).returncode == 0, words)
+    def ours(repair):
+        body = node.request("POST", "/v1/node/fsck", json.dumps({"repair": repair}), token=node.token, timeout=60)[1]
+        return [f for f in map(json.loads, body.splitlines()) if f.get("area") == "network"]
+    equal(ours(False), [], "nothing is wrong")
+    for words, text in ((("delete", "table", "inet", "tulou"), "is not bound to 20000 packets"), (("flush", "chain", "inet", "tulou", "refused"), "is not bound to 20000 packets"),
+                        (("flush", "chain", "inet", "tulou", "out"), "is not bound to 20000 packets"), (None, "may send 7 packets a second, its limit is 20000")):
+        if words:
+            nft(*words)
+        else:
+            nft("flush", "chain", "inet", "tulou", "out")
+            nft("add", "rule", "inet", "tulou", "out", "limit", "rate", "over", "7/second", "goto", "refused")
+        found = ours(False)
+        check(len(found) == 1 and text in found[0]["text"] and not found[0]["repaired"], str(found))
+        check(ours(True)[0]["repaired"], "not mended")
+        equal(ours(False), [], "after the repair")
+        equal(packets(node)[0], 20000, "the rate")
 
 
 def test_flood(node):

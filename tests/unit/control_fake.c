@@ -412,6 +412,7 @@ int64_t fake_app_new(struct fake *f, const char *name)
 				      .cpu = 500,
 				      .pids = 64,
 				      .nofile = 1024,
+				      .net_packets = 20000,
 				      .inodes = 4096,
 				      .cpu_weight = 100,
 				      .io_weight = 100};

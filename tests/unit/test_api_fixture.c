@@ -376,6 +376,7 @@ static void seed(struct fix *f)
 				      .cpu = 500,
 				      .pids = 64,
 				      .nofile = 1024,
+				      .net_packets = 20000,
 				      .inodes = 4096,
 				      .cpu_weight = 100,
 				      .io_weight = 100};

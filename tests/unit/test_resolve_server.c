@@ -1,14 +1,17 @@
 /* The name server on loopback: by UDP and TCP, strangers that wait, floods, connections that end at any time. */
 #include "agent/resolve/dns.h"
 #include "agent/resolve/resolve.h"
-#include "agent/sandbox/sandbox.h"
+#include "agent/sandbox/packets.h"
 #include "agent/sandbox/tbf.h"
 #include "base/own.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -240,28 +243,66 @@ Test(sandbox, rate_message_has_no_holes)
 	cr_assert_geq(tbf_queue(64 << 20), 3u << 20, "50 ms");
 }
 
-Test(sandbox, packet_bound_is_one_whole_batch)
+static unsigned batch_is_whole(const char *room, size_t n, uint16_t last)
 {
-	_Alignas(struct nlmsghdr) char room[1024];
-	size_t n = net_bound_batch(room, sizeof room, 20000, 5000), at = 0;
 	unsigned messages = 0, acknowledged = 0;
+	size_t at = 0;
 
-	cr_assert_gt(n, 0);
 	while (at < n) {
 		const struct nlmsghdr *h = (const void *)(room + at);
 		cr_assert_geq(h->nlmsg_len, sizeof *h);
 		cr_assert_eq(h->nlmsg_seq, ++messages);
 		acknowledged += (h->nlmsg_flags & NLM_F_ACK) != 0;
 		at += NLMSG_ALIGN(h->nlmsg_len);
+		cr_assert(at < n || h->nlmsg_type == last);
 	}
 	cr_assert_eq(at, n);
-	cr_assert_eq(messages, 6, "begin, table, chain, two rules, end");
 	cr_assert_eq(acknowledged, 1, "one answer is read");
-	/* No room: nothing is written past it, and nothing is sent. */
-	for (size_t cap = 0; cap < n; cap += 4) {
-		memset(room, 0x5a, sizeof room);
-		cr_assert_eq(net_bound_batch(room, cap, 20000, 5000), 0, "%zu bytes", cap);
-		for (size_t i = cap; i < sizeof room; i++)
-			cr_assert_eq(room[i], 0x5a, "byte %zu of %zu", i, cap);
+	return messages;
+}
+
+Test(sandbox, packet_bound_is_one_whole_batch)
+{
+	static const unsigned messages[PACKETS_FORM_COUNT] = {8, 5, 10};
+	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM];
+
+	for (enum packets_form form = 0; form < PACKETS_FORM_COUNT; form++) {
+		size_t n = packets_batch(room, sizeof room, form, LIMIT_NET_PACKETS_MAX);
+		cr_assert_gt(n, 0);
+		cr_assert_eq(batch_is_whole(room, n, NFNL_MSG_BATCH_END), messages[form], "%d", form);
+		/* No room: nothing is written past it, and nothing is sent. */
+		for (size_t cap = 0; cap < n; cap += 4) {
+			memset(room, 0x5a, sizeof room);
+			cr_assert_eq(packets_batch(room, cap, form, 20000), 0, "%zu bytes", cap);
+			for (size_t i = cap; i < sizeof room; i++)
+				cr_assert_eq(room[i], 0x5a, "byte %zu of %zu", i, cap);
+		}
 	}
+	cr_assert_eq(packets_burst(20000), 5000);
+	cr_assert_eq(packets_burst(LIMIT_NET_PACKETS_MIN), LIMIT_NET_PACKETS_BURST_MIN);
+}
+
+/* The kernel's answer has the form of the rules that were sent, so a batch read back tells its own rate; cut off or
+ * bent anywhere it is never read past its end. */
+Test(sandbox, packet_bound_is_read_back)
+{
+	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM], bent[PACKETS_ROOM];
+	size_t n = packets_batch(room, sizeof room, PACKETS_MAKE, 777);
+	struct packets p = {0};
+
+	cr_assert_eq(packets_answer(room, n, &p), 1, "no end of a dump in it");
+	cr_assert_eq(p.rate, 777);
+	cr_assert_eq(p.counts, 1);
+	for (size_t cut = 0; cut < n; cut++) {
+		char *end = malloc(cut + 1);
+		memcpy(end, room, cut);
+		packets_answer(end, cut, &p);
+		free(end);
+	}
+	for (size_t at = 0; at < n; at++)
+		for (unsigned v = 0; v < 256; v += 17) {
+			memcpy(bent, room, n);
+			bent[at] = (char)v;
+			packets_answer(bent, n, &p);
+		}
 }

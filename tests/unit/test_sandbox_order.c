@@ -68,6 +68,8 @@ Test(sandbox, order_is_checked)
 	l.address = 1;
 	memcpy(l.link, "../x", 5);
 	cr_assert_str_eq(refused_field(&l), "link");
+	memcpy(l.link, "tlp1", 5);
+	cr_assert_str_eq(refused_field(&l), "net_packets"); /* none given */
 }
 
 /* A blob in memory with room behind it, as program_read() makes it. */

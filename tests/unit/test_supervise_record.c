@@ -63,6 +63,34 @@ Test(supervise, record_round_trip, .init = up, .fini = down)
 	cr_assert_eq(record_read(dir, 5, &got), -ENOENT);
 }
 
+/* As a supervisor without limits of packets wrote it. */
+Test(supervise, record_of_the_version_before, .init = up, .fini = down)
+{
+	const size_t at = offsetof(struct record, limits.net_packets), less = sizeof(uint64_t);
+	struct record r = {.magic = RECORD_MAGIC, .size = sizeof r - less, .phase = RECORD_RUNNING}, got;
+	char old[sizeof r];
+	int fd = -1;
+
+	r.limits = quota_app_default;
+	r.limits.inodes = 77;
+	r.m.instance = 5;
+	r.m.pid = 4711;
+	snprintf(r.m.text, sizeof r.m.text, "the end");
+	memcpy(old, &r, at);
+	memcpy(old + at, (const char *)&r + at + less, sizeof r - less - at);
+	cr_assert_eq(record_make(dir, 5, &fd), 0);
+	close(fd);
+	for (int cut = 0; cut < 2; cut++) {
+		fd = openat(dir, "5/record", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		cr_assert_eq(write(fd, old, sizeof r - less - (size_t)cut), (ssize_t)(sizeof r - less) - cut);
+		close(fd);
+		cr_assert_eq(record_read(dir, 5, &got), cut ? -EBADMSG : 0);
+	}
+	r.size = sizeof r;
+	cr_assert_eq(got.limits.net_packets, LIMIT_NET_PACKETS);
+	cr_assert_eq(memcmp(&r, &got, sizeof r), 0, "the rest is where it was");
+}
+
 Test(supervise, record_refuses_what_is_not_whole, .init = up, .fini = down)
 {
 	struct record r = {.magic = RECORD_MAGIC, .size = sizeof r, .phase = RECORD_RUNNING}, got, bad;

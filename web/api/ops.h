@@ -128,7 +128,7 @@ struct ops {
 	 * "memory_limit_bytes","cpu_seconds","pids","started_at","start_us","restarts","reason","pending" (why a new
 	 * limit does not hold yet, or null),
 	 * "memory_peak_bytes","oom_kills","throttled_seconds","pids_limit","disk_bytes","disk_limit_bytes","inodes",
-	 * "net_in_bytes","net_out_bytes",
+	 * "net_in_bytes","net_out_bytes","net_packets_refused",
 	 * "throttle": null or {"state":"slowed|boosted","weight","tenant_weight"?,"cpu","since","used_cpu","fair_cpu",
 	 * "reason"}}. */
 	void (*instances)(void *ctx, int64_t app, json_t *arr);

@@ -63,7 +63,7 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 		json_object_set_new(obj, k->json, json_null());
 		return 0;
 	}
-	rate = k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP;
+	rate = quota_unlimited(k, 0);
 	if (k->unit == QUOTA_CPU) {
 		double cores = strtod(value, &end);
 

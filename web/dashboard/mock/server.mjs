@@ -81,6 +81,7 @@ function makeApp(name, tenant, state) {
 			nofile: 4096,
 			net_in_rate: 64 * MIB,
 			net_out_rate: 0,
+			net_packets_rate: 20000,
 		},
 		limits_own: false,
 		profile: 'default',

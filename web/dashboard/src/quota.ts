@@ -2,7 +2,7 @@
 import { bytes, cores, count, short } from './format';
 import type { Amounts, App, Event, Limits } from './types';
 
-type Unit = 'bytes' | 'rate' | 'cores' | 'count' | 'lines';
+type Unit = 'bytes' | 'rate' | 'cores' | 'count' | 'lines' | 'packets';
 
 interface Row {
 	key: keyof Amounts & keyof Limits;
@@ -23,6 +23,7 @@ const RATES: readonly Row[] = [
 	{ key: 'io_write_rate', name: 'Disk write', unit: 'rate' },
 	{ key: 'net_in_rate', name: 'Network in', unit: 'rate' },
 	{ key: 'net_out_rate', name: 'Network out', unit: 'rate' },
+	{ key: 'net_packets_rate', name: 'Network packets out', unit: 'packets' },
 	{ key: 'log_rate', name: 'Log lines', unit: 'lines' },
 ];
 
@@ -37,6 +38,7 @@ export function amount(n: number | undefined, unit: Unit): string {
 			return count(n);
 		case 'rate':
 			return n === 0 ? 'not limited' : `${bytes(n)}/s`;
+		case 'packets':
 		case 'lines':
 			return n === 0 ? 'not limited' : `${count(n)}/s`;
 	}
@@ -88,6 +90,7 @@ export const HITS: Record<string, string> = {
 	'instance.oom': 'Out of memory',
 	'instance.memory': 'Memory limit reached',
 	'instance.pids': 'Processes refused',
+	'instance.packets': 'Packets refused',
 	'instance.throttled': 'CPU limit reached',
 	'instance.disk': 'Disk full',
 	'instance.refused': 'Quota reached',

@@ -63,6 +63,7 @@ export interface Limits {
 	io_write_rate?: number;
 	net_in_rate?: number;
 	net_out_rate?: number;
+	net_packets_rate?: number;
 	log_rate?: number;
 }
 

@@ -32,9 +32,10 @@ describe('limits', () => {
 	});
 
 	it('leaves out what there is not', () => {
-		expect(limitRows({ memory_bytes: 64 * MIB, swap_bytes: 0, net_in_rate: 0 })).toEqual([
+		expect(limitRows({ memory_bytes: 64 * MIB, swap_bytes: 0, net_in_rate: 0, net_packets_rate: 20_000 })).toEqual([
 			{ key: 'memory_bytes', name: 'Memory', limit: '64 MiB' },
 			{ key: 'net_in_rate', name: 'Network in', limit: 'not limited' },
+			{ key: 'net_packets_rate', name: 'Network packets out', limit: '20,000/s' },
 		]);
 	});
 
