@@ -246,6 +246,25 @@ def test_command_line(node):
     check(tulou("tenants", "set", "acme", "plan=hobby").returncode == 0 and tulou("plans", "delete", "big", "--yes").returncode == 0, "delete")
 
 
+def test_a_lower_quota_names_apps(node):
+    """tulou tenants quota says whose limits fell, from what to what, and whose own are above"""
+    env = dict(os.environ, TULOU_URL=f"http://127.0.0.1:{node.port}", TULOU_TOKEN=node.token)
+    env.pop("TULOU_APP", None)
+    tulou = lambda *args: run(os.path.join(BUILD, "tulou"), *args, env=env)
+    node.app("ownlimits", node.acme, limits={"memory_bytes": "80MiB"})
+    was = node.api("GET", "/v1/apps/shop", want=200)["limits"]["memory_bytes"]
+    r = tulou("tenants", "quota", "acme", "memory=64MiB")
+    check(r.returncode == 0 and re.search(rf"^shop +memory +{was >> 20} MiB +64 MiB$", r.stdout, re.M), r)
+    check(re.search(r"^ownlimits +memory +80 MiB +64 MiB$", r.stdout, re.M) and "start no new instance" in r.stdout, r)
+    wait_for("the instance's group", lambda: kernel(node, "memory") == 64 * MIB)
+    r = tulou("tenants", "quota", "acme", "memory=64MiB", "--json")
+    check(r.returncode == 0 and "lowered" not in json.loads(r.stdout) and [a["app"] for a in json.loads(r.stdout)["above"]] == ["ownlimits"], r)
+    r = tulou("tenants", "quota", "acme", "memory=plan")
+    check(r.returncode == 0 and "ABOVE" not in r.stdout and "LOWERED" not in r.stdout, r)
+    node.api("DELETE", "/v1/apps/ownlimits", token=node.acme, want=204)
+    wait_for("the instance's group", lambda: kernel(node, "memory") == was)
+
+
 def test_leaves_nothing(node):
     """a stop leaves nothing behind, the tenant's group neither"""
     node.stop()

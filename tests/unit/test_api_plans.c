@@ -154,6 +154,50 @@ Test(api_plans, a_tenant_is_made_on_a_plan)
 	fix_stop(f);
 }
 
+/* What a lower quota does to apps is said to whoever set it: followers fall with it, limits of an app's own do not. */
+Test(api, quota_says_which_apps_it_lowered)
+{
+	struct fix *f = fix_start(false);
+	json_t *j, *list;
+
+	json_decref(ask(f, "POST", "/v1/apps", f->admin, "{\"name\":\"follower\"}", 201));
+	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":{\"pids\":64}}", 200));
+	j = ask(f, "PUT", "/v1/tenants/acme/quota", f->operator, "{\"pids\":40,\"cpu\":0.5,\"net_in_rate\":1000000}", 200);
+	cr_assert_eq(json_integer_value(json_object_get(j, "pids")), 40);
+	list = json_object_get(j, "lowered");
+	cr_assert_eq(json_array_size(list), 1);
+	cr_assert_str_eq(text(json_array_get(list, 0), "app"), "follower");
+	cr_assert_eq(number(json_array_get(list, 0), "to", "pids"), 40);
+	cr_assert_gt(number(json_array_get(list, 0), "from", "pids"), 40);
+	cr_assert_eq(json_number_value(json_object_get(json_object_get(json_array_get(list, 0), "to"), "cpu")), 0.5);
+	cr_assert_null(json_object_get(json_object_get(json_array_get(list, 0), "to"), "memory_bytes"), "only what fell");
+	list = json_object_get(j, "above");
+	cr_assert_eq(json_array_size(list), 1);
+	cr_assert_str_eq(text(json_array_get(list, 0), "app"), "shop");
+	cr_assert_eq(number(json_array_get(list, 0), "limits", "pids"), 64);
+	cr_assert_eq(number(json_array_get(list, 0), "quota", "pids"), 40);
+	cr_assert_null(json_object_get(json_object_get(json_array_get(list, 0), "limits"), "net_in_rate"),
+		       "a rate stops no start");
+	json_decref(j);
+	/* The same again lowers nothing, and a higher one is nothing to tell. */
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"quota\":{\"pids\":40}}", 200);
+	cr_assert_null(json_object_get(j, "lowered"));
+	cr_assert_eq(json_array_size(json_object_get(j, "above")), 1, "still");
+	json_decref(j);
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"quota\":{\"pids\":4000,\"cpu\":4}}", 200);
+	cr_assert_null(json_object_get(j, "lowered"));
+	cr_assert_null(json_object_get(j, "above"));
+	json_decref(j);
+	/* A shrinking rate from "not limited" fell too. */
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"quota\":{\"memory_bytes\":\"32MiB\"}}", 200);
+	cr_assert_eq(number(json_array_get(json_object_get(j, "lowered"), 0), "to", "memory_bytes"), 32 * MIB);
+	json_decref(j);
+	j = ask(f, "GET", "/v1/tenants/acme", f->reader, NULL, 200);
+	cr_assert_null(json_object_get(j, "lowered"), "only whoever sets it is told");
+	json_decref(j);
+	fix_stop(f);
+}
+
 Test(api_plans, a_tenant_sets_what_its_app_may)
 {
 	struct fix *f = fix_start(false);

@@ -37,7 +37,7 @@ const struct api_route api_routes[] = {
 	{"DELETE", "/v1/tenants/{t}", API_OPERATOR, 0, api_tenant_delete, "Remove a tenant without apps", NULL, NULL},
 	{"GET", "/v1/tenants/{t}/quota", API_READER, 0, api_quota_get, "A tenant's quota", NULL, "Quota"},
 	{"PUT", "/v1/tenants/{t}/quota", API_OPERATOR, API_BODY, api_quota_put, "Set a tenant's quota", "Quota",
-	 "Quota"},
+	 "QuotaSet"},
 	{"GET", "/v1/tenants/{t}/usage", API_READER, 0, api_usage_get, "Usage per app and hour", NULL, "Usage"},
 	{"GET", "/v1/tenants/{t}/tokens", API_ADMIN, 0, api_tokens_list, "List a tenant's tokens", NULL, "Tokens"},
 	{"POST", "/v1/tenants/{t}/tokens", API_ADMIN, API_BODY | API_SECRET, api_tokens_post, "Make a token",

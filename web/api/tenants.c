@@ -3,6 +3,7 @@
 #include "base/own.h"
 #include "base/parse.h"
 #include "web/api/fields.h"
+#include "web/api/lowered.h"
 #include "web/api/plans.h"
 #include "web/api/route.h"
 
@@ -197,18 +198,24 @@ void api_tenant_get(struct exchange *x)
 	api_answer_json(x, 200, tenant_json(x->api, &x->tenant));
 }
 
-/* Apps without limits of their own follow the plan, or the node when there is none. */
-static bool tenant_set(struct exchange *x, struct model_tenant *t)
+/* Apps without limits of their own follow the plan, or the node when there is none.  Answers with what describe() makes
+ * of the tenant, and with what became of its apps. */
+static void tenant_set(struct exchange *x, struct model_tenant *t,
+		       json_t *(*describe)(struct api *a, const struct model_tenant *t))
 {
+	OWN_JSON json_t *before = lowered_before(x->api, t->id);
 	struct err e = {0};
+	json_t *answer;
 
 	if (store_tenant_set(x->api->config.store, t, &x->api->config.settings->app, &e) < 0) {
 		api_answer_err(x, &e);
-		return false;
+		return;
 	}
 	x->tenant = *t;
 	tenant_changed(x, t->id);
-	return true;
+	answer = describe(x->api, t);
+	lowered_add(x->api, t, before, answer);
+	api_answer_json(x, 200, answer);
 }
 
 void api_tenant_patch(struct exchange *x)
@@ -222,8 +229,8 @@ void api_tenant_patch(struct exchange *x)
 		api_answer_err(x, &e);
 	else if (!changed)
 		api_answer_problem(x, 400, NULL, "nothing to change: plan, quota, profile, private_layers or egress");
-	else if (tenant_set(x, &t))
-		api_tenant_get(x);
+	else
+		tenant_set(x, &t, tenant_json);
 }
 
 void api_tenant_delete(struct exchange *x)
@@ -245,6 +252,12 @@ void api_quota_get(struct exchange *x)
 	api_answer_json(x, 200, fields_quota(&x->tenant.quota));
 }
 
+static json_t *quota_json(struct api *a, const struct model_tenant *t)
+{
+	(void)a;
+	return fields_quota(&t->quota);
+}
+
 void api_quota_put(struct exchange *x)
 {
 	struct model_tenant t = x->tenant;
@@ -252,8 +265,8 @@ void api_quota_put(struct exchange *x)
 
 	if (quota_read(x->json, &t, &e) < 0)
 		api_answer_err(x, &e);
-	else if (tenant_set(x, &t))
-		api_quota_get(x);
+	else
+		tenant_set(x, &t, quota_json);
 }
 
 struct usage_walk {

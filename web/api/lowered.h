@@ -1,0 +1,15 @@
+/* What a new quota or plan does to a tenant's apps, for the answer to whoever set it.  Layer web, control process. */
+#ifndef TULOU_WEB_API_LOWERED_H
+#define TULOU_WEB_API_LOWERED_H
+
+#include "web/api/exchange.h"
+
+/* The limits of the tenant's apps by name, before; owned by the caller. */
+json_t *lowered_before(struct api *a, int64_t tenant);
+/* Adds to the answer what they are now, and nothing when there is nothing to say:
+ *   "lowered": [{"app", "from": limits, "to": limits}]   apps that follow the plan or the node, only what fell
+ *   "above": [{"app", "limits": limits, "quota": quota}] apps whose own limits are more than the tenant may have in
+ *                                                        all: they start no new instance */
+void lowered_add(struct api *a, const struct model_tenant *t, json_t *before, json_t *answer);
+
+#endif
