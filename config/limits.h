@@ -65,8 +65,8 @@
 #define LIMIT_NET_QUEUE_MS 50u	     /* the same as time: longer would only be delay */
 
 /* Packets a second that an instance may send besides those of TCP connections that exist: datagrams, new connections.
- * The default, of an instance and of all of a tenant's: 28 MB a second of datagrams that fill an Ethernet frame; far more
- * than the new connections that are let through. */
+ * The default, of an instance and of all of a tenant's: 28 MB a second of datagrams that fill an Ethernet frame; far
+ * more than the new connections that are let through. */
 #define LIMIT_NET_PACKETS 20000u
 #define LIMIT_NET_PACKETS_MIN 100u     /* fewer and an app could not ask for the names it connects to */
 #define LIMIT_NET_PACKETS_MAX 1000000u /* several times what one CPU sends */

@@ -132,7 +132,8 @@ void quota_set(const struct quota_key *k, enum quota_of of, void *p, uint64_t va
 
 bool quota_unlimited(const struct quota_key *k, uint64_t value)
 {
-	return value == 0 && k->min == 0 && (k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP);
+	return value == 0 && k->min == 0 &&
+	       (k->unit == QUOTA_RATE || k->unit == QUOTA_PERCOUNT || k->unit == QUOTA_CAP);
 }
 
 void quota_text(const struct quota_key *k, uint64_t value, char out[QUOTA_TEXT])

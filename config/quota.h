@@ -5,8 +5,8 @@
  *   quota    of a tenant together: a level above its instances, held by the kernel (control groups, queues) where it
  *            can, else by admission (scheduler/)
  *
- * A rate of 0 means "not limited here": the level above still holds.  Packets have no such 0: only where they begin does
- * a bound spare the neighbours, so every instance has one. */
+ * A rate of 0 means "not limited here": the level above still holds.  Packets have no such 0: only where they begin
+ * does a bound spare the neighbours, so every instance has one. */
 #ifndef TULOU_CONFIG_QUOTA_H
 #define TULOU_CONFIG_QUOTA_H
 
@@ -18,15 +18,15 @@
 
 /* One instance. */
 struct quota_limits {
-	uint64_t memory;		/* bytes, with what its tmpfs hold */
-	uint64_t swap;			/* bytes beside memory */
-	uint64_t disk;			/* bytes of the private writable layer with /tmp */
-	uint64_t io_read, io_write;	/* bytes a second from and to the disk */
-	uint64_t net_in, net_out;	/* bytes a second */
-	uint64_t net_packets;		/* a second that it may send; those of TCP connections that exist do not count */
-	uint32_t inodes;		/* of the private writable layer */
-	uint32_t cpu;			/* thousandths of one CPU */
-	uint32_t cpu_burst;		/* thousandths of one CPU that may be saved up for one period of 100 ms */
+	uint64_t memory;	    /* bytes, with what its tmpfs hold */
+	uint64_t swap;		    /* bytes beside memory */
+	uint64_t disk;		    /* bytes of the private writable layer with /tmp */
+	uint64_t io_read, io_write; /* bytes a second from and to the disk */
+	uint64_t net_in, net_out;   /* bytes a second */
+	uint64_t net_packets;	    /* a second that it may send; those of TCP connections that exist do not count */
+	uint32_t inodes;	    /* of the private writable layer */
+	uint32_t cpu;		    /* thousandths of one CPU */
+	uint32_t cpu_burst;	    /* thousandths of one CPU that may be saved up for one period of 100 ms */
 	uint32_t cpu_weight, io_weight; /* share under contention, among the tenant's own instances: 1..10000 */
 	uint32_t pids;			/* processes and threads */
 	uint32_t nofile;		/* open descriptors of each process */

@@ -77,7 +77,8 @@ void db_touch(struct store *s);
  * lists below are written out because statements are cached by their literal; a test compares them with the table. */
 #define DB_LIMITS(p)                                                                                                   \
 	p "memory, " p "swap, " p "cpu, " p "cpu_burst, " p "cpu_weight, " p "pids, " p "nofile, " p "disk, " p        \
-	  "inodes, " p "io_weight, " p "io_read, " p "io_write, " p "net_in, " p "net_out, " p "net_packets, " p "log_rate"
+	  "inodes, " p "io_weight, " p "io_read, " p "io_write, " p "net_in, " p "net_out, " p "net_packets, " p       \
+	  "log_rate"
 #define DB_LIMITS_COUNT 16
 #define DB_LIMITS_SET(p)                                                                                               \
 	p "memory = ?, " p "swap = ?, " p "cpu = ?, " p "cpu_burst = ?, " p "cpu_weight = ?, " p "pids = ?, " p        \
@@ -85,13 +86,14 @@ void db_touch(struct store *s);
 	  "net_in = ?, " p "net_out = ?, " p "net_packets = ?, " p "log_rate = ?"
 #define DB_QUOTA(p)                                                                                                    \
 	p "memory, " p "swap, " p "cpu, " p "cpu_burst, " p "cpu_weight, " p "pids, " p "disk, " p "inodes, " p        \
-	  "io_weight, " p "io_read, " p "io_write, " p "net_in, " p "net_out, " p "net_packets, " p "log_rate, " p "apps, " p            \
-	  "instances, " p "requests, " p "concurrent"
+	  "io_weight, " p "io_read, " p "io_write, " p "net_in, " p "net_out, " p "net_packets, " p "log_rate, " p     \
+	  "apps, " p "instances, " p "requests, " p "concurrent"
 #define DB_QUOTA_COUNT 19
 #define DB_QUOTA_SET(p)                                                                                                \
 	p "memory = ?, " p "swap = ?, " p "cpu = ?, " p "cpu_burst = ?, " p "cpu_weight = ?, " p "pids = ?, " p        \
 	  "disk = ?, " p "inodes = ?, " p "io_weight = ?, " p "io_read = ?, " p "io_write = ?, " p "net_in = ?, " p    \
-	  "net_out = ?, " p "net_packets = ?, " p "log_rate = ?, " p "apps = ?, " p "instances = ?, " p "requests = ?, " p "concurrent = ?"
+	  "net_out = ?, " p "net_packets = ?, " p "log_rate = ?, " p "apps = ?, " p "instances = ?, " p                \
+	  "requests = ?, " p "concurrent = ?"
 /* "?, ?, …" for either. */
 #define DB_MARKS_16 "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
 #define DB_MARKS_19 DB_MARKS_16 ", ?, ?, ?"

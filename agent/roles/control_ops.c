@@ -326,8 +326,7 @@ static void ops_instances(void *ctx, int64_t app, json_t *arr)
 			json_object_set_new(o, "inodes", json_integer((json_int_t)ci->usage.inodes));
 			json_object_set_new(o, "net_in_bytes", json_integer((json_int_t)ci->usage.net_in));
 			json_object_set_new(o, "net_out_bytes", json_integer((json_int_t)ci->usage.net_out));
-			json_object_set_new(o, "net_packets_refused",
-					    json_integer((json_int_t)ci->usage.net_refused));
+			json_object_set_new(o, "net_packets_refused", json_integer((json_int_t)ci->usage.net_refused));
 			json_object_set_new(o, "throttled_seconds", json_real((double)ci->usage.throttled_us / 1e6));
 			json_object_set_new(o, "throttle", control_throttle_json(&ci->use) ?: json_null());
 			json_array_append_new(arr, o);

@@ -1,5 +1,5 @@
-/* The bound of packets as messages of nf_tables; the head of packets.h says what it is.  Layer agent/sandbox; PID 1, and
- * the supervisor.  nfnetlink in a few lines, as rtnetlink in net.c. */
+/* The bound of packets as messages of nf_tables; the head of packets.h says what it is.  Layer agent/sandbox; PID 1,
+ * and the supervisor.  nfnetlink in a few lines, as rtnetlink in net.c. */
 #include "agent/sandbox/packets.h"
 #include <arpa/inet.h>
 #include <endian.h>

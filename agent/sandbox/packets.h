@@ -41,7 +41,9 @@ static inline uint32_t packets_burst(uint64_t rate)
 {
 	uint64_t n = rate / LIMIT_NET_PACKETS_BURST;
 
-	return n < LIMIT_NET_PACKETS_BURST_MIN ? LIMIT_NET_PACKETS_BURST_MIN : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+	return n < LIMIT_NET_PACKETS_BURST_MIN ? LIMIT_NET_PACKETS_BURST_MIN
+	       : n > UINT32_MAX		       ? UINT32_MAX
+					       : (uint32_t)n;
 }
 
 /* One transaction: its bytes, 0 = no room. */
@@ -51,7 +53,8 @@ size_t packets_question(void *room, size_t cap);
 /* Reads one datagram of the answer into *ret: 1 more will come, 0 that was the last, or negative errno. */
 int packets_answer(const void *answer, size_t n, struct packets *ret);
 
-/* Both on a blocking NETLINK_NETFILTER socket that was made in the instance's network namespace.  0 or negative errno. */
+/* Both on a blocking NETLINK_NETFILTER socket that was made in the instance's network namespace.  0 or negative errno.
+ */
 int packets_set(int fd, enum packets_form form, uint64_t rate);
 /* -ENOENT when the table is not there, or not whole. */
 int packets_get(int fd, struct packets *ret);

@@ -106,7 +106,8 @@ bool net_link_egress(const struct net *n, const char *name);
 /* What one end may send, bytes a second, 0 = not limited: the host's end is the way in, eth0 inside the way out. */
 int net_link_rate(const char *name, uint64_t rate);
 int net_link_rate_inside(int pidfd, uint64_t rate);
-/* Packets a second that it may begin to send (agent/sandbox/packets.h); a change makes the table where there is none. */
+/* Packets a second that it may begin to send (agent/sandbox/packets.h); a change makes the table where there is none.
+ */
 int net_link_packets(int pidfd, enum packets_form form, uint64_t rate);
 /* The rate in force, and what was refused.  -ENOENT when the table is not there, or not whole. */
 int net_link_packets_get(int pidfd, struct packets *ret);

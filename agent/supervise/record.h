@@ -18,8 +18,9 @@
 enum record_phase { RECORD_BUILDING, RECORD_RUNNING, RECORD_EXITED, RECORD_PHASE_COUNT };
 
 struct record {
-	uint32_t magic, size;	/* size of this struct: another version's record is not adopted, but for record_read_before() */
-	uint32_t phase;		/* enum record_phase */
+	uint32_t magic,
+		size;	/* size of this struct: another version's record is not adopted, but for record_read_before() */
+	uint32_t phase; /* enum record_phase */
 	uint32_t output;	/* 1: PID 1 keeps the read end of the output pipe */
 	uint64_t start_time;	/* of PID 1, in clock ticks since boot (proc(5) stat, field 22): tells a reused pid */
 	uint64_t builder_start; /* the same of the builder */

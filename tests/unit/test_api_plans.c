@@ -162,7 +162,8 @@ Test(api, quota_says_which_apps_it_lowered)
 
 	json_decref(ask(f, "POST", "/v1/apps", f->admin, "{\"name\":\"follower\"}", 201));
 	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":{\"pids\":64}}", 200));
-	j = ask(f, "PUT", "/v1/tenants/acme/quota", f->operator, "{\"pids\":40,\"cpu\":0.5,\"net_in_rate\":1000000}", 200);
+	j = ask(f, "PUT", "/v1/tenants/acme/quota", f->operator, "{\"pids\":40,\"cpu\":0.5,\"net_in_rate\":1000000}",
+		200);
 	cr_assert_eq(json_integer_value(json_object_get(j, "pids")), 40);
 	list = json_object_get(j, "lowered");
 	cr_assert_eq(json_array_size(list), 1);
@@ -170,7 +171,8 @@ Test(api, quota_says_which_apps_it_lowered)
 	cr_assert_eq(number(json_array_get(list, 0), "to", "pids"), 40);
 	cr_assert_gt(number(json_array_get(list, 0), "from", "pids"), 40);
 	cr_assert_eq(json_number_value(json_object_get(json_object_get(json_array_get(list, 0), "to"), "cpu")), 0.5);
-	cr_assert_null(json_object_get(json_object_get(json_array_get(list, 0), "to"), "memory_bytes"), "only what fell");
+	cr_assert_null(json_object_get(json_object_get(json_array_get(list, 0), "to"), "memory_bytes"),
+		       "only what fell");
 	list = json_object_get(j, "above");
 	cr_assert_eq(json_array_size(list), 1);
 	cr_assert_str_eq(text(json_array_get(list, 0), "app"), "shop");

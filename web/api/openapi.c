@@ -57,10 +57,13 @@ static const struct {
 	{"PlanNew", OBJ("\"name\"", P("name", STR) "," POLICY "," P("limits", REF("Limits")))},
 	{"PlanChange", OBJ("", POLICY "," P("limits", REF("Limits")))},
 	{"Tenant", OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) "," P(
-				   "own", ARRAY(STR)) "," POLICY "," P("used", REF("Quota")) "," P("usage", ANY) "," P("lowered", REF("Lowered")) "," P("above", REF("Above")))},
+				   "own", ARRAY(STR)) "," POLICY
+						      "," P("used", REF("Quota")) "," P("usage", ANY) "," P(
+							      "lowered", REF("Lowered")) "," P("above", REF("Above")))},
 	{"Lowered", ARRAY(OBJ("\"app\"", P("app", STR) "," P("from", REF("Limits")) "," P("to", REF("Limits"))))},
 	{"Above", ARRAY(OBJ("\"app\"", P("app", STR) "," P("limits", REF("Limits")) "," P("quota", REF("Quota"))))},
-	{"QuotaSet", "{\"type\":\"object\",\"properties\":{" P("lowered", REF("Lowered")) "," P("above", REF("Above")) "}}"},
+	{"QuotaSet",
+	 "{\"type\":\"object\",\"properties\":{" P("lowered", REF("Lowered")) "," P("above", REF("Above")) "}}"},
 	{"Tenants", LIST(REF("Tenant"))},
 	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("plan", NULLABLE) "," POLICY)},
 	{"TenantChange", OBJ("", P("plan", NULLABLE) "," POLICY)},

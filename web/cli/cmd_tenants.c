@@ -96,12 +96,13 @@ static int print_tenant(struct cli *c, json_t *tenant)
 		cli_pair("pending", "%s", cli_str(json_object_get(tenant, "usage"), "pending"));
 	cli_say("\n");
 	cli_numbers_shares(c, tenant);
-	print_apps(c, json_object_get(tenant, "lowered"), "These apps' limits follow the tenant's, and fell with them:",
-		   "LOWERED", "from", "to");
-	print_apps(c, json_object_get(tenant, "above"),
-		   "These apps' own limits are above the quota. They start no new instance until one of both is changed: "
-		   "tulou apps limits KEY=VALUE -a APP",
-		   "ABOVE", "limits", "quota");
+	print_apps(c, json_object_get(tenant, "lowered"),
+		   "These apps' limits follow the tenant's, and fell with them:", "LOWERED", "from", "to");
+	print_apps(
+		c, json_object_get(tenant, "above"),
+		"These apps' own limits are above the quota. They start no new instance until one of both is changed: "
+		"tulou apps limits KEY=VALUE -a APP",
+		"ABOVE", "limits", "quota");
 	return CLI_OK;
 }
 
