@@ -22,12 +22,16 @@ $(O)/fuzz/proxyproto: tests/fuzz/fuzz_proxyproto.c web/http/proxyproto.c web/htt
 	$(Q)mkdir -p $(@D)/corpus/proxyproto
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_proxyproto.c web/http/proxyproto.c
 
+$(O)/fuzz/record: tests/fuzz/fuzz_record.c web/proxy/record.c web/proxy/record.h config/limits.h
+	$(Q)mkdir -p $(@D)/corpus/record
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_record.c web/proxy/record.c -lcrypto
+
 WORKER_SRC := $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.c))
 $(O)/fuzz/worker $(O)/fuzz/h2: $(O)/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/fuzz_common.[ch]) $(WORKER_SRC) $(foreach r,$(WORKER_ROOMS),$(wildcard $(r)/*.h))
 	$(Q)mkdir -p $(@D)/corpus/$*
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) $(PKG_C) -o $@ $< tests/fuzz/fuzz_common.c $(WORKER_SRC) $(WORKER_LIBS)
 
-FUZZERS := http config dns front proxyproto worker h2
+FUZZERS := http config dns front proxyproto record worker h2
 fuzz: $(FUZZERS:%=$(O)/fuzz/%) ## fuzz the parsers (FUZZ_SECONDS=60 each)
 	$(Q)for f in $(FUZZERS); do $(O)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(O)/fuzz/ $(FUZZ_ARGS) $(O)/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 

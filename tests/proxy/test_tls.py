@@ -420,7 +420,7 @@ def test_many_idle_connections_are_small(worker):
         assert c.response()[0] == 200
         held.append(c)
     each = (worker.rss_kib() - before) / len(held)
-    assert worker.sanitized or each < 18, f"{each:.1f} KiB each"
+    assert worker.sanitized or each < 3, f"{each:.1f} KiB each"
     print(f"# {each:.1f} KiB each idle TLS connection", flush=True)
 
 
