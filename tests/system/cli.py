@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -147,6 +148,45 @@ class Api(http.server.BaseHTTPRequestHandler):
     def names(body):
         z = subprocess.run(["zstd", "-dcq"], input=body, capture_output=True, check=True).stdout
         return sorted(m.name for m in tarfile.open(fileobj=io.BytesIO(z)) if m.isfile())
+
+
+class Anything(Api):
+    """Answers whatever is asked with an object that every command finds something in."""
+
+    def serve(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.partition("?")[0]
+        if path.endswith("/config"):
+            return self.answer(200, {"KEY": "value"})
+        if path.endswith("/log") or path.endswith("/logs"):
+            return self.answer(200, b"a line\n", "text/plain")
+        if path.endswith("/fsck"):
+            return self.stream("application/x-ndjson", ['{"found":0,"repaired":0}\n'])
+        self.answer(200, {**APP, "items": [{"id": "17", "version": 3, "name": "acme", "host": "a.example"}], "next": None, "profile": "strict", "egress": {"mode": "public"},
+                          "role": "admin", "status": "ok", "version": 3, "recent": {}, "total": {}, "hosts": [], "maintenance": {"on": False}, "https": "on", "serving": {}})
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+
+
+def is_json(text):
+    for pieces in ([text], text.splitlines()):
+        try:
+            return bool([json.loads(p) for p in pieces])
+        except ValueError:
+            pass
+    return False
+
+
+def showing():
+    """Every command that shows something, as its help says, with the words it needs."""
+    text = subprocess.run([TULOU, "help"], capture_output=True).stdout.decode()
+    groups = re.findall(r"^  ([a-z]+) ", text, re.M)
+    words = {"KEY": "KEY", "VERSION": "3", "PLAN": "acme", "TENANT": "acme"}
+    for g in groups:
+        help = subprocess.run([TULOU, "help", g], capture_output=True).stdout.decode()
+        for name, args, what in re.findall(r"^tulou ([a-z]+(?: [a-z]+)?)((?: [^:]*?)?): (.*)$", help, re.M):
+            if re.match(r"(show|list|print|say)\b|compare", what) and g not in ("completion", "help") and "whether a fleet" not in what:
+                yield name.split() + [words[a] for a in args.split() if a in words]
 
 
 def main():
@@ -313,6 +353,20 @@ def main():
     p = subprocess.run(["bash", "-c", f"source <('{TULOU}' completion bash) && COMP_WORDS=(tulou apps cr) COMP_CWORD=2 && _tulou && echo ${{COMPREPLY[*]}}"],
                        capture_output=True, env=env)
     check("completion works in bash", p.stdout.decode().strip() == "create", p)
+
+    # What a program reads is JSON, whole or a line each, whatever the command shows.
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Anything)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    commands = list(showing())
+    check("commands that show are found", len(commands) > 40 and ["apps", "health"] in commands and ["releases", "info", "3"] in commands, commands)
+    for words in commands:
+        r = run(*words, "--json", TULOU_URL=f"http://127.0.0.1:{other.server_address[1]}", TULOU_TOKEN="tul_good")
+        check(f"{' '.join(words)} --json", r[0] == 0 and is_json(r[1]), *r)
+    r = run("apps", "profile", "--json", TULOU_URL=f"http://127.0.0.1:{other.server_address[1]}")
+    check("apps profile --json: the API's own field", r[1] and json.loads(r[1]) == {"profile": "strict"}, *r)
+    r = run("apps", "health", "--json")
+    check("apps health --json: also when there is none", r[1] and json.loads(r[1]) == {"health_path": ""}, *r)
+    other.shutdown()
 
     server.shutdown()
     subprocess.run(["rm", "-rf", home], check=False)

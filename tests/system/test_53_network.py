@@ -358,7 +358,7 @@ s.sendto(ip + struct.pack('>HHHH', 4000, {port}, 9, 0) + b'x', ('eth0', 0x800, 0
 def test_spoofed_sources(node):
     """a packet with another source address, even of the same tenant's instance, ends at the link"""
     before = counter(node, "from_link_raw", "fib saddr")
-    entries = lambda: sum("dport=4321" in l for l in open("/proc/net/nf_conntrack")) if os.path.exists("/proc/net/nf_conntrack") else 0
+    entries = lambda: sum("dport=4321 " in l for l in open("/proc/net/nf_conntrack")) if os.path.exists("/proc/net/nf_conntrack") else 0
     sources = (address(node, "two"), address(node, "foreign"), f"10.{node.pool.split('.')[1]}.0.1", "127.0.0.1", "8.8.8.8", "172.31.9.1", "0.0.0.0", "169.254.169.254", WORLD[0])
     for source in sources:
         spoof(node, "one", source, WORLD[1], 4321)

@@ -307,39 +307,39 @@ int cli_cmd_apps_egress(struct cli *c)
 	return CLI_OK;
 }
 
+/* One value of the app; none: the word for an empty one. */
+static int show_value(struct cli *c, const char *key, const char *label, const char *none)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	OWN_JSON json_t *one = NULL;
+	char path[128];
+	int code = cli_app_path(c, path, sizeof path, "");
+
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (code)
+		return code;
+	one = json_pack("{s:O*}", key, json_object_get(a.json, key));
+	if (c->json)
+		cli_json(one);
+	else
+		cli_pair(label, "%s", *cli_str(one, key) ? cli_str(one, key) : none);
+	return CLI_OK;
+}
+
 int cli_cmd_apps_profile(struct cli *c)
 {
 	OWN_JSON json_t *body = c->argc > 0 ? json_pack("{s:s}", "profile", c->argv[0]) : NULL;
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[128];
-	int code;
 
-	if (c->argc > 0)
-		return patch_next(c, body, "has another profile");
-	code = cli_app_path(c, path, sizeof path, "");
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (!code)
-		cli_pair("profile", "%s", cli_str(a.json, "profile"));
-	return code;
+	return c->argc > 0 ? patch_next(c, body, "has another profile") : show_value(c, "profile", "profile", "-");
 }
 
 int cli_cmd_apps_health(struct cli *c)
 {
 	OWN_JSON json_t *body = c->argc > 0 ? json_pack("{s:s}", "health_path", c->argv[0]) : NULL;
-	OWN_ANSWER struct cli_answer a = {0};
-	char path[128];
-	int code;
 
-	if (c->argc > 0)
-		return patch_next(c, body, "has another health check");
-	code = cli_app_path(c, path, sizeof path, "");
-	if (!code)
-		code = cli_call(c, "GET", path, NULL, &a);
-	if (!code)
-		cli_pair("health", "%s",
-			 *cli_str(a.json, "health_path") ? cli_str(a.json, "health_path") : "TCP connection");
-	return code;
+	return c->argc > 0 ? patch_next(c, body, "has another health check")
+			   : show_value(c, "health_path", "health", "TCP connection");
 }
 
 int cli_cmd_open(struct cli *c)

@@ -1,6 +1,7 @@
 /* tulou deploy, builds, releases, rollback.  Layer web, program tulou. */
 #include "base/json.h"
 #include "base/own.h"
+#include "base/utf8.h"
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
@@ -185,6 +186,27 @@ static int print_text(void *arg, const char *p, size_t n)
 	return 0;
 }
 
+static int log_line(void *arg, char *line, size_t n)
+{
+	OWN_JSON json_t *j = json_pack("{s:s%}", "text", line, n);
+	char safe[4096];
+
+	(void)arg;
+	if (!j) { /* it is not UTF-8 */
+		utf8_escape(safe, sizeof safe, line, n);
+		j = json_pack("{s:s}", "text", safe);
+	}
+	json_dumpf(j, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+	putchar('\n');
+	fflush(stdout);
+	return 0;
+}
+
+static int feed_lines(void *arg, const char *p, size_t n)
+{
+	return cli_lines_feed(arg, p, n);
+}
+
 /* The id of the newest build; false when there is none. */
 static bool last_build(json_t *list, char out[24])
 {
@@ -214,6 +236,7 @@ int cli_cmd_builds_log(struct cli *c)
 				.accept = "text/plain, application/problem+json",
 				.idle_s = BUILD_IDLE_S,
 				.on_data = print_text};
+	struct cli_lines lines = {.on_line = log_line};
 	int code = cli_app_path(c, base, sizeof base, "/builds");
 
 	if (!code && c->argc == 0)
@@ -224,7 +247,15 @@ int cli_cmd_builds_log(struct cli *c)
 		return cli_fail(CLI_FAILED, "there are no builds yet");
 	cli_path(path, sizeof path, "%r/%s/log%r", base, c->argc > 0 ? c->argv[0] : id,
 		 cli_value(c, "follow") ? "?follow=1" : "");
-	return cli_request(c, &r, &a);
+	if (c->json) { /* a line each, as `tulou logs --json` */
+		r.on_data = feed_lines;
+		r.arg = &lines;
+	}
+	code = cli_request(c, &r, &a);
+	if (lines.len > 0)
+		log_line(NULL, lines.data, lines.len);
+	cli_lines_done(&lines);
+	return code;
 }
 
 int cli_cmd_releases(struct cli *c)
