@@ -151,6 +151,40 @@ int fd_mkdirs(const char *path, mode_t mode)
 	return 0;
 }
 
+size_t fd_mkdirs_missing(const char *path)
+{
+	char part[4096];
+	size_t n = strlen(path);
+	struct stat st;
+
+	for (size_t i = 1; i <= n && n < sizeof part; i++) {
+		if (path[i] != '/' && path[i] != 0)
+			continue;
+		memcpy(part, path, i);
+		part[i] = 0;
+		if (stat(part, &st) < 0 && errno == ENOENT)
+			return i;
+	}
+	return 0;
+}
+
+void fd_mkdirs_undo(const char *path, size_t missing)
+{
+	char part[4096];
+	size_t n = strlen(path);
+
+	if (!missing || n >= sizeof part)
+		return;
+	memcpy(part, path, n + 1);
+	for (size_t i = n; i >= missing; i--) {
+		if (path[i] != '/' && path[i] != 0)
+			continue;
+		part[i] = 0;
+		if (rmdir(part) < 0 && errno != ENOENT)
+			return;
+	}
+}
+
 /* Empties the directory dir by moving every subdirectory found up into `top` under a fresh name, so that neither
  * recursion nor long paths are needed however deep a tenant nested them. */
 static int fd_flatten(int top, int dir, unsigned long *serial)

@@ -28,6 +28,10 @@ int fd_replace_file(int dir, const char *path, const void *p, size_t n, mode_t m
 int fd_open_beneath(int dir, const char *path, int flags, mode_t mode, bool nolinks);
 /* Makes every missing directory of an absolute path with mode; 0 or negative errno. */
 int fd_mkdirs(const char *path, mode_t mode);
+/* What fd_mkdirs() would have to make: the length of the path's part up to the first missing directory, 0 = none. */
+size_t fd_mkdirs_missing(const char *path);
+/* Removes what was made from there on, as far as it is empty; missing 0: nothing. */
+void fd_mkdirs_undo(const char *path, size_t missing);
 /* Removes name below dir and everything in it, iteratively and without following links (any depth); 0 or negative
  * errno.  A missing name is success. */
 int fd_remove_tree(int dir, const char *name);

@@ -533,6 +533,8 @@ int supervisor_run(const struct settings *settings, const char *settings_path, c
 		LOG_ERROR("start failed", "%s%s%serror=\"%s\"", e.field[0] ? "field=" : "", e.field,
 			  e.field[0] ? " " : "", e.text);
 		child_end(&s->logger, SIGKILL);
+		supervisor_undo_dirs(s);
+		names_undo(&s->names, NULL);
 		return 1;
 	}
 	LOG_INFO("node serves", "name=%s version=%s http=%s workers=%u data=%s", s->settings.node_name, TULOU_VERSION,

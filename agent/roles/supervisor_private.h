@@ -18,6 +18,8 @@
 /*   starting -> serving --SIGTERM--> stopping (apps) -> ending (own processes) -> gone
  *                  |----SIGQUIT----------------------------^
  *                  '----SIGHUP/SIGUSR2 -> executed again   */
+#define SUPERVISOR_DIRS 8
+
 enum supervisor_phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING, PHASE_ENDING, PHASE_COUNT };
 
 struct supervisor {
@@ -33,6 +35,11 @@ struct supervisor {
 	struct listeners listeners;
 	struct names names;			   /* no other node of the host has them */
 	int roles_dir, stats, access[2], logs_dir; /* owned */
+	struct {
+		char path[256];
+		size_t missing; /* as fd_mkdirs_missing() */
+	} made[SUPERVISOR_DIRS]; /* what was not there before supervisor_dirs() */
+	unsigned made_count;
 	uint64_t boot;
 	struct child control, logger, resolver, fetcher, workers[LIMIT_WORKERS];
 	unsigned worker_base; /* rows of the stats segment that this run's workers write */
@@ -61,6 +68,9 @@ int supervisor_user(const char *name, struct passwd *ret, struct err *e);
 /* Makes the data and runtime directories with their owners and modes; fills logs_dir and roles_dir, owned by s.
  * 0 or -errno with the path in e. */
 int supervisor_dirs(struct supervisor *s, struct err *e);
+
+/* After a start that failed: removes what supervisor_dirs() made, as far as it is empty. */
+void supervisor_undo_dirs(struct supervisor *s);
 
 /* After a teardown: removes what supervisor_dirs() and names_take() made in the runtime directory, and nothing else. */
 void supervisor_remove_runtime(struct supervisor *s);

@@ -274,6 +274,15 @@ int cgroup_open_root(const char *mountinfo, const char *name, bool make, struct 
 	return r;
 }
 
+void cgroup_unmake_root(const char *mountinfo, const char *name)
+{
+	struct cgroup *c = NULL;
+
+	if (find_all(mountinfo, name, &c, NULL) >= 0)
+		unlinkat(c->mount[c->of[CGROUP_MEMORY]], name, AT_REMOVEDIR);
+	cgroup_free(c);
+}
+
 int cgroup_new(const char *mountinfo, const char *name, bool create_files, struct cgroup **ret, struct err *e)
 {
 	struct cgroup *c = NULL;

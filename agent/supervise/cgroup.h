@@ -49,6 +49,8 @@ int cgroup_new(const char *mountinfo, const char *name, bool create_files, struc
 /* The directory of <name> where memory is accounted, to lock it: one for all who see this cgroup mount.  make: makes it
  * when it is missing; nothing else is changed.  A descriptor, the caller's, or as cgroup_new(). */
 int cgroup_open_root(const char *mountinfo, const char *name, bool make, struct err *e);
+/* Takes back what it made, while it is empty. */
+void cgroup_unmake_root(const char *mountinfo, const char *name);
 /* Frees memory and descriptors; the groups stay.  NULL is allowed. */
 void cgroup_free(struct cgroup *c);
 

@@ -389,6 +389,43 @@ static int names_mountinfo(const char **text, char **owned, struct err *e)
 	return 0;
 }
 
+/* Notes what is missing before it is made. */
+static void names_note(struct names *n, const struct name *name, const char *mountinfo)
+{
+	struct names_made *m = &n->made[n->made_count];
+	OWN_FD int fd = -1;
+
+	*m = (struct names_made){0};
+	if (name->kind == NAME_CGROUP) {
+		fd = cgroup_open_root(mountinfo, name->path, false, NULL);
+		if (fd == -ENOENT)
+			snprintf(m->cgroup, sizeof m->cgroup, "%.63s", name->path);
+	} else if (name->kind == NAME_FOLDER || name->kind == NAME_LOCK_FILE) {
+		snprintf(m->folder, sizeof m->folder, "%s", name->value);
+		m->missing = fd_mkdirs_missing(name->value);
+		m->lock = name->kind == NAME_LOCK_FILE && access(name->path, F_OK) < 0 && errno == ENOENT;
+	}
+	n->made_count += m->cgroup[0] || m->missing || m->lock;
+}
+
+/* Newest first: a folder may lie in another.  The lock is held meanwhile, so nobody else's file is removed. */
+void names_undo(struct names *n, const char *mountinfo)
+{
+	OWN_FREE char *own = NULL;
+	char path[300];
+
+	while (n->made_count > 0 && names_mountinfo(&mountinfo, &own, NULL) == 0) {
+		const struct names_made *m = &n->made[--n->made_count];
+		if (m->cgroup[0])
+			cgroup_unmake_root(mountinfo, m->cgroup);
+		snprintf(path, sizeof path, "%s/lock", m->folder);
+		if (m->lock)
+			unlink(path);
+		fd_mkdirs_undo(m->folder, m->missing);
+	}
+	names_release(n);
+}
+
 int names_take(struct names *n, const struct settings *s, const char *mountinfo, struct err *e)
 {
 	OWN_FREE char *own = NULL;
@@ -401,12 +438,13 @@ int names_take(struct names *n, const struct settings *s, const char *mountinfo,
 	names_inherit(&carried);
 	for (unsigned i = 0; r == 0 && i < count; i++) {
 		struct names_try t = {.name = &all[i], .mountinfo = mountinfo, .take = true};
+		names_note(n, &all[i], mountinfo);
 		r = names_take_one(n, &carried, &t, e);
 	}
 	for (unsigned i = 0; i < carried.count; i++)
 		own_close(&carried.fds[i]);
 	if (r < 0)
-		names_release(n);
+		names_undo(n, mountinfo);
 	return r;
 }
 

@@ -22,7 +22,17 @@
 
 #define NAMES_MAX 8
 
+/* What was not there before names_take(). */
+struct names_made {
+	char folder[256];
+	size_t missing; /* as fd_mkdirs_missing() */
+	bool lock;	/* the lock file in it */
+	char cgroup[64];
+};
+
 struct names {
+	struct names_made made[NAMES_MAX];
+	unsigned made_count;
 	int fds[NAMES_MAX]; /* owned */
 	unsigned count;
 	struct loop_io io[NAMES_MAX]; /* names_answer() */
@@ -30,8 +40,12 @@ struct names {
 
 /* Takes all names of s; those that names_carry() left to this process are kept, or let go when s has others.  Makes the
  * folders and the cgroup that it locks.  mountinfo is proc(5)'s, NULL to read it.
- * 0; -EBUSY with the setting as field and the other's pid in the text (nothing is held then); or -errno. */
+ * 0; -EBUSY with the setting as field and the other's pid in the text (nothing is held then, and nothing is left of what
+ * was made); or -errno. */
 int names_take(struct names *n, const struct settings *s, const char *mountinfo, struct err *e);
+
+/* After a start that failed: removes what names_take() made, as far as it is empty, and lets all go. */
+void names_undo(struct names *n, const char *mountinfo);
 
 /* Lets all go. */
 void names_release(struct names *n);

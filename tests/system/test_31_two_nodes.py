@@ -30,8 +30,10 @@ network: {{ pool: {own["pool"]}, link_prefix: {own["prefix"]} }}
 disk: {{ pool: 512MiB }}
 """)
     r = run(os.path.join(BUILD, "tuloud"), "-c", settings, *(["--check"] if check_only else []), timeout=20)
-    if own["runtime"] != node.runtime:
-        shutil.rmtree(own["runtime"], ignore_errors=True)
+    if r.returncode == 1:  # refused: nothing that was not there is there now
+        left = [p for p in (own["data"], own["runtime"]) if p not in (node.data, node.runtime) and os.path.exists(p)]
+        left += [p for p in glob.glob(f"/sys/fs/cgroup/**/{own['cgroup']}", recursive=True) if own["cgroup"] != node.cgroup]
+        equal(left, [], f"left behind: {[os.listdir(p) for p in left]}, {r.stderr}")
     return r.returncode, r.stdout + r.stderr
 
 
@@ -65,6 +67,26 @@ def test_refused(node):
             check(f"(pid {node.process.pid})" in said, f"{same}: {said}")
     equal(app(node), before, "instances")
     equal(node.get("py")[0], 200, "the app")
+
+
+def test_leaves_only_what_was_there(node):
+    """a start that fails later, at a port or a user, takes back all that it made, and leaves the operator's own"""
+    code, said = second(node, http=f"127.0.0.1:{node.port}")
+    check(code == 1 and "listen.http" in said, said)
+    tag = "%04x" % random.randrange(65536)
+    data, runtime = f"{node.dir}/kept-{tag}/data", f"/run/tulou-test-{tag}k"
+    os.makedirs(data)
+    os.makedirs(runtime)
+    for same in ({"http": f"127.0.0.1:{node.port}"}, {"pool": node.pool}):
+        with open(f"{data}/mine", "w") as f:
+            f.write("x")
+        r = None
+        try:
+            second(node, data=data, runtime=runtime, **same)
+        except Failure as e:  # both are still there: that is the point
+            r = str(e)
+        check(r and f"left behind: [['mine'], []]" in r, r)
+    shutil.rmtree(runtime)
 
 
 def test_check(node):
