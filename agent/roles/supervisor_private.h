@@ -37,7 +37,7 @@ struct supervisor {
 	int roles_dir, stats, access[2], logs_dir; /* owned */
 	struct {
 		char path[256];
-		size_t missing; /* as fd_mkdirs_missing() */
+		size_t missing;	 /* as fd_mkdirs_missing() */
 	} made[SUPERVISOR_DIRS]; /* what was not there before supervisor_dirs() */
 	unsigned made_count;
 	uint64_t boot;

@@ -40,8 +40,8 @@ struct names {
 
 /* Takes all names of s; those that names_carry() left to this process are kept, or let go when s has others.  Makes the
  * folders and the cgroup that it locks.  mountinfo is proc(5)'s, NULL to read it.
- * 0; -EBUSY with the setting as field and the other's pid in the text (nothing is held then, and nothing is left of what
- * was made); or -errno. */
+ * 0; -EBUSY with the setting as field and the other's pid in the text (nothing is held then, and nothing is left of
+ * what was made); or -errno. */
 int names_take(struct names *n, const struct settings *s, const char *mountinfo, struct err *e);
 
 /* After a start that failed: removes what names_take() made, as far as it is empty, and lets all go. */
