@@ -20,7 +20,7 @@ if [ "${SUPERVISE_NS:-}" = "" ]; then
 	exec env SUPERVISE_NS=1 unshare -n -m "$0" "$out"
 fi
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -I. -O1 -g -o "$out/supervise_driver" tests/system/supervise_driver.c \
-	"$out"/lib/{agent_supervise,scheduler,config,base}.a -levent_core -ljansson -lyaml -lnftables -lseccomp || exit 1
+	"$out"/lib/{agent_supervise,agent_sandbox,scheduler,config,base}.a -levent_core -ljansson -lyaml -lnftables -lseccomp || exit 1
 dir=$(mktemp -d) name=tulou-test-$$
 drive() { timeout 120 "$out/supervise_driver" "$dir" "$out" "$name" zt "$@" >"$dir/out" 2>&1; }
 said() { grep -q -- "$1" "$dir/out"; }
