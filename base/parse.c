@@ -224,7 +224,7 @@ int parse_cidr4(const char *s, const char *field, uint32_t *net, unsigned *prefi
 	const char *slash = strchr(s, '/');
 	char host[32];
 	struct in_addr a;
-	uint64_t len;
+	uint64_t len = 0;
 
 	if (slash && (size_t)(slash - s) < sizeof host &&
 	    parse_u64(slash + 1, strlen(slash + 1), 0, 32, field, &len, NULL) == 0) {

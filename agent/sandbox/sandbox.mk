@@ -19,5 +19,5 @@ MAINS += agent/sandbox/main.c
 $(eval $(call room_rule,agent/sandbox))
 
 # Plays the supervisor, for the bench and for looking at a sandbox by hand.
-$(O)/launch_driver: $(O)/obj/tests/bench/launch_driver.o $(call archive,agent/supervise) $(call archive,agent/sandbox) $(call archive,store) $(call archive,config) $(call archive,base)
+$(O)/launch_driver: $(O)/obj/tests/bench/launch_driver.o $(call archive,agent/supervise) $(call archive,agent/sandbox) $(call archive,scheduler) $(call archive,store) $(call archive,config) $(call archive,base)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -18,14 +18,14 @@
 enum digest { DIGEST_SHA256, DIGEST_SHA384, DIGEST_COUNT };
 
 static const struct suite {
-	unsigned number;
 	const char *cipher;
+	unsigned number;
 	uint8_t key, secret;
 	uint8_t digest; /* enum digest */
 } suites[RECORD_SUITE_COUNT] = {
-	[RECORD_AES_128_GCM_SHA256] = {0x1301, "AES-128-GCM", 16, 32, DIGEST_SHA256},
-	[RECORD_AES_256_GCM_SHA384] = {0x1302, "AES-256-GCM", 32, 48, DIGEST_SHA384},
-	[RECORD_CHACHA20_POLY1305_SHA256] = {0x1303, "ChaCha20-Poly1305", 32, 32, DIGEST_SHA256},
+	[RECORD_AES_128_GCM_SHA256] = {"AES-128-GCM", 0x1301, 16, 32, DIGEST_SHA256},
+	[RECORD_AES_256_GCM_SHA384] = {"AES-256-GCM", 0x1302, 32, 48, DIGEST_SHA384},
+	[RECORD_CHACHA20_POLY1305_SHA256] = {"ChaCha20-Poly1305", 0x1303, 32, 32, DIGEST_SHA256},
 };
 
 /* A context, and whose key is in it. */

@@ -74,8 +74,8 @@ ssize_t splice_read(struct proxy *p, struct conn *from, struct conn *to, int64_t
 	if (n < 0)
 		n = errno == EINTR ? -EAGAIN : -errno;
 	pbuf_put(p, &to->out);
-	/* Empty, at its end (0), or at the mark of urgent data, which only recv(2) goes past (tcp(7)): EAGAIN there, and
-	 * 0 once the peer has closed (tcp_splice_read() of net/ipv4/tcp.c).  recv(2) tells which. */
+	/* Empty, at its end (0), or at the mark of urgent data, which only recv(2) goes past (tcp(7)): EAGAIN there,
+	 * and 0 once the peer has closed (tcp_splice_read() of net/ipv4/tcp.c).  recv(2) tells which. */
 	return n == -EAGAIN || n == 0 ? -ENOBUFS : n;
 }
 
