@@ -13,9 +13,10 @@ def program(build, name):
         return {"Procfile": f"web: ./{name}\n", name: (f.read(), 0o755)}
 
 
-def pss(pid):
+def own_kib(pid):
+    """What the process has for itself.  Its part of programs and libraries is left out: that grows when somebody else who has them open ends."""
     with open(f"/proc/{pid}/smaps_rollup") as f:
-        return int(re.search(r"^Pss:\s+(\d+) kB", f.read(), re.M).group(1))
+        return sum(int(n) for n in re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", f.read(), re.M))
 
 
 def daemons(node):
@@ -24,7 +25,7 @@ def daemons(node):
 
 def daemons_kib(node):
     """By process: (role, pid) -> KiB."""
-    return {(open(f"/proc/{p}/cmdline").read().split("\0")[0].split(" ")[-1].split("/")[-1] if p != node.process.pid else "supervisor", p): pss(p) for p in daemons(node)}
+    return {(open(f"/proc/{p}/cmdline").read().split("\0")[0].split(" ")[-1].split("/")[-1] if p != node.process.pid else "supervisor", p): own_kib(p) for p in daemons(node)}
 
 
 def grown_kib(before, after):
