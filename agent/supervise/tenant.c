@@ -115,6 +115,8 @@ int tenant_enter(struct instance *in, struct err *e)
 			tenant_drop(t);
 			return r;
 		}
+		/* It may have been left behind by one who was confined. */
+		cgroup_cpus(s->cgroup, t->slot, CGROUP_CPUS_ALL);
 	}
 	join(t, in);
 	if (t->living == 1 && t->throttle_weight)

@@ -554,3 +554,21 @@ def test_bad_certificates_on_the_clients_side(worker):
             pass
     worker.reaches("worker", connections=0, failed=5)
     assert get(worker, "a.test")[2] == b"ok"
+
+
+def test_small_records_stay_openssls(worker):
+    """A client that asked for short records (RFC 6066, 4) gets them: OpenSSL keeps the length, the worker knows none."""
+    give(worker, worker.app("a", serve(b"x" * 5000)), "a.test")
+    for length in ("512", "4096"):
+        r = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{worker.tls_port}", "-servername", "a.test", "-tls1_3", "-maxfraglen", length, "-ign_eof", "-quiet"],
+                           input=GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), capture_output=True, timeout=WAIT)
+        assert r.stdout.endswith(b"\r\n\r\n" + b"x" * 5000), (length, r.stdout[:100], r.stderr[-200:])
+
+
+def test_padded_heads_hold_nobody_up(worker):
+    """Each record of a head may be padding but for one byte: others get their turn between them, and it is read all the same."""
+    give(worker, worker.app("a", serve(b"ok")), "a.test")
+    c = Cut(worker)
+    head = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Long: " + b"y" * 300 + b"\r\n\r\n"
+    c.send(b"".join(c.wrap(head[i:i + 1]) for i in range(len(head))))
+    assert c.response()[0] == 200

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define RUN_BUDGET 8 /* requests, or turns of a relay, of one client before others get theirs */
+#define RUN_BUDGET 8   /* requests, or turns of a relay, of one client before others get theirs */
+#define READ_BUDGET 16 /* reads of a head, or of what is thrown away, in one turn */
 
 #define S(x) (1u << CLIENT_##x)
 static const unsigned client_allowed[CLIENT_STATE_COUNT] = {
@@ -384,7 +385,12 @@ static bool client_read_head(struct client *c)
 	bool have = c->in && c->seen < c->in->w;
 	int len = 0;
 
-	while (len == 0) {
+	for (unsigned k = 0; len == 0; k++) {
+		/* A record of TLS may be 16 KiB for one byte: others get their turn. */
+		if (k == READ_BUDGET) {
+			proxy_ready(c);
+			return false;
+		}
 		if (!have && !client_fill(c))
 			return false;
 		have = false;
@@ -524,8 +530,13 @@ static void client_linger(struct client *c)
 {
 	struct proxy *p = c->proxy;
 
-	while (c->conn.can_read) {
-		ssize_t n = conn_read(&c->conn, p->rbuf, sizeof p->rbuf);
+	for (unsigned k = 0; c->conn.can_read; k++) {
+		ssize_t n;
+		if (k == READ_BUDGET) {
+			proxy_ready(c);
+			return;
+		}
+		n = conn_read(&c->conn, p->rbuf, sizeof p->rbuf);
 		if (n == -EAGAIN)
 			return;
 		c->lingered += n > 0 ? (size_t)n : 0;

@@ -172,23 +172,8 @@ int record_derive(struct record *r, struct record_keys *k, enum record_suite sui
 	return -EIO;
 }
 
-/* The secret after this one (7.2), and its keys. */
-static int record_next(struct record *r, struct record_keys *k)
-{
-	const struct suite *s = &suites[k->suite];
-	uint8_t next[RECORD_SECRET];
-	int e = -EIO;
-
-	if (record_expand(r->mac[s->digest], k->secret, s->secret, "traffic upd", next, s->secret)) {
-		memcpy(k->secret, next, s->secret);
-		e = record_derive(r, k, (enum record_suite)k->suite, 0);
-	}
-	OPENSSL_cleanse(next, sizeof next);
-	ERR_clear_error();
-	return e;
-}
-
-void record_forget(struct record *r, struct record_keys *k)
+/* Takes the key out of the contexts that hold it. */
+static void record_unkey(struct record *r, const struct record_keys *k)
 {
 	static const uint8_t none[32];
 	struct keyed *seal = &r->seal[k->suite], *open = &r->open[k->suite];
@@ -201,6 +186,28 @@ void record_forget(struct record *r, struct record_keys *k)
 		EVP_DecryptInit_ex2(open->ctx, NULL, none, none, NULL);
 		open->serial = 0;
 	}
+}
+
+/* The secret after this one (7.2), and its keys; the old ones are gone. */
+static int record_next(struct record *r, struct record_keys *k)
+{
+	const struct suite *s = &suites[k->suite];
+	uint8_t next[RECORD_SECRET];
+	int e = -EIO;
+
+	if (record_expand(r->mac[s->digest], k->secret, s->secret, "traffic upd", next, s->secret)) {
+		memcpy(k->secret, next, s->secret);
+		record_unkey(r, k);
+		e = record_derive(r, k, (enum record_suite)k->suite, 0);
+	}
+	OPENSSL_cleanse(next, sizeof next);
+	ERR_clear_error();
+	return e;
+}
+
+void record_forget(struct record *r, struct record_keys *k)
+{
+	record_unkey(r, k);
 	OPENSSL_cleanse(k, sizeof *k);
 }
 

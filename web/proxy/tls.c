@@ -2,8 +2,8 @@
  *
  * Handshakes are OpenSSL's, and so is all of TLS 1.2.  A connection of TLS 1.3 is taken over at the end of its
  * handshake, as kTLS does in the kernel: record.h gets the secrets, tls_record.c reads and sends, and the SSL is freed,
- * 14 KiB with all that hangs on it.  Where that cannot be (another suite, a secret that did not come) it stays
- * OpenSSL's.
+ * 14 KiB with all that hangs on it.  Where that cannot be (another suite, a secret that did not come, a client that
+ * wants small records) it stays OpenSSL's.
  *
  * OpenSSL reads from the socket through our own BIO.  During the handshake that fetches what there is but gives no more
  * than is asked for, so that what came behind the client's Finished is here and not in OpenSSL; later (1.2) OpenSSL
@@ -262,6 +262,7 @@ static bool tls_take_over(struct tls *t)
 		suite = record_suite_of(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(t->ssl)));
 	if (suite == RECORD_NO_SUITE || t->in_secret != record_secret_len(suite) ||
 	    t->out_secret != record_secret_len(suite) || SSL_has_pending(t->ssl) ||
+	    SSL_SESSION_get_max_fragment_length(SSL_get0_session(t->ssl)) != TLSEXT_max_fragment_length_DISABLED ||
 	    record_derive(r, &t->in, suite, 0) < 0 || record_derive(r, &t->out, suite, t->out.seq) < 0)
 		return false;
 	/* Else it looks for the session in its store, to throw it away. */
