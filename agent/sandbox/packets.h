@@ -12,7 +12,10 @@
  *   all else          below the rate, loopback included: datagrams, connections that begin, ICMP; beyond it, the chain
  *                     `refused` counts and drops.  A change of the rate leaves that chain, and so the count, alone
  *
- * The program never gets CAP_NET_ADMIN, so it stays. */
+ * The program never gets CAP_NET_ADMIN, so it stays.  What is cut up behind the hook counts once: fragments, which the
+ * rates in bytes bound, and UDP_SEGMENT (udp(7)), up to 128 datagrams in one.  As an option of the socket that is
+ * refused (agent/supervise/seccomp_args.c); as a control message of sendmsg(2) no filter can see it, so a hostile
+ * program has up to 128 times the rate in small datagrams, in its own and its confined time (scheduler/confine.h). */
 #ifndef TULOU_AGENT_SANDBOX_PACKETS_H
 #define TULOU_AGENT_SANDBOX_PACKETS_H
 

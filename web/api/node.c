@@ -121,7 +121,7 @@ static int node_work(struct api *a, json_t *item, struct err *e)
 	    (r = json_get_obj(item, "formation", true, &counts, e)) < 0)
 		return r;
 	if (store_app_find(a->config.store, name, &app, NULL) < 0)
-		return err_field(e, ENOENT, "app", "app: there is no app of this name");
+		return err_field(e, ENOENT, "app", "app: there is no app \"%s\"", name);
 	return formation_set(a, &app, counts, e);
 }
 

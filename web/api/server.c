@@ -227,7 +227,8 @@ static bool exchange_scope(struct exchange *x, const char *tenant, const char *a
 	if (app && !(API_ROLE(x->who.role) & API_FLEET)) {
 		r = store_app_find(s, app, &x->app, &e);
 		if (r == -ENOENT || (r == 0 && x->who.tenant && x->app.tenant != x->who.tenant)) {
-			api_answer_problem(x, 404, NULL, "there is no app of this name");
+			fields_unknown(app, safe);
+			api_answer_problem(x, 404, NULL, "there is no app \"%s\"", safe);
 			return false;
 		}
 	}
