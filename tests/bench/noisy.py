@@ -134,7 +134,7 @@ def counts(node):
             "interfaces": len(node.leftover_links()), "runtime entries": sum(len(f) + len(d) for _, d, f in os.walk(node.runtime))}
 
 
-def crashes(build, row, number, total=10000, seconds=150):
+def crashes(build, row, number, total=10000, seconds=200):
     """Instances that crash as soon as they run.  Control pauses after a crash, so each is a one-off run that ends by
     SIGSEGV: the same launch, end and removal, without the pause."""
     node = Node("crash", "proxy: { workers: 1 }\n")
