@@ -163,9 +163,14 @@ int cgroup_cpus(struct cgroup *c, uint32_t slot, enum cgroup_cpus which)
 		else if (errno != EEXIST)
 			return -errno;
 	}
-	/* v2: an empty list is all of the group above. */
-	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus",
-			    which == CGROUP_CPUS_ALL && cgroup_is_v2(c) ? "\n" : c->cpus[which]);
+	/* v2: an empty list is all of the group above, also when that gets more.  Of a group with processes only later
+	 * kernels take it (ENOSPC before: validate_change() of Linux 6.1's kernel/cgroup/cpuset.c). */
+	if (which == CGROUP_CPUS_ALL && cgroup_is_v2(c)) {
+		int r = cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus", "\n");
+		if (r != -ENOSPC)
+			return r;
+	}
+	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus", c->cpus[which]);
 }
 
 uint64_t cgroup_system_us(const struct cgroup *c, uint32_t slot)
