@@ -11,6 +11,7 @@
 #include "web/http/cert.h"
 #include "web/http/chunked.h"
 #include "web/http/http.h"
+#include "web/proxy/conn.h"
 #include "web/proxy/fault_kind.h"
 #include "web/proxy/messages.h"
 #include "web/proxy/proxy.h"
@@ -44,91 +45,11 @@ void wheel_set(struct wheel *w, struct wheel_entry *e, int64_t deadline_us);
 void wheel_del(struct wheel *w, struct wheel_entry *e);
 void wheel_run(struct wheel *w, int64_t now_us);
 
-/* ---- connections (conn.c) ---- */
-#define PBUF_SIZE                                                                                                      \
-	50176 /* a head of 32 KiB and a body window; not a power of two, so that buffers do not share cache sets */
-
-#define PBUF_TLS                                                                                                       \
-	2048 /* what TLS adds to a full one: 4 records of 22 bytes, and answers to key updates (LIMIT_TLS_UPDATES of   \
-		26) */
-
-struct pipe;
-struct pbuf {
-	struct pbuf *next;
-	struct pipe *pipe; /* owned; it has the bytes instead of data, NULL = none (splice.c) */
-	size_t r, w;	   /* content is data[r..w) */
-	char data[PBUF_SIZE + PBUF_TLS];
-};
-
-/* A non-blocking stream socket, registered once, edge-triggered: can_read and can_write remember the edges. */
-struct conn {
-	struct loop_io io;
-	int fd;
-	bool can_read, can_write;
-	bool closing;	  /* the peer ended its direction (EPOLLRDHUP): read on until 0 */
-	struct pbuf *out; /* owned; what the socket did not take yet, NULL when nothing; of TLS: records, not text */
-	struct tls *tls;  /* owned; NULL without TLS */
-	struct h2_stream
-		*stream; /* set when it is one of a session of HTTP/2: then fd and tls are borrowed from that */
-};
-
 struct proxy;
 struct address;
 struct client;
 struct instance;
 struct upstream;
-struct pbuf *pbuf_get(struct proxy *p);
-void pbuf_put(struct proxy *p, struct pbuf **b);
-
-int conn_open(struct proxy *p, struct conn *c, int fd, void (*fn)(void *arg, short what), void *arg);
-void conn_close(struct proxy *p, struct conn *c);
-void conn_event(struct conn *c, short what);
-/* Looks without reading: true when the peer reset the connection; that it ended its direction is noted in `closing`. */
-bool conn_left(struct conn *c);
-/* Reads once.  > 0 bytes, 0 end of stream, -EAGAIN, or another negative errno. */
-ssize_t conn_read(struct conn *c, void *p, size_t n);
-/* Writes what the socket takes and keeps the rest in c->out (which must be empty before).  0 or negative errno. */
-int conn_send(struct proxy *p, struct conn *c, const struct iovec *iov, int n);
-/* Writes from c->out.  0 (c->out may still be there), or negative errno. */
-int conn_flush(struct proxy *p, struct conn *c);
-
-/* splice.c: may the body, of which so much is left, go past this process? */
-bool splice_wanted(const struct conn *from, const struct conn *to, int64_t left);
-/* Takes a part of it into to->out (empty before).  > 0 bytes, 0 end of stream, -EAGAIN, -ENOBUFS: no pipe, read it like
- * any other; or another negative errno. */
-ssize_t splice_read(struct proxy *p, struct conn *from, struct conn *to, int64_t left);
-/* As send(2), from c->out. */
-ssize_t splice_write(struct conn *c);
-/* The pipe of a buffer that goes. */
-void splice_put(struct proxy *p, struct pbuf *b);
-void splice_done(struct proxy *p);
-
-/* Passes the end of our direction on; nothing is sent after it.  c->out must be empty. */
-void conn_end(struct proxy *p, struct conn *c);
-
-/* ---- TLS of a client's connection (tls.c) ----
- * Records go through conn->out like plain bytes do: conn_flush() does not know the difference. */
-struct tls_state; /* of the worker */
-struct tls;
-int tls_init(struct proxy *p);
-void tls_done(struct proxy *p);
-int tls_open(struct proxy *p, struct conn *c);
-void tls_close(struct conn *c);
-/* > 0: the handshake is over; 0: it waits for the client; < 0: it failed. */
-int tls_handshake(struct conn *c);
-/* As conn_read and conn_send. */
-ssize_t tls_read(struct conn *c, void *p, size_t n);
-void tls_more(struct conn *c); /* the socket has something to read again */
-int tls_send(struct conn *c, const struct iovec *iov, int n, size_t total);
-/* Says that nothing more will come (close_notify). */
-void tls_end(struct conn *c);
-/* The name that the client asked for, in lower case, "" when it named none; after the handshake. */
-const char *tls_name(const struct conn *c);
-bool tls_resumed(const struct conn *c);
-void tls_tickets(struct proxy *p, const struct proxy_msg_tickets *m);
-
-/* Did the client choose HTTP/2?  After the handshake. */
-bool tls_is_h2(const struct conn *c);
 
 /* ---- HTTP/2 (h2*.c) ----
  * A stream is a struct conn that speaks HTTP/1.1; conn_read() and conn_send() lead here. */
@@ -577,6 +498,11 @@ void client_say(struct client *c, size_t n, unsigned status, bool close);
 void client_refuse(struct client *c, int status, const char *why);
 /* Ends our direction, and reads what the client may still be sending for a while. */
 void client_linger_start(struct client *c);
+/* The LINGER state: that reading. */
+void client_linger(struct client *c);
+/* Its deadline, in milliseconds from now. */
+void client_deadline(struct client *c, unsigned ms);
+#define CLIENT_READS 16 /* of a head, or of what is thrown away, in one turn: others get theirs */
 /* Closes with a reset, so that the kernel does not hold megabytes for who does not read. */
 void client_cut(struct client *c);
 /* Makes p->req describe the head in c->in again. */
