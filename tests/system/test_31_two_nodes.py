@@ -108,7 +108,7 @@ def test_kept_in_place(node):
         done = open(node.log, errors="replace").read().count("node serves")
         node.process.send_signal(signo)
         wait_for("the program to be executed again", lambda: open(node.log, errors="replace").read().count("node serves") > done)
-        fds = [os.readlink(f) for f in glob.glob(f"/proc/{node.process.pid}/fd/*")]
+        fds = open_files(node.process.pid)
         equal(fds.count(node.runtime + "/lock"), 1, f"locks of the runtime folder in {fds}")
         code, said = second(node, cgroup=node.cgroup)
         check(code == 1 and f"(pid {node.process.pid})" in said, said)
