@@ -65,26 +65,40 @@ static ino_t namespace_of(pid_t pid, const char *name)
 	return stat(path, &st) < 0 ? 0 : st.st_ino;
 }
 
-static void check_process(struct fsck *f, const struct instance *in)
+/* The first namespace that the process shares with the host; NULL when none. */
+static const char *shared_namespace(pid_t pid)
 {
 	static const char *const names[] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup"};
-	uint64_t id = in->rec.m.instance;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (namespace_of(pid, names[i]) == namespace_of(getpid(), names[i]))
+			return names[i];
+	return NULL;
+}
+
+static void check_process(struct fsck *f, const struct instance *in)
+{
+	uint64_t id = in->rec.m.instance, start;
 	pid_t pid = in->rec.m.pid;
+	const char *shared;
+	bool held;
 
 	if (in->gone)
 		return;
-	if (record_start_time(pid) != in->rec.start_time) {
+	start = record_start_time(pid);
+	shared = shared_namespace(pid);
+	held = cgroup_holds(f->s->cgroup, in->slot, id, pid);
+	if (start && start != in->rec.start_time)
 		fsck_tell(f, "process", id, false, "process %d of instance %" PRIu64 " is another one now", (int)pid,
 			  id);
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (namespace_of(pid, names[i]) == namespace_of(getpid(), names[i]))
+	else if (!record_exiting(pid)) {
+		if (shared)
 			fsck_tell(f, "namespace", id, false, "instance %" PRIu64 " shares the host's %s namespace", id,
-				  names[i]);
-	if (!cgroup_holds(f->s->cgroup, in->slot, id, pid))
-		fsck_tell(f, "cgroup", id, false, "PID 1 of instance %" PRIu64 " (%d) is not in its control group", id,
-			  (int)pid);
+				  shared);
+		if (!held)
+			fsck_tell(f, "cgroup", id, false,
+				  "PID 1 of instance %" PRIu64 " (%d) is not in its control group", id, (int)pid);
+	}
 }
 
 static void check_limits(struct fsck *f, struct instance *in)

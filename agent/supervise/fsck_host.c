@@ -142,8 +142,7 @@ static void check_mounts(struct fsck *f)
 /* --- processes ------------------------------------------------------------------------------------------------------
  */
 
-/* The first uid of a process, UINT32_MAX when it is gone, or dead and only not reaped yet: such a one is in no group.
- */
+/* The first uid of a process, UINT32_MAX when it is gone. */
 static uint32_t uid_of(int proc, const char *pid)
 {
 	OWN_FREE char *text = NULL;
@@ -153,9 +152,6 @@ static uint32_t uid_of(int proc, const char *pid)
 
 	snprintf(path, sizeof path, "%.10s/status", pid);
 	if (fd_read_file(proc, path, 16384, &text, NULL) < 0)
-		return UINT32_MAX;
-	p = strstr(text, "\nState:\t");
-	if (p && (p[8] == 'Z' || p[8] == 'X'))
 		return UINT32_MAX;
 	p = strstr(text, "\nUid:");
 	return p && sscanf(p + 5, "%u", &uid) == 1 ? uid : UINT32_MAX;
@@ -199,7 +195,7 @@ static void check_strays(struct fsck *f)
 			continue;
 		if (strstr(groups, ":memory:/\n") == NULL && strstr(groups, ":memory:") != NULL)
 			continue; /* v1: the empty v2 tree beside it says "0::/" for everybody */
-		if (!is_old((pid_t)pid))
+		if (!is_old((pid_t)pid) || record_exiting((pid_t)pid))
 			continue;
 		told++;
 		fsck_tell(f, "process", 0, false,

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char root[64];
@@ -247,4 +248,21 @@ Test(supervise, hostile_names_do_not_stop_a_removal, .init = up, .fini = down)
 		close(openat(dir, files[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
 	cr_assert_eq(fd_remove_tree(dir, "t"), 0);
 	cr_assert(!exists("t"));
+}
+
+Test(supervise, a_dying_process_is_told_from_a_live_one)
+{
+	siginfo_t si;
+	pid_t pid;
+
+	cr_assert_not(record_exiting(getpid()));
+	cr_assert(record_exiting(0), "none");
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	cr_assert_eq(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
+	cr_assert(record_exiting(pid), "dead, not reaped");
+	cr_assert_gt(record_start_time(pid), 0);
+	cr_assert_eq(waitid(P_PID, (id_t)pid, &si, WEXITED), 0);
+	cr_assert(record_exiting(pid), "reaped");
 }
