@@ -392,6 +392,28 @@ static void supervisor_take_names(struct supervisor *s, struct takeover_process 
 	poll(&pfd, 1, 1000);
 }
 
+static void supervisor_take_socket(void *arg, int fd)
+{
+	struct supervisor *s = arg;
+
+	listeners_offer(&s->listeners, &s->settings, fd);
+}
+
+/* The statistics and the listeners of an earlier worker.  One that never said that it was ready holds the listeners
+ * too: without them the ports would be in use, and what waits in their queues lost. */
+static void supervisor_take_worker(struct supervisor *s, struct takeover_process *p)
+{
+	if (p->record.fd_count == 0)
+		takeover_sockets(p, supervisor_take_socket, s);
+	else if (s->stats < 0)
+		s->stats = takeover_fd(p, 0);
+	for (unsigned k = 2; k < p->record.fd_count; k++) {
+		int fd = takeover_fd(p, k);
+		if (fd >= 0)
+			listeners_offer(&s->listeners, &s->settings, fd);
+	}
+}
+
 /* Takes from the processes of an earlier run what this run goes on with. */
 static int supervisor_take_over(struct supervisor *s, struct err *e)
 {
@@ -413,13 +435,7 @@ static int supervisor_take_over(struct supervisor *s, struct err *e)
 		}
 		s->old_is_worker[i] = true;
 		upper = upper || p->record.index < LIMIT_WORKERS / 2;
-		if (s->stats < 0)
-			s->stats = takeover_fd(p, 0);
-		for (unsigned k = 2; k < p->record.fd_count; k++) {
-			int fd = takeover_fd(p, k);
-			if (fd >= 0)
-				listeners_offer(&s->listeners, &s->settings, fd);
-		}
+		supervisor_take_worker(s, p);
 	}
 	/* They may have been moved to some CPUs. */
 	supervisor_front_cpus(s, NULL, 0);

@@ -4,37 +4,24 @@
 #include "base/fd.h"
 #include "base/own.h"
 #include "base/parse.h"
+#include "base/proc.h"
 #include "base/sys.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TAKEOVER_MAGIC 0x746b6f31u
-
-uint64_t takeover_start_time(pid_t pid)
-{
-	OWN_FREE char *text = NULL;
-	char path[32], *p;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	if (fd_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
-		return 0;
-	p = strrchr(text, ')'); /* the name before it may hold anything */
-	for (int field = 2; p && field < 22; field++)
-		p = strchr(p + 1, ' ');
-	return p ? strtoull(p + 1, NULL, 10) : 0;
-}
 
 int takeover_note(int dir, enum role_id role, unsigned index, pid_t pid, const int32_t *fds, size_t nfds)
 {
 	struct takeover_record r = {.magic = TAKEOVER_MAGIC, .role = role, .index = index, .pid = pid};
 	char name[16];
 
-	r.start_time = takeover_start_time(pid);
+	r.start_time = proc_start_time(pid);
 	r.fd_count = (uint32_t)(nfds < MSG_READY_FDS ? nfds : MSG_READY_FDS);
 	for (size_t i = 0; i < r.fd_count; i++)
 		r.fds[i] = fds[i];
@@ -74,7 +61,7 @@ unsigned takeover_find(int dir, struct takeover_process *ret)
 			/* The descriptor first, the start time after: a pid reused in between shows as another time. */
 			pidfd = r.magic == TAKEOVER_MAGIC && r.pid > 1 ? sys_pidfd_open(r.pid) : -1;
 			if (pidfd >= 0 && r.role < ROLE_COUNT && r.fd_count <= MSG_READY_FDS && r.start_time != 0 &&
-			    takeover_start_time(r.pid) == r.start_time) {
+			    proc_start_time(r.pid) == r.start_time) {
 				ret[n].record = r;
 				ret[n++].pidfd = TAKE_FD(pidfd);
 				continue;
@@ -90,4 +77,27 @@ int takeover_fd(const struct takeover_process *p, unsigned i)
 	int fd = i < p->record.fd_count ? sys_pidfd_getfd(p->pidfd, p->record.fds[i]) : -1;
 
 	return fd < 0 ? -EBADF : fd;
+}
+
+void takeover_sockets(const struct takeover_process *p, void (*fn)(void *arg, int fd), void *arg)
+{
+	char path[32];
+	struct dirent *de;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", p->record.pid);
+	OWN_DIR DIR *d = opendir(path);
+
+	while (d && (de = readdir(d))) {
+		char to[16];
+		uint64_t number;
+		ssize_t n = readlinkat(dirfd(d), de->d_name, to, sizeof to);
+		int fd;
+
+		if (n < 7 || memcmp(to, "socket:", 7) != 0 ||
+		    parse_u64(de->d_name, strlen(de->d_name), 0, INT32_MAX, "", &number, NULL) < 0)
+			continue;
+		fd = sys_pidfd_getfd(p->pidfd, (int)number);
+		if (fd >= 0)
+			fn(arg, fd);
+	}
 }

@@ -13,7 +13,7 @@ struct takeover_record {
 	uint32_t magic;
 	uint32_t role, index;
 	int32_t pid;
-	uint64_t start_time; /* field 22 of /proc/<pid>/stat: tells a reused pid */
+	uint64_t start_time; /* base/proc.h: tells a reused pid */
 	uint32_t fd_count;
 	int32_t fds[MSG_READY_FDS]; /* numbers inside that process */
 };
@@ -25,9 +25,6 @@ struct takeover_process {
 	int pidfd; /* owned */
 };
 
-/* Clock ticks since boot at which pid began, 0 when there is no such process. */
-uint64_t takeover_start_time(pid_t pid);
-
 /* Notes a role process; dir is <runtime>/roles.  0 or negative errno. */
 int takeover_note(int dir, enum role_id role, unsigned index, pid_t pid, const int32_t *fds, size_t nfds);
 void takeover_forget(int dir, pid_t pid);
@@ -37,5 +34,8 @@ unsigned takeover_find(int dir, struct takeover_process *ret);
 
 /* A copy of the process's i-th noted descriptor (owned by the caller), or negative errno. */
 int takeover_fd(const struct takeover_process *p, unsigned i);
+/* Calls fn with a copy (fn's to close) of each socket that the process has now: for one that was left before it could
+ * say where its own are.  proc_pid_fd(5), pidfd_getfd(2) since Linux 5.6. */
+void takeover_sockets(const struct takeover_process *p, void (*fn)(void *arg, int fd), void *arg);
 
 #endif

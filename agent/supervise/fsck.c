@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/own.h"
+#include "base/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,13 +86,13 @@ static void check_process(struct fsck *f, const struct instance *in)
 
 	if (in->gone)
 		return;
-	start = record_start_time(pid);
+	start = proc_start_time(pid);
 	shared = shared_namespace(pid);
 	held = cgroup_holds(f->s->cgroup, in->slot, id, pid);
 	if (start && start != in->rec.start_time)
 		fsck_tell(f, "process", id, false, "process %d of instance %" PRIu64 " is another one now", (int)pid,
 			  id);
-	else if (!record_exiting(pid)) {
+	else if (!proc_exiting(pid)) {
 		if (shared)
 			fsck_tell(f, "namespace", id, false, "instance %" PRIu64 " shares the host's %s namespace", id,
 				  shared);

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/own.h"
 #include "base/parse.h"
+#include "base/proc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -159,7 +160,7 @@ static uint32_t uid_of(int proc, const char *pid)
 
 static bool is_old(pid_t pid)
 {
-	uint64_t started = record_start_time(pid), hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	uint64_t started = proc_start_time(pid), hz = (uint64_t)sysconf(_SC_CLK_TCK);
 	struct timespec now = {0};
 
 	clock_gettime(CLOCK_BOOTTIME, &now); /* what proc(5) counts starts from */
@@ -195,7 +196,7 @@ static void check_strays(struct fsck *f)
 			continue;
 		if (strstr(groups, ":memory:/\n") == NULL && strstr(groups, ":memory:") != NULL)
 			continue; /* v1: the empty v2 tree beside it says "0::/" for everybody */
-		if (!is_old((pid_t)pid) || record_exiting((pid_t)pid))
+		if (!is_old((pid_t)pid) || proc_exiting((pid_t)pid))
 			continue;
 		told++;
 		fsck_tell(f, "process", 0, false,

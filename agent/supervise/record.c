@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FLAG_EXITING 0x4 /* PF_EXITING, include/linux/sched.h: set before do_exit() gives anything up */
-
 static_assert(sizeof(struct record) < 4096, "one write of less than a page");
 
 int record_boot(char boot[RECORD_BOOT])
@@ -30,36 +28,6 @@ int record_boot(char boot[RECORD_BOOT])
 	memset(boot, 0, RECORD_BOOT);
 	snprintf(boot, RECORD_BOOT, "%.*s", (int)strcspn(text, "\n"), text);
 	return 0;
-}
-
-/* Field n of proc_pid_stat(5), 3 and up, in text, which is kept in *hold; NULL when there is no such process. */
-static const char *stat_field(pid_t pid, int n, char **hold)
-{
-	char path[32], *p;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	if (pid <= 0 || fd_read_file(AT_FDCWD, path, 4096, hold, NULL) < 0)
-		return NULL;
-	p = strrchr(*hold, ')'); /* the command's name may hold anything, so count from its end: field 3 follows */
-	for (int field = 2; p && field < n; field++)
-		p = strchr(p + 1, ' ');
-	return p ? p + 1 : NULL;
-}
-
-uint64_t record_start_time(pid_t pid)
-{
-	OWN_FREE char *text = NULL;
-	const char *p = stat_field(pid, 22, &text);
-
-	return p ? strtoull(p, NULL, 10) : 0;
-}
-
-bool record_exiting(pid_t pid)
-{
-	OWN_FREE char *text = NULL;
-	const char *p = stat_field(pid, 9, &text);
-
-	return !p || (strtoull(p, NULL, 10) & FLAG_EXITING);
 }
 
 static int record_path(uint64_t id, const char *file, char *out, size_t cap)

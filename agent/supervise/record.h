@@ -9,7 +9,6 @@
 #include "agent/sandbox/launch.h"
 #include "base/err.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -42,11 +41,6 @@ struct record {
 
 /* Fills this boot's id. */
 int record_boot(char boot[RECORD_BOOT]);
-/* Start time of a process; 0 when there is none. */
-uint64_t record_start_time(pid_t pid);
-/* Whether a process is gone or in the middle of it: from then on the kernel takes its namespaces, its groups and its
- * memory away one by one, so what is missing of it says nothing.  Asked after what it is to excuse was looked at. */
-bool record_exiting(pid_t pid);
 
 /* All take dir, the open directory <runtime>/instances. */
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/own.h"
+#include "base/proc.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -176,7 +177,7 @@ static void on_pid(struct instance *in, pid_t pid)
 	}
 	in->ours = true;
 	in->rec.m.pid = pid;
-	in->rec.start_time = record_start_time(pid);
+	in->rec.start_time = proc_start_time(pid);
 	record_write(in->s->instances_dir, &in->rec);
 }
 
@@ -371,7 +372,7 @@ static int start_builder(struct instance *in, struct parts *p, struct err *e)
 	s->building++;
 	in->group = in->builder;
 	in->rec.builder = in->builder;
-	in->rec.builder_start = record_start_time(in->builder);
+	in->rec.builder_start = proc_start_time(in->builder);
 	record_write(s->instances_dir, &in->rec);
 	if (loop_io_start(s->loop, &in->report_io, in->report, EV_READ, on_report, in) < 0 ||
 	    loop_io_start(s->loop, &in->builder_io, in->builder_fd, EV_READ, on_builder_gone, in) < 0) {
@@ -446,7 +447,7 @@ static void adopt_builder(struct instance *in)
 	if (rec->builder <= 1 || !rec->builder_start || strcmp(rec->boot, in->s->boot) != 0)
 		return;
 	fd = sys_pidfd_open(rec->builder);
-	if (fd < 0 || record_start_time(rec->builder) != rec->builder_start)
+	if (fd < 0 || proc_start_time(rec->builder) != rec->builder_start)
 		return;
 	if (rec->phase == RECORD_BUILDING)
 		sys_pidfd_kill(fd, SIGKILL);
@@ -466,12 +467,12 @@ static bool find_pid(struct instance *in)
 	if (rec->m.pid <= 1 || !rec->start_time || strcmp(rec->boot, in->s->boot) != 0)
 		return false;
 	in->pidfd = sys_pidfd_open(rec->m.pid);
-	if (in->pidfd >= 0 && record_start_time(rec->m.pid) == rec->start_time &&
+	if (in->pidfd >= 0 && proc_start_time(rec->m.pid) == rec->start_time &&
 	    cgroup_holds(in->s->cgroup, in->slot, rec->m.instance, rec->m.pid) && watch_pid(in) == 0) {
 		in->ours = is_child(rec->m.pid);
 		return true;
 	}
-	if (in->pidfd >= 0 && record_start_time(rec->m.pid) == rec->start_time)
+	if (in->pidfd >= 0 && proc_start_time(rec->m.pid) == rec->start_time)
 		waitpid(rec->m.pid, NULL, WNOHANG); /* ended, and perhaps ours to reap */
 	own_close(&in->pidfd);
 	return false;

@@ -1,5 +1,5 @@
 """Anything may die: kill -9 of each of our processes under load stops no app and loses no accepted deploy."""
-import os, signal, time
+import os, signal, socket, time
 from harness import *
 
 ROUNDS = int(os.environ.get("ROUNDS", "20"))
@@ -20,6 +20,13 @@ def teardown(node):
 
 def app_pid(node):
     return node.get("py", "/eval?open('/proc/self/stat').read().split()[21]")[1]  # start time of the app's process
+
+
+def lives(pid):
+    try:
+        return proc_status(pid)["State"][0] not in "ZX"
+    except (OSError, KeyError):
+        return False
 
 
 def ready(node):
@@ -125,6 +132,30 @@ def test_all_killed(node):
     node.kill()
     node.start()
     wait_for("an answer", lambda: node.get("py")[0] == 200)
+    equal(app_pid(node), before, "start time of the app")
+
+
+def test_killed_before_ready(node):
+    """kill -9 of everything while new workers wait for their routes: the next start takes their listeners over"""
+    before, old = app_pid(node), set(node.role_pids("proxy"))
+    control = node.role_pids("control")
+    for p in control:
+        os.kill(p, signal.SIGSTOP)
+    for p in old:
+        os.kill(p, signal.SIGKILL)
+    wait_for("new workers", lambda: len(set(node.role_pids("proxy")) - old) == 2)
+    time.sleep(0.3)  # they have been given what they need by now, and wait
+    waiting = set(node.role_pids("proxy")) - old
+    node.kill()
+    for p in control:
+        os.kill(p, signal.SIGKILL)
+    with socket.create_connection(("127.0.0.1", node.port), 5) as s:  # into the queue of a listener that nobody accepts from yet
+        s.sendall(b"GET / HTTP/1.1\r\nHost: py.apps.test\r\nConnection: close\r\n\r\n")
+        node.start()
+        wait_for("an answer", lambda: node.get("py")[0] == 200)
+        s.settimeout(10)
+        check(s.recv(4096).startswith(b"HTTP/1.1 200"), "who waited got no answer")
+    wait_for("the earlier workers to go", lambda: not any(lives(p) for p in waiting))
     equal(app_pid(node), before, "start time of the app")
 
 

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static char root[64];
@@ -128,14 +127,10 @@ Test(supervise, record_refuses_what_is_not_whole, .init = up, .fini = down)
 	cr_assert_eq(record_read(dir, 5, &got), -EBADMSG);
 }
 
-Test(supervise, start_time_tells_processes)
+Test(supervise, the_boot_has_an_id)
 {
 	char boot[RECORD_BOOT];
 
-	cr_assert_gt(record_start_time(getpid()), 0);
-	cr_assert_geq(record_start_time(getpid()), record_start_time(getppid()));
-	cr_assert_eq(record_start_time(0), 0);
-	cr_assert_eq(record_start_time(-1), 0);
 	cr_assert_eq(record_boot(boot), 0);
 	cr_assert_eq(strlen(boot), 36);
 }
@@ -248,21 +243,4 @@ Test(supervise, hostile_names_do_not_stop_a_removal, .init = up, .fini = down)
 		close(openat(dir, files[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
 	cr_assert_eq(fd_remove_tree(dir, "t"), 0);
 	cr_assert(!exists("t"));
-}
-
-Test(supervise, a_dying_process_is_told_from_a_live_one)
-{
-	siginfo_t si;
-	pid_t pid;
-
-	cr_assert_not(record_exiting(getpid()));
-	cr_assert(record_exiting(0), "none");
-	pid = fork();
-	if (pid == 0)
-		_exit(0);
-	cr_assert_eq(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
-	cr_assert(record_exiting(pid), "dead, not reaped");
-	cr_assert_gt(record_start_time(pid), 0);
-	cr_assert_eq(waitid(P_PID, (id_t)pid, &si, WEXITED), 0);
-	cr_assert(record_exiting(pid), "reaped");
 }
