@@ -104,5 +104,7 @@ struct client *fuzz_client(const struct listener *front, int *fd)
 	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	*fd = pair[0];
 	MUST((c = client_new(proxy, pair[1], &peer, front)));
+	if (c->is_unwatched)
+		client_run(c);
 	return c;
 }

@@ -320,6 +320,49 @@ def test_a_client_that_leaves_while_we_connect(worker):
     until("nothing is kept", lambda: worker.figures("worker")["upstreams"] == 0)
 
 
+def test_all_of_it_before_the_first_look(worker):
+    """Connection, request, and what the client does then are there before the worker looks (it watches such a connection only when it
+    has to): who leaves is noticed while the app is silent, who asks again or says more is answered, a big answer arrives whole."""
+    go = threading.Event()
+
+    def talk(c, _):
+        while True:
+            line, fields = c.head()
+            c.body(fields)
+            if "slow" in line:
+                go.wait(10)
+            c.send(answer(b"x" * 3000000 if "big" in line else line.split()[1].encode()))
+    app = App(talk)
+    worker.app("a", app)
+    slow = REQ.replace(b" / ", b" /slow ")
+    reset = lambda c: (c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"), c.close())
+    for end in (lambda c: None, reset):
+        made = []
+        stopped(worker, lambda made=made: made.append(client(worker, slow)), lambda made=made, end=end: end(made[0]))
+        until("the app was asked", lambda: worker.figures("worker")["upstreams"] == 1 or end is reset)
+        if end is not reset:
+            reset(made[0])
+        until("it has left", lambda: worker.figures("worker")["connections"] == 0, 1)
+        until("nothing is kept for it", lambda: worker.figures("worker")["upstreams"] == 0, 1)
+    made = []
+    stopped(worker, lambda: made.append(client(worker, slow)), lambda: made[0].send(REQ.replace(b" / ", b" /next ")))
+    time.sleep(0.4)
+    made[0].send(REQ.replace(b" / ", b" /third "))
+    go.set()
+    assert [made[0].response()[2] for _ in range(3)] == [b"/slow", b"/next", b"/third"]
+    made[0].close()
+    made = []
+    stopped(worker, lambda: made.append(client(worker, REQ.replace(b" / ", b" /big "))))
+    time.sleep(0.4)
+    assert made[0].response()[2] == b"x" * 3000000
+    made[0].close()
+    made = []
+    stopped(worker, lambda: made.append(client(worker, REQ[:20])))
+    made[0].send(REQ[20:])
+    assert made[0].response()[2] == b"/"
+    made[0].close()
+
+
 def test_no_answer_reaches_another_request(worker):
     """Evil apps of all kinds beside honest ones in one worker, under load: each honest answer is its own, byte for byte; what an evil
     app says reaches the clients of that app alone, and never as the answer to a request that it had not read yet."""

@@ -131,7 +131,11 @@ struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage
 		free(c);
 		return NULL;
 	}
-	if (conn_open(p, &c->conn, fd, client_on_io, c) < 0) {
+	if (!l->tls && !l->proxied) {
+		conn_open_unwatched(&c->conn, fd);
+		TAILQ_INSERT_TAIL(&p->unwatched, c, unwatched);
+		c->is_unwatched = true;
+	} else if (conn_open(p, &c->conn, fd, client_on_io, c) < 0) {
 		if (c->conn.tls)
 			tls_close(&c->conn);
 		free(c);
@@ -197,6 +201,9 @@ void client_close(struct client *c)
 	if (c->in_ready)
 		TAILQ_REMOVE(&p->ready, c, ready);
 	c->in_ready = false;
+	if (c->is_unwatched)
+		TAILQ_REMOVE(&p->unwatched, c, unwatched);
+	c->is_unwatched = false;
 	wheel_del(&p->wheel, &c->timer);
 	conn_close(p, &c->conn);
 	pbuf_put(p, &c->in);
@@ -402,7 +409,7 @@ static bool client_handshake(struct client *c)
 	return true;
 }
 
-void client_run(struct client *c)
+static void client_turns(struct client *c)
 {
 	for (unsigned i = 0;; i++) {
 		bool again = false;
@@ -443,4 +450,26 @@ void client_run(struct client *c)
 		if (!again)
 			return;
 	}
+}
+
+void client_watch(struct client *c)
+{
+	TAILQ_REMOVE(&c->proxy->unwatched, c, unwatched);
+	c->is_unwatched = false;
+	if (conn_watch(c->proxy, &c->conn, client_on_io, c) < 0)
+		client_close(c);
+}
+
+/* Nothing that its client does now moves the request: an app has all of it, and the answer goes out as it comes.  Most
+ * connections of one request are over before the next tick, so they never cost the two calls of epoll_ctl(2). */
+static bool client_needs_no_ear(const struct client *c)
+{
+	return (c->state == CLIENT_CONNECT || c->state == CLIENT_RELAY) && c->req.done && !c->conn.out;
+}
+
+void client_run(struct client *c)
+{
+	client_turns(c);
+	if (c->is_unwatched && !client_needs_no_ear(c))
+		client_watch(c);
 }

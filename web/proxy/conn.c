@@ -45,7 +45,18 @@ void pbuf_put(struct proxy *p, struct pbuf **b)
 int conn_open(struct proxy *p, struct conn *c, int fd, void (*fn)(void *arg, short what), void *arg)
 {
 	c->fd = fd;
-	return loop_io_start(p->loop, &c->io, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET, fn, arg);
+	return conn_watch(p, c, fn, arg);
+}
+
+void conn_open_unwatched(struct conn *c, int fd)
+{
+	c->fd = fd;
+	c->can_read = c->can_write = true;
+}
+
+int conn_watch(struct proxy *p, struct conn *c, void (*fn)(void *arg, short what), void *arg)
+{
+	return loop_io_start(p->loop, &c->io, c->fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET, fn, arg);
 }
 
 void conn_close(struct proxy *p, struct conn *c)

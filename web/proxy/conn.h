@@ -46,6 +46,10 @@ struct pbuf *pbuf_get(struct proxy *p);
 void pbuf_put(struct proxy *p, struct pbuf **b);
 
 int conn_open(struct proxy *p, struct conn *c, int fd, void (*fn)(void *arg, short what), void *arg);
+/* The same without the loop: nothing is heard of it before conn_watch(), which tells what is so by then too (epoll(7):
+ * a new registration is ready when its file is). */
+void conn_open_unwatched(struct conn *c, int fd);
+int conn_watch(struct proxy *p, struct conn *c, void (*fn)(void *arg, short what), void *arg);
 void conn_close(struct proxy *p, struct conn *c);
 void conn_event(struct conn *c, short what);
 /* Looks without reading: true when the peer reset the connection; that it ended its direction is noted in `closing`. */

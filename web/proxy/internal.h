@@ -310,11 +310,11 @@ struct client {
 	struct conn conn;
 	struct wheel_entry timer;
 	struct proxy *proxy;
-	TAILQ_ENTRY(client) all, ready, parked;
+	TAILQ_ENTRY(client) all, ready, parked, unwatched;
 	struct pbuf *in; /* owned while a request is there: head, then body bytes, then pipelined requests */
 	struct h2 *h2;	 /* owned in CLIENT_H2 */
 	uint8_t state;	 /* enum client_state; changed by client_move() alone */
-	bool in_ready, is_parked;
+	bool in_ready, is_parked, is_unwatched;
 	bool keep_alive, expect_continue, upgrade, minor0; /* of the request */
 	uint8_t method;					   /* enum http_method */
 	bool responding; /* a byte of the answer's head went out, or was kept to go out */
@@ -376,6 +376,7 @@ struct proxy {
 	struct wheel wheel;
 	struct loop_timer tick;
 	struct client_list clients, ready;
+	struct client_list unwatched; /* came a moment ago, and the loop does not know them yet */
 	struct loop_timer ready_timer;
 	struct upstream_list lru; /* idle upstreams, oldest first */
 	unsigned client_count, stream_count, client_max, upstream_count, idle_count, parked_count;
@@ -465,8 +466,11 @@ static inline void stat_add32(_Atomic uint32_t *v, int n)
 	atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + (uint32_t)n, memory_order_relaxed);
 }
 
-/* NULL when there is no memory; the descriptor is still the caller's then.  l may be gone later. */
+/* NULL when there is no memory; the descriptor is still the caller's then.  l may be gone later.  To be run once it is
+ * admitted: the loop may not know it yet. */
 struct client *client_new(struct proxy *p, int fd, const struct sockaddr_storage *peer, const struct listener *l);
+/* The loop tells of it from now on; closes it when that cannot be. */
+void client_watch(struct client *c);
 /* c, zero-filled but for conn, becomes a request of the session that base is. */
 void client_init_stream(struct client *c, const struct client *base);
 /* Is this the address of a balancer whose PROXY headers are believed? */

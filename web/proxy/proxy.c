@@ -71,10 +71,13 @@ static void proxy_on_tick(void *arg)
 {
 	struct proxy *p = arg;
 	int64_t now = proxy_now(p);
+	struct client *c;
 
 	p->wall_off_us = clock_wall_ms() * 1000 - now;
 	wheel_run(&p->wheel, now);
 	balance_tick(p, now);
+	while ((c = TAILQ_FIRST(&p->unwatched)))
+		client_watch(c);
 	if (p->draining)
 		proxy_close_idle(p, now);
 	access_flush(p);
@@ -237,6 +240,8 @@ static bool proxy_welcome(struct proxy *p, const struct listener *l, int fd, con
 	cidr_address(peer, ip);
 	if (!proxy_admit(c, ip, l->tls))
 		client_close(c);
+	else if (c->is_unwatched)
+		client_run(c);
 	return true;
 }
 
@@ -313,6 +318,7 @@ struct proxy *proxy_new(struct loop *l, const struct proxy_config *cfg, struct s
 	p->node_name[sizeof p->node_name - 1] = '\0';
 	TAILQ_INIT(&p->clients);
 	TAILQ_INIT(&p->ready);
+	TAILQ_INIT(&p->unwatched);
 	TAILQ_INIT(&p->lru);
 	p->accepting = true;
 	wheel_init(&p->wheel, proxy_now(p));
