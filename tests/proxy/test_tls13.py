@@ -2,6 +2,7 @@
 import hashlib
 import os
 import random
+import select
 import socket
 import ssl
 import struct
@@ -385,35 +386,50 @@ def test_resets(worker):
 
 
 def openssl(worker, steps, *flags):
-    """s_client does what each line says (K: new keys of both, k: of its own); all it said."""
+    """s_client reads a line of each step (K: new keys of both, k: of its own; all else is sent) and prints what the step says,
+    before it is given the next one; all it said."""
     p = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{worker.tls_port}", "-servername", "a.test", "-tls1_3", "-crlf", *flags],
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = bytearray()
+
+    def until_said(what, times=1):
+        end = time.monotonic() + WAIT
+        while said.count(what) < times and time.monotonic() < end and select.select([p.stdout], [], [], end - time.monotonic())[0]:
+            more = os.read(p.stdout.fileno(), 65536)
+            if not more:
+                return
+            said.extend(more)
     try:
-        time.sleep(0.3)
-        for line in steps:
+        until_said(b"Verify return code")
+        for line, what in steps:
+            times = said.count(what) + 1
             p.stdin.write(line)
             p.stdin.flush()
-            time.sleep(0.03)
-        return p.communicate(timeout=WAIT)[0]
+            until_said(what, times)
+        p.stdin.close()
+        until_said(b"that it ends")
     except OSError:
-        return p.stdout.read()
+        said.extend(p.stdout.read())
     finally:
         p.kill()
+        p.wait()
+    return bytes(said)
 
 
 def test_key_updates_of_each_side(worker):
     app = serve(b"still here")
     begin(worker, app)
-    ask = [b"GET / HTTP/1.1\n", b"Host: a.test\n", b"\n"]
+    ask = [(b"GET / HTTP/1.1\nHost: a.test\n\n", b"still here")]
+    ours, both = (b"k\n", b"KEYUPDATE"), (b"K\n", b"KEYUPDATE")
     for suite in SUITES:
-        for keys in ([b"k\n"], [b"K\n"], [b"k\n", b"K\n", b"K\n", b"k\n"]):
+        for keys in ([ours], [both], [ours, both, both, ours]):
             out = openssl(worker, keys + ask + keys + ask, "-ciphersuites", suite)
             assert out.count(b"still here") == 2 and b"KEYUPDATE" in out, out
     # Answered where that was asked, and not else.
-    for key, answers in ((b"k\n", 0), (b"K\n", 1)):
+    for key, answers in ((ours, 0), (both, 1)):
         out = openssl(worker, [key] + ask, "-msg")
         assert out.count(b"<<< TLS 1.3, Handshake [length 0005], KeyUpdate") == answers, out
-    out = openssl(worker, [b"k\n"] * 70 + ask)
+    out = openssl(worker, [ours] * 70 + ask)
     assert b"still here" not in out, out
 
 
@@ -437,7 +453,7 @@ def test_sessions_go_on(worker):
 def test_all_suites(worker):
     begin(worker)
     for suite in SUITES:
-        out = openssl(worker, [b"GET / HTTP/1.1\n", b"Host: a.test\n", b"Connection: close\n", b"\n"], "-ciphersuites", suite)
+        out = openssl(worker, [(b"GET / HTTP/1.1\nHost: a.test\nConnection: close\n\n", b"\r\n\r\nok")], "-ciphersuites", suite)
         assert f"New, TLSv1.3, Cipher is {suite}".encode() in out and b"200 OK" in out, out
     # CCM stays OpenSSL's, were it to be offered; it is not.
     out = openssl(worker, [], "-ciphersuites", "TLS_AES_128_CCM_SHA256")
