@@ -2,6 +2,7 @@
 #include "agent/supervise/names.h"
 
 #include "agent/supervise/cgroup.h"
+#include "agent/supervise/names_diag.h"
 #include "agent/supervise/net.h"
 #include "base/cidr.h"
 #include "base/fd.h"
@@ -230,6 +231,9 @@ static void socket_ask(const char *name, struct names_try *t)
 		return;
 	if (connect(fd, (const struct sockaddr *)&a, len) < 0) {
 		t->holder = errno == ECONNREFUSED ? 0 : -1;
+		/* A full backlog says no pid, and one that is not told counts as root's. */
+		if (t->holder && names_diag_uid(name, &t->uid) == -ENOENT)
+			t->holder = 0;
 	} else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
 		t->holder = who.pid > 0 ? who.pid : -1;
 		t->uid = who.uid;
@@ -280,7 +284,8 @@ static bool socket_clashes(struct names_try *t)
 		if (!at)
 			continue;
 		at[strcspn(at, "\n")] = 0;
-		if (!socket_clash(t->name, at + 1))
+		/* Our own, once it is bound, is not asked: others may fill its backlog. */
+		if (!socket_clash(t->name, at + 1) || (t->take && strcmp(at + 1, t->name->path) == 0))
 			continue;
 		socket_ask(at + 1, t);
 		if (t->holder && t->holder != getpid() && is_node(t->uid))
@@ -304,7 +309,7 @@ static int socket_try(struct names_try *t, struct err *e)
 		if (errno != EADDRINUSE)
 			return err_errno(e, "cannot hold the name %s", t->name->path);
 		socket_ask(t->name->path, t);
-		if (t->holder > 0 && !is_node(t->uid)) {
+		if (t->holder && !is_node(t->uid)) {
 			LOG_WARN("a name of this node is bound by somebody who is none",
 				 "setting=%s value=%s pid=%d uid=%u", t->name->field, t->name->value, (int)t->holder,
 				 (unsigned)t->uid);

@@ -129,6 +129,43 @@ def test_kept_in_place(node):
         other.cleanup()
 
 
+def test_strangers(node):
+    """a stranger who listens on a node's names, with room in the backlog or without, does not keep it from starting, and is told of"""
+    for full in (False, True):
+        other = Node("squat")
+        own = [f"tulou/pool/{other.pool}", f"tulou/table/tulou_{other.cgroup.replace('-', '_')}", f"tulou/links/{other.prefix[:2]}"]
+        squatter = subprocess.Popen([sys.executable, "-c", f"""
+import os, socket
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+kept = []
+for name in {own!r}:
+    s = socket.socket(socket.AF_UNIX)
+    s.bind("\\0" + name)
+    s.listen(0)
+    kept.append(s)
+    for _ in range({2 if full else 0}):
+        c = socket.socket(socket.AF_UNIX)
+        c.setblocking(False)
+        kept.append(c)
+        try:
+            c.connect("\\0" + name)
+        except BlockingIOError:
+            pass
+print(flush=True)
+input()
+"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            equal(squatter.stdout.readline(), b"\n", "the stranger")
+            other.start()
+            text = open(other.log, errors="replace").read()
+            equal(text.count("bound by somebody who is none"), 2, text)
+            check("uid=65534" in text, text)
+        finally:
+            squatter.kill()
+            squatter.wait()
+            other.cleanup()
+
+
 def test_free_after_kill(node):
     """kill -9 gives the names back: the next start of the same node has them"""
     before = app(node)
