@@ -20,12 +20,12 @@ test: ## install what tests need, build, run every suite; the last line counts t
 	$(Q)deploy/bootstrap build run test
 	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker $(O)/supervise_shell $(O)/probe $(FUZZERS:%=$(O)/fuzz/%)
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) \
+		beside:proxy='tests/proxy/run $(O)' \
 		unit='$(O)/unit --tap --jobs 2 --timeout 120' \
 		lint='tests/lint $(O)' \
 		cli='python3 tests/system/cli.py $(O)/tulou' \
 		buildpacks='tests/system/test_buildpacks.sh' \
-		proxy='tests/proxy/run $(O)' \
-		fuzz='$(MAKE) --no-print-directory fuzz-tap' \
+		fuzz='nice $(MAKE) --no-print-directory fuzz-tap' \
 		supervise='tests/system/supervise.sh $(O)' \
 		system='python3 tests/system/run.py --build $(O)' \
 		redteam='tests/redteam/run $(O)'
@@ -52,7 +52,7 @@ format: ## re-format all C files
 VM ?= $(HOME)/.cache/tulou-vm
 test-vm: all $(O)/supervise_shell ## cgroup v2 and systemd, in an emulated virtual machine (slow)
 	$(Q)deploy/bootstrap vm
-	$(Q)TEST_TIMEOUT=2400 tests/run $(TEST_OUT) vm='tests/vm/test $(O) $(VM)'
+	$(Q)tests/run $(TEST_OUT) vm='tests/vm/test $(O) $(VM)'
 .PHONY: test-vm
 
 include tests/proxy/proxy.mk

@@ -41,9 +41,18 @@ def wait_for(what, fn, seconds=20, step=0.05):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of 127.0.0.1 that nobody has, below those that the kernel gives to connections (ip(7), ip_local_port_range): one of these
+    may be taken again before a node listens on it."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        low = int(f.read().split()[0])
+    while True:
+        port = random.randrange(10000, max(low, 12000))
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def free_pool():

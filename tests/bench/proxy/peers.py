@@ -1,5 +1,6 @@
 """The proxies of the bench, one thread each, with the same hosts and an app server each; theirs write no access log, ours does."""
 import os
+import random
 import re
 import shutil
 import signal
@@ -11,9 +12,15 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the kernel gives to connections, so that it stays free until the proxy listens."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def version(command):
