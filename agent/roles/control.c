@@ -298,6 +298,8 @@ static void control_on_synced(struct control *c)
 			      c->sync_adopted, c->sync_lost);
 	else
 		control_event(c, NULL, 0, "node.started", "Node %s started", c->settings.node_name);
+	if (c->api)
+		api_begin(c->api);
 	control_arm(c);
 }
 

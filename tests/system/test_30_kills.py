@@ -135,6 +135,21 @@ def test_all_killed(node):
     equal(app_pid(node), before, "start time of the app")
 
 
+def test_first_answer(node):
+    """the first that a new control says of an app is what runs: who asks early waits for it"""
+    before = [(i["id"], i["pid"]) for i in node.instances("py")]
+    for _ in range(8):
+        control = node.role_pids("control")
+        os.kill(control[0], signal.SIGKILL)
+
+        def asked():
+            status, body = node.api("GET", "/v1/apps/py/instances")[:2]
+            return status == 200 and not set(control) & set(node.role_pids("control")) and body
+        first = wait_for("an answer of the new one", asked, 10, 0)
+        equal([(i["id"], i["pid"]) for i in first["items"] if i["state"] == "running"], before, "the first answer")
+        ready(node)
+
+
 def test_killed_before_ready(node):
     """kill -9 of everything while new workers wait for their routes: the next start takes their listeners over"""
     before, old = app_pid(node), set(node.role_pids("proxy"))

@@ -102,6 +102,7 @@ struct api {
 	struct api_config config;
 	struct MHD_Daemon *daemon;  /* owned */
 	struct loop_io io;	    /* its epoll descriptor */
+	struct loop_timer late;	    /* it begins then, ready or not */
 	struct loop_timer timer;    /* its next deadline, or now */
 	struct loop_timer tick;	    /* heartbeats and clients that left, each second while any waits */
 	struct loop_timer log_tick; /* log followers look at their files */

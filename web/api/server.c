@@ -528,10 +528,30 @@ static void __attribute__((format(printf, 2, 0))) api_on_mhd_log(void *cls, cons
 	LOG_DEBUG("api.http", "message=%s", line);
 }
 
+static int api_hang(struct api *a)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(a->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+	return info ? loop_io_start(a->loop, &a->io, info->epoll_fd, EV_READ, api_on_io, a) : -EIO;
+}
+
+static void api_begin_late(void *arg)
+{
+	api_begin(arg);
+}
+
+void api_begin(struct api *a)
+{
+	loop_timer_stop(&a->late);
+	if (!a->dead && !a->io.loop && api_hang(a) < 0) {
+		LOG_ERROR("api.failed", "reason=\"the HTTP server could not be hung into the loop\"");
+		loop_timer_start(a->loop, &a->late, LIMIT_API_READY_MS * 1000ll, api_begin_late, a);
+	}
+}
+
 int api_new(struct loop *l, const struct api_config *config, struct api **ret, struct err *e)
 {
 	struct api *a = calloc(1, sizeof *a);
-	const union MHD_DaemonInfo *info;
 	int r;
 
 	if (!a)
@@ -558,8 +578,10 @@ int api_new(struct loop *l, const struct api_config *config, struct api **ret, s
 		r = err_set(e, EIO, "the HTTP server could not be started on its listening socket");
 		goto fail;
 	}
-	info = MHD_get_daemon_info(a->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	r = info ? loop_io_start(l, &a->io, info->epoll_fd, EV_READ, api_on_io, a) : -EIO;
+	if (config->ops->ready(config->ops->ctx))
+		r = api_hang(a);
+	else
+		r = loop_timer_start(l, &a->late, LIMIT_API_READY_MS * 1000ll, api_begin_late, a);
 	if (r < 0) {
 		err_set(e, -r, "the HTTP server could not be hung into the loop");
 		MHD_quiesce_daemon(a->daemon); /* the descriptor stays the caller's */
@@ -587,6 +609,7 @@ void api_free(struct api *a)
 	}
 	a->dead = true;
 	loop_io_stop(&a->io);
+	loop_timer_stop(&a->late);
 	loop_timer_stop(&a->timer);
 	loop_timer_stop(&a->tick);
 	loop_timer_stop(&a->log_tick);
