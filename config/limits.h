@@ -168,7 +168,7 @@
 #define LIMIT_API_MEMORY (64u << 10)	/* head and buffer of one connection */
 #define LIMIT_API_URL 4096		/* path and query; ours are below 300 */
 #define LIMIT_API_QUERY 16		/* parameters */
-#define LIMIT_API_READY_MS 2000 /* after a start requests wait for what runs to be known, but no longer */
+#define LIMIT_API_READY_MS 2000		/* after a start requests wait for what runs to be known, but no longer */
 #define LIMIT_API_IDLE_MS 60000u	/* a connection on which nothing moves */
 #define LIMIT_API_BODY_MS 30000u	/* a JSON body has arrived; against slow clients */
 #define LIMIT_API_DRAIN (64u << 10)	/* a refused body up to this is read, so that the connection lives on */

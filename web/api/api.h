@@ -29,8 +29,8 @@ struct api_config {
 	const char *public_port_suffix; /* for the URLs shown: ":8080", or "" for the scheme's own port */
 };
 
-/* Starts serving: at once when ops->ready() says so, else with api_begin(), or LIMIT_API_READY_MS after; who comes before
- * waits in the socket's queue, and is not told that nothing runs.  0 or negative errno with e set. */
+/* Starts serving: at once when ops->ready() says so, else with api_begin(), or LIMIT_API_READY_MS after; who comes
+ * before waits in the socket's queue, and is not told that nothing runs.  0 or negative errno with e set. */
 int api_new(struct loop *l, const struct api_config *config, struct api **ret, struct err *e);
 /* What is running is known.  Harmless twice. */
 void api_begin(struct api *a);
