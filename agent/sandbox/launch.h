@@ -23,6 +23,7 @@ enum launch_fd {
 	LAUNCH_FD_OUT_READ, /* output pipe, read end: kept open by PID 1 for a supervisor that comes back */
 	LAUNCH_FD_LAYER,    /* O_PATH: an empty, bounded directory for what is private; /dev/null: a tmpfs instead */
 	LAUNCH_FD_USR,	    /* O_PATH: what becomes /usr, the host's or a private copy */
+	LAUNCH_FD_SEGMENTS, /* BPF program of packets.h, or /dev/null */
 	LAUNCH_FD_CGROUP,   /* first of cgroup_count descriptors: v1 `tasks` files, or one v2 directory */
 			    /* after the cgroups: stdio_count descriptors that become 0,1,2,... of the program */
 };
@@ -57,6 +58,8 @@ struct launch {
 	uint64_t net_packets;	  /* a second that it may send, see packets.h */
 	uint32_t layer;		  /* 1: LAUNCH_FD_LAYER is a directory */
 	uint32_t socket;	  /* 1: it listens on KIND_SOCKET_NAME in KIND_SOCKET_DIR (APP) */
+	uint32_t segments;	  /* 1: LAUNCH_FD_SEGMENTS is a program */
+	uint32_t pad2;
 };
 
 /* Progress to the supervisor.  The last one is EXEC or FAILED. */

@@ -16,7 +16,7 @@ int net_bound(struct sandbox *s)
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
 	if (fd < 0)
 		return -errno;
-	r = packets_set(fd, PACKETS_MAKE, s->spec.net_packets);
+	r = packets_set(fd, PACKETS_MAKE, s->spec.net_packets, s->spec.segments ? LAUNCH_FD_SEGMENTS : -1);
 	close(fd);
 	if (r == -ENOENT || r == -EOPNOTSUPP)
 		s->what = "this kernel has no nftables (NF_TABLES_INET)";

@@ -4,13 +4,18 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define TABLE "tulou"
 #define CHAIN "out"
@@ -18,6 +23,18 @@
 #define PRIORITY_RAW (-300) /* NF_IP_PRI_RAW of linux/netfilter_ipv4.h */
 #define TCP_FLAGS 13	    /* their offset in the header, RFC 9293 section 3.1 */
 #define TCP_ACK 0x10
+#define MATCH "bpf"
+#define MATCH_REVISION 1
+
+/* struct xt_bpf_info_v1 of linux/netfilter/xt_bpf.h, whose union no compiler takes in strict C. */
+struct match_info {
+	uint16_t mode, count;
+	int32_t fd;
+	char path[512];
+	uint64_t kernels_own;
+};
+#define MATCH_MODE_FD 2 /* XT_BPF_MODE_FD_ELF: an eBPF program by its descriptor */
+_Static_assert(sizeof(struct match_info) == 528, "as the kernel's");
 
 struct bound {
 	char *room;
@@ -28,7 +45,7 @@ struct bound {
 
 static void *bound_room(struct bound *b, size_t n)
 {
-	static char spill[64];
+	static char spill[sizeof(struct match_info) + 64];
 	char *p = b->room + b->used;
 
 	n = NLMSG_ALIGN(n);
@@ -199,6 +216,21 @@ static void rule_of_connections(struct bound *b)
 	rule_end(b, all);
 }
 
+/* More than one segment, goto refused */
+static void rule_of_the_many(struct bound *b, int segments)
+{
+	struct match_info info = {.mode = MATCH_MODE_FD, .fd = segments};
+	struct nlattr *all = rule(b, CHAIN);
+	struct expression x = expression(b, "match");
+
+	bound_text(b, NFTA_MATCH_NAME, MATCH);
+	bound_u32(b, NFTA_MATCH_REV, MATCH_REVISION);
+	bound_attr(b, NFTA_MATCH_INFO, &info, sizeof info);
+	expression_end(b, x);
+	verdict(b, (uint32_t)NFT_GOTO, REFUSED);
+	rule_end(b, all);
+}
+
 /* limit rate over RATE/second burst BURST packets, goto refused */
 static void rule_of_the_rest(struct bound *b, uint64_t rate)
 {
@@ -254,7 +286,7 @@ static void tables_and_chains(struct bound *b)
 	bound_end(b);
 }
 
-size_t packets_batch(void *room, size_t cap, enum packets_form form, uint64_t rate)
+size_t packets_batch(void *room, size_t cap, enum packets_form form, uint64_t rate, int segments)
 {
 	struct bound b = {.room = room, .cap = cap};
 
@@ -273,6 +305,8 @@ size_t packets_batch(void *room, size_t cap, enum packets_form form, uint64_t ra
 		tables_and_chains(&b);
 	}
 	rule_of_connections(&b);
+	if (segments >= 0)
+		rule_of_the_many(&b, segments);
 	rule_of_the_rest(&b, rate);
 	/* Nothing is acknowledged but the last rule, which comes after all of them. */
 	b.head->nlmsg_flags |= NLM_F_ACK;
@@ -281,10 +315,29 @@ size_t packets_batch(void *room, size_t cap, enum packets_form form, uint64_t ra
 	return b.cap ? b.used : 0;
 }
 
-int packets_set(int fd, enum packets_form form, uint64_t rate)
+/* r0 = skb->gso_segs; r0 >>= 1; return r0: 0 for a packet that is one (0 of UDP, 1 of TCP). */
+int packets_segments(void)
+{
+	struct bpf_insn program[] = {{.code = BPF_LDX | BPF_MEM | BPF_W,
+				      .dst_reg = BPF_REG_0,
+				      .src_reg = BPF_REG_1,
+				      .off = offsetof(struct __sk_buff, gso_segs)},
+				     {.code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = BPF_REG_0, .imm = 1},
+				     {.code = BPF_JMP | BPF_EXIT}};
+	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+			       .insns = (uint64_t)(uintptr_t)program,
+			       .insn_cnt = sizeof program / sizeof program[0],
+			       .license = (uint64_t)(uintptr_t) "Apache-2.0",
+			       .prog_name = "tulou_segments"};
+	long r = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr); /* close-on-exec */
+
+	return r < 0 ? -errno : (int)r;
+}
+
+int packets_set(int fd, enum packets_form form, uint64_t rate, int segments)
 {
 	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM], answer[PACKETS_ROOM];
-	size_t n = packets_batch(room, sizeof room, form, rate);
+	size_t n = packets_batch(room, sizeof room, form, rate, segments);
 	ssize_t got;
 
 	if (!n)
@@ -372,6 +425,8 @@ static void rule_read(struct attrs rule, struct packets *ret)
 
 	while ((element = attr_next(&list))) {
 		struct attrs x = attr_inside(element), data = attr_inside(attr_find(x, NFTA_EXPR_DATA));
+		if (out && attr_is(x, NFTA_EXPR_NAME, "match"))
+			ret->segments = 1;
 		if (out && attr_is(x, NFTA_EXPR_NAME, "limit"))
 			ret->rate = attr_u64(data, NFTA_LIMIT_RATE);
 		if (refused && attr_is(x, NFTA_EXPR_NAME, "counter")) {
@@ -414,7 +469,7 @@ int packets_get(int fd, struct packets *ret)
 
 	if (send(fd, room, n, 0) != (ssize_t)n)
 		return -errno;
-	/* Three rules and an end: whatever comes beyond a few datagrams is not ours. */
+	/* Four rules and an end: whatever comes beyond a few datagrams is not ours. */
 	for (int i = 0; i < 8 && r == 1; i++) {
 		ssize_t got = recv(fd, room, sizeof room, 0);
 		if (got < 0)

@@ -9,13 +9,19 @@
  * One table of nf_tables, whose chain `out` (type filter, hook output, priority raw) answers to every packet:
  *   TCP with ACK      passes: only the kernel makes these, from connections that both ends agreed to, and the rates in
  *                     bytes bound them
+ *   many in one       refused: UDP_SEGMENT (udp(7)) makes up to 128 datagrams of one packet, behind this hook.  As an
+ *                     option of the socket seccomp refuses it (agent/supervise/seccomp_args.c), but as a control
+ *                     message of sendmsg(2) no filter of system calls can see it, nor do nf_tables' own expressions
  *   all else          below the rate, loopback included: datagrams, connections that begin, ICMP; beyond it, the chain
  *                     `refused` counts and drops.  A change of the rate leaves that chain, and so the count, alone
  *
- * The program never gets CAP_NET_ADMIN, so it stays.  What is cut up behind the hook counts once: fragments, which the
- * rates in bytes bound, and UDP_SEGMENT (udp(7)), up to 128 datagrams in one.  As an option of the socket that is
- * refused (agent/supervise/seccomp_args.c); as a control message of sendmsg(2) no filter can see it, so a hostile
- * program has up to 128 times the rate in small datagrams, in its own and its confined time (scheduler/confine.h). */
+ * How many segments a packet has is said by a BPF program of three instructions, as xt_bpf(8)'s match; it is loaded
+ * once for all instances (packets_segments(), Linux 5.1).  A kernel without CONFIG_NFT_COMPAT or
+ * CONFIG_NETFILTER_XT_MATCH_BPF gets the table without that rule; the supervisor tries it when it starts
+ * (net_segments()).
+ *
+ * The program never gets CAP_NET_ADMIN, so it stays.  Fragments are cut behind the hook too and count once: the rates
+ * in bytes bound them. */
 #ifndef TULOU_AGENT_SANDBOX_PACKETS_H
 #define TULOU_AGENT_SANDBOX_PACKETS_H
 
@@ -24,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PACKETS_ROOM 1024 /* bytes of a batch, and of its answer */
+#define PACKETS_ROOM 2048 /* bytes of a batch, and of its answer */
 
 enum packets_form {
 	PACKETS_MAKE,	 /* there is none */
@@ -37,6 +43,7 @@ struct packets {
 	uint64_t rate;	  /* a second */
 	uint64_t refused; /* since the table was made */
 	int counts;	  /* the counter was found */
+	int segments;	  /* the rule against many in one was found */
 };
 
 /* What may be sent at once. */
@@ -49,8 +56,12 @@ static inline uint32_t packets_burst(uint64_t rate)
 					       : (uint32_t)n;
 }
 
-/* One transaction: its bytes, 0 = no room. */
-size_t packets_batch(void *room, size_t cap, enum packets_form form, uint64_t rate);
+/* Loads the program that says a packet's segments: a descriptor, the caller's, or negative errno.  Needs CAP_BPF of the
+ * first user namespace; who has the descriptor needs nothing. */
+int packets_segments(void);
+
+/* One transaction: its bytes, 0 = no room.  segments: a descriptor from packets_segments(), -1 = without that rule. */
+size_t packets_batch(void *room, size_t cap, enum packets_form form, uint64_t rate, int segments);
 /* Asks for the table's rules: bytes, 0 = no room. */
 size_t packets_question(void *room, size_t cap);
 /* Reads one datagram of the answer into *ret: 1 more will come, 0 that was the last, or negative errno. */
@@ -58,7 +69,7 @@ int packets_answer(const void *answer, size_t n, struct packets *ret);
 
 /* Both on a blocking NETLINK_NETFILTER socket that was made in the instance's network namespace.  0 or negative errno.
  */
-int packets_set(int fd, enum packets_form form, uint64_t rate);
+int packets_set(int fd, enum packets_form form, uint64_t rate, int segments);
 /* -ENOENT when the table is not there, or not whole. */
 int packets_get(int fd, struct packets *ret);
 

@@ -43,6 +43,7 @@ int spec_check(const struct launch *l, const char **field)
 	CHECK(l->layer <= 1, "layer");
 	CHECK(!l->layer || (l->kind != MSG_KIND_GIT && l->kind != MSG_KIND_STORE), "layer");
 	CHECK(l->socket <= (l->kind == MSG_KIND_APP), "socket");
+	CHECK(l->segments <= 1, "segments");
 	CHECK(l->network <= 1, "network");
 	CHECK(!l->network || l->address != 0, "address");
 	CHECK(!l->network || (name_ok(l->link, sizeof l->link)), "link");

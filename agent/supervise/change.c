@@ -177,7 +177,10 @@ static void set_nofile(void *arg, pid_t pid)
 static int network_change(struct instance *in, const struct quota_limits *from, const struct quota_egress *egress,
 			  struct err *e)
 {
-	struct net_instance i = {.address = in->rec.m.address, .link = in->rec.link, .pidfd = in->pidfd};
+	struct net_instance i = {.address = in->rec.m.address,
+				 .link = in->rec.link,
+				 .pidfd = in->pidfd,
+				 .segments = in->s->programs.segments};
 	struct quota_egress was = in->rec.egress;
 
 	if (!in->rec.link[0])
@@ -197,7 +200,7 @@ void change_network_late(struct instance *in)
 	in->rates_late = false;
 	if (net_link_rate(in->rec.link, in->rec.limits.net_in) < 0 ||
 	    net_link_rate_inside(in->pidfd, in->rec.limits.net_out) < 0 ||
-	    net_link_packets(in->pidfd, PACKETS_CHANGE, in->rec.limits.net_packets) < 0)
+	    net_link_packets(in->pidfd, PACKETS_CHANGE, in->rec.limits.net_packets, in->s->programs.segments) < 0)
 		LOG_WARN("network rates not changed", "instance=%" PRIu64, in->rec.m.instance);
 }
 

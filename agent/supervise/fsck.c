@@ -133,6 +133,7 @@ static void check_link(struct fsck *f, const struct instance *in)
 static void check_packets(struct fsck *f, const struct instance *in)
 {
 	uint64_t id = in->rec.m.instance, want = in->rec.limits.net_packets;
+	int segments = in->s->programs.segments;
 	struct packets have;
 	int r;
 
@@ -140,15 +141,21 @@ static void check_packets(struct fsck *f, const struct instance *in)
 		return;
 	r = net_link_packets_get(in->pidfd, &have);
 	if (r == -ENOENT)
-		fsck_tell(f, "network", id, f->repair && net_link_packets(in->pidfd, PACKETS_REPLACE, want) == 0,
+		fsck_tell(f, "network", id,
+			  f->repair && net_link_packets(in->pidfd, PACKETS_REPLACE, want, segments) == 0,
 			  "what instance %" PRIu64 " sends is not bound to %" PRIu64 " packets a second", id, want);
 	else if (r < 0 && r != -ESRCH)
 		fsck_tell(f, "network", id, false, "the bound of instance %" PRIu64 "'s packets cannot be read: %s", id,
 			  strerror(-r));
 	else if (r == 0 && have.rate != want)
-		fsck_tell(f, "network", id, f->repair && net_link_packets(in->pidfd, PACKETS_CHANGE, want) == 0,
+		fsck_tell(f, "network", id,
+			  f->repair && net_link_packets(in->pidfd, PACKETS_CHANGE, want, segments) == 0,
 			  "instance %" PRIu64 " may send %" PRIu64 " packets a second, its limit is %" PRIu64, id,
 			  have.rate, want);
+	else if (r == 0 && segments >= 0 && !have.segments)
+		fsck_tell(f, "network", id,
+			  f->repair && net_link_packets(in->pidfd, PACKETS_CHANGE, want, segments) == 0,
+			  "many datagrams in one packet of instance %" PRIu64 " count as one", id);
 }
 
 static void check_tree(struct fsck *f, const struct instance *in)

@@ -1,8 +1,10 @@
 /* Starting tulou-sandbox.  Layer agent, supervisor process. */
 #include "agent/supervise/launch.h"
 
+#include "agent/supervise/net.h"
 #include "agent/supervise/seccomp.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/own.h"
 #include "base/sys.h"
 
@@ -54,6 +56,10 @@ int launch_load(struct launch_programs *p, const char *dir, struct err *e)
 		if (r < 0)
 			err_errno(e, "cannot open /usr");
 	}
+	p->segments = net_segments();
+	if (p->segments < 0)
+		LOG_WARN("packets of many datagrams count as one: no CONFIG_NETFILTER_XT_MATCH_BPF?", "error=\"%s\"",
+			 strerror(-p->segments));
 	if (r < 0) {
 		r = -e->code;
 		launch_unload(p);
@@ -70,6 +76,7 @@ void launch_unload(struct launch_programs *p)
 		own_close(&p->seccomp[i]);
 	own_close(&p->null);
 	own_close(&p->usr);
+	own_close(&p->segments);
 }
 
 struct spawn {
@@ -122,9 +129,19 @@ fail:
 static void spawn_list(struct spawn *sp, const struct launch_programs *p, const struct launch *spec,
 		       const struct launch_fds *fds, int spec_fd, int report_fd)
 {
-	const int fixed[] = {
-		spec_fd,   report_fd, fds->status,   fds->blob,	 p->seccomp[spec->profile],	  p->unpack, fds->stack,
-		fds->tree, fds->out,  fds->out_read, fds->layer, fds->usr < 0 ? p->usr : fds->usr};
+	const int fixed[] = {spec_fd,
+			     report_fd,
+			     fds->status,
+			     fds->blob,
+			     p->seccomp[spec->profile],
+			     p->unpack,
+			     fds->stack,
+			     fds->tree,
+			     fds->out,
+			     fds->out_read,
+			     fds->layer,
+			     fds->usr < 0 ? p->usr : fds->usr,
+			     p->segments};
 
 	static_assert(ARRAY_LEN(fixed) == LAUNCH_FD_CGROUP - LAUNCH_FD_SPEC, "one for each of enum launch_fd");
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)

@@ -14,15 +14,16 @@
 
 /* What all launches share; every descriptor owned. */
 struct launch_programs {
-	int sandbox; /* sealed memfd of tulou-sandbox: no instance can reach the file that the next one starts from */
-	int unpack;  /* sealed memfd of tulou-unpack, or of /dev/null when it was not built */
-	int null;    /* /dev/null */
-	int usr;     /* O_PATH: the host's /usr */
+	int sandbox;  /* sealed memfd of tulou-sandbox: no instance can reach the file that the next one starts from */
+	int unpack;   /* sealed memfd of tulou-unpack, or of /dev/null when it was not built */
+	int null;     /* /dev/null */
+	int usr;      /* O_PATH: the host's /usr */
+	int segments; /* BPF program, net_segments(); negative = this kernel has none */
 	int seccomp[QUOTA_PROFILE_COUNT]; /* sealed memfds: the filters, compiled once */
 };
 #define LAUNCH_PROGRAMS_NONE                                                                                           \
 	{                                                                                                              \
-		-1, -1, -1, -1,                                                                                        \
+		-1, -1, -1, -1, -1,                                                                                    \
 		{                                                                                                      \
 			-1, -1                                                                                         \
 		}                                                                                                      \

@@ -87,6 +87,7 @@ struct net_instance {
 	uint32_t address;
 	const char *link; /* the host's end */
 	int pidfd;	  /* its PID 1 */
+	int segments;	  /* net_segments(), negative = none */
 };
 /* Rates and egress policy from one set of limits to another, at once; a stricter policy also cuts what is connected.
  * 0, or the first failure with e set. */
@@ -106,9 +107,12 @@ bool net_link_egress(const struct net *n, const char *name);
 /* What one end may send, bytes a second, 0 = not limited: the host's end is the way in, eth0 inside the way out. */
 int net_link_rate(const char *name, uint64_t rate);
 int net_link_rate_inside(int pidfd, uint64_t rate);
+/* The program of packets_segments(), once the kernel took a whole table with it in a namespace that is made for that: a
+ * descriptor, the caller's, or negative errno. */
+int net_segments(void);
 /* Packets a second that it may begin to send (agent/sandbox/packets.h); a change makes the table where there is none.
- */
-int net_link_packets(int pidfd, enum packets_form form, uint64_t rate);
+ * segments: from net_segments(), negative = none. */
+int net_link_packets(int pidfd, enum packets_form form, uint64_t rate, int segments);
 /* The rate in force, and what was refused.  -ENOENT when the table is not there, or not whole. */
 int net_link_packets_get(int pidfd, struct packets *ret);
 /* Bytes to and from an instance since its start, from the host's end. */

@@ -134,6 +134,14 @@ int net_link_rate(const char *name, uint64_t rate)
 	return fd < 0 ? -errno : rate_on(fd, (int)index, rate);
 }
 
+static void go_home(int home)
+{
+	if (setns(home, CLONE_NEWNET) == 0)
+		return;
+	LOG_ERROR("cannot come back from an instance's network", "error=\"%s\"", strerror(errno));
+	abort(); /* the next supervisor begins at home */
+}
+
 /* A socket belongs to the network namespace it was made in, and so do its requests: this process has one thread, so it
  * may step in and back. */
 int net_socket_inside(int pidfd, int protocol, unsigned *index)
@@ -147,10 +155,7 @@ int net_socket_inside(int pidfd, int protocol, unsigned *index)
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 	if (fd < 0 || (index && !(*index = if_nametoindex("eth0"))))
 		error = errno;
-	if (setns(home, CLONE_NEWNET) < 0) {
-		LOG_ERROR("cannot come back from an instance's network", "error=\"%s\"", strerror(errno));
-		abort(); /* the next supervisor begins at home */
-	}
+	go_home(home);
 	return error ? -error : TAKE_FD(fd);
 }
 
@@ -162,13 +167,30 @@ int net_link_rate_inside(int pidfd, uint64_t rate)
 	return fd < 0 ? fd : rate_on(fd, (int)index, rate);
 }
 
-int net_link_packets(int pidfd, enum packets_form form, uint64_t rate)
+int net_segments(void)
+{
+	OWN_FD int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	OWN_FD int program = packets_segments();
+	OWN_FD int fd = -1;
+	int r;
+
+	if (program < 0 || home < 0)
+		return program < 0 ? program : -errno;
+	if (unshare(CLONE_NEWNET) < 0)
+		return -errno;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	r = fd < 0 ? -errno : packets_set(fd, PACKETS_MAKE, LIMIT_NET_PACKETS, program);
+	go_home(home);
+	return r < 0 ? r : TAKE_FD(program);
+}
+
+int net_link_packets(int pidfd, enum packets_form form, uint64_t rate, int segments)
 {
 	OWN_FD int fd = net_socket_inside(pidfd, NETLINK_NETFILTER, NULL);
-	int r = fd < 0 ? fd : packets_set(fd, form, rate);
+	int r = fd < 0 ? fd : packets_set(fd, form, rate, segments);
 
 	/* An instance of an earlier version has another table, or none. */
-	return r == -ENOENT && form == PACKETS_CHANGE ? packets_set(fd, PACKETS_REPLACE, rate) : r;
+	return r == -ENOENT && form == PACKETS_CHANGE ? packets_set(fd, PACKETS_REPLACE, rate, segments) : r;
 }
 
 int net_link_packets_get(int pidfd, struct packets *ret)

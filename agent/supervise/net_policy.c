@@ -375,7 +375,7 @@ int net_change(struct net *n, const struct net_instance *i, const struct quota_l
 	if (r == 0 && to->net_out != from->net_out)
 		r = net_link_rate_inside(i->pidfd, to->net_out);
 	if (r == 0 && to->net_packets != from->net_packets)
-		r = net_link_packets(i->pidfd, PACKETS_CHANGE, to->net_packets);
+		r = net_link_packets(i->pidfd, PACKETS_CHANGE, to->net_packets, i->segments);
 	if (r < 0)
 		return err_set(e, -r, "cannot change the network rate of %s: %s", i->link, strerror(-r));
 	if (egress_from->mode == egress->mode && egress_from->count == egress->count &&

@@ -88,7 +88,8 @@ static int add_ioctl(scmp_filter_ctx ctx, const uint32_t *list, size_t n)
 /* Options of sockets by level, as blocks of numbers.  Left out: SO_ATTACH_BPF and its kin (50–52); IPSEC and XFRM
  * policies (IP 16 and 17, IPv6 34 and 35); iptables' and multicast routers' (from 64 on; IPv6 64 and 65);
  * TCP_REPAIR (19) and TCP_ULP (31, kernel TLS and others); UDP_ENCAP (100: ESP and L2TP in UDP); UDP_SEGMENT
- * (103: 128 datagrams in one, as which agent/sandbox/packets.h would count them). */
+ * (103: 128 datagrams in one, which agent/sandbox/packets.h refuses as a control message too). */
+#define UDP_SEGMENT_OPTION 103
 static const struct {
 	uint32_t level, mask, value; /* (option & mask) == value */
 } options[] = {
@@ -112,6 +113,15 @@ static int add_setsockopt(scmp_filter_ctx ctx)
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SYS_setsockopt, ARRAY_LEN(c), c);
 	}
 	return r == 0 ? otherwise(ctx, SYS_setsockopt, SCMP_ACT_ERRNO(ENOPROTOOPT)) : r;
+}
+
+/* Who asks whether the kernel has UDP_SEGMENT, as libraries for QUIC do, hears that it has not, and does without. */
+static int add_getsockopt(scmp_filter_ctx ctx)
+{
+	struct scmp_arg_cmp c[] = {is(1, IPPROTO_UDP), is(2, UDP_SEGMENT_OPTION)};
+	int r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOPROTOOPT), SYS_getsockopt, ARRAY_LEN(c), c);
+
+	return r == 0 ? otherwise(ctx, SYS_getsockopt, SCMP_ACT_ALLOW) : r;
 }
 
 /* Everything but these values of one argument, which answer EINVAL as from a kernel that lacks them. */
@@ -145,6 +155,8 @@ int seccomp_args(scmp_filter_ctx ctx, bool strict)
 
 	if (r == 0)
 		r = add_setsockopt(ctx);
+	if (r == 0)
+		r = add_getsockopt(ctx);
 	if (r == 0)
 		r = add_all_but(ctx, SYS_prctl, 0, processes, ARRAY_LEN(processes));
 	return r == 0 ? add_all_but(ctx, SYS_madvise, 2, advice, ARRAY_LEN(advice)) : r;

@@ -268,6 +268,7 @@ static void fill_spec(struct instance *in, struct launch *spec)
 		.net_in = m->limits.net_in,
 		.net_out = m->limits.net_out,
 		.net_packets = m->limits.net_packets,
+		.segments = s->programs.segments >= 0,
 	};
 	memcpy(spec->link, in->rec.link, sizeof spec->link);
 	snprintf(spec->hostname, sizeof spec->hostname, "%s", m->name);

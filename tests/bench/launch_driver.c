@@ -342,6 +342,7 @@ int main(int argc, char **argv)
 		fail("folders", NULL);
 	if (launch_load(&programs, build, &e) < 0)
 		fail("programs", &e);
+	order.segments = programs.segments >= 0;
 	stack_fd = stack_build(dir, build, NULL, 0, name, &e);
 	if (stack_fd < 0)
 		fail("stack", &e);

@@ -179,6 +179,33 @@ static enum verdict option(const struct door *d)
 	return door_result(r, "setsockopt");
 }
 
+/* Many datagrams in one packet, where no filter of system calls sees it: to an address of our own. */
+static enum verdict segments(const struct door *d)
+{
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char data[128] = {0};
+	struct iovec v = {data, sizeof data};
+	union {
+		char bytes[CMSG_SPACE(sizeof(unsigned short))];
+		struct cmsghdr h;
+	} control = {.h = {.cmsg_len = CMSG_LEN(sizeof(unsigned short)),
+			   .cmsg_level = IPPROTO_UDP,
+			   .cmsg_type = 103 /* UDP_SEGMENT */}};
+	struct msghdr m = {.msg_name = &to,
+			   .msg_namelen = sizeof to,
+			   .msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof control};
+	unsigned short one = 1;
+
+	(void)d;
+	memcpy(CMSG_DATA(&control.h), &one, sizeof one);
+	return door_result(sendmsg(s, &m, 0), "sendmsg");
+}
+
 /* A foreign address as source: where the socket takes it, a packet is sent, which the harness looks for on the wire. */
 static enum verdict foreign_source(const struct door *d)
 {
@@ -328,6 +355,7 @@ const struct door doors_net[] = {
 	NET("udp_v6", udp, .text = "V6"),
 	NET("tcp_public", tcp, .text = "PUBLIC"),
 	NET("broadcast", broadcast, .text = "255.255.255.255"),
+	NET("segments", segments),
 	NET("broadcast_on_link", broadcast, .text = "192.0.2.255"),
 	NET("multicast", broadcast, .text = "224.0.0.1"),
 	NET("multicast_names", broadcast, .text = "224.0.0.251"),

@@ -542,6 +542,30 @@ def test_packets_change(node):
     wait_for("the rate", lambda: packets(node)[0] == 20000)
 
 
+def arrived(node):
+    """Datagrams that came to the world, to whom nobody listens there."""
+    lines = [l.split() for l in run(*node.world.world, "cat", "/proc/net/snmp").stdout.splitlines() if l.startswith("Udp:")]
+    return int(dict(zip(*lines))["NoPorts"])
+
+
+def test_packets_of_many(node):
+    """datagrams that the kernel would cut out of one packet are refused before they are, whatever asks for them"""
+    code = ("exec(\"import socket,struct\\nu=socket.socket(2,2); r={}\\nu.bind(('0.0.0.0',0))\\n"
+            "def one(size,to):\\n  try: u.sendmsg([b'x'*%d],[(17,103,struct.pack('H',size))],0,(to,9)); k='sent'\\n  except OSError as e: k=e.errno\\n  r[k]=r.get(k,0)+1\\n"
+            "for i in range(%d): one(1,'%s')\\nraise SystemExit((sorted(r.items(),key=str),))\",{})")
+    for to in (WORLD[0], "127.0.0.1"):
+        before, refused = arrived(node), packets(node)[1]
+        text = inside(node, code % (128, 1000, to), "one", 60)
+        check("(1, 1000)" in text and "sent" not in text, f"1000 times 128 in one to {to}: {text}")
+        check(packets(node)[1] >= refused + 1000, "they are not counted as refused")
+        check(arrived(node) - before < 50, f"{arrived(node) - before} datagrams arrived")
+    before = arrived(node)
+    check("('sent', 100)" in inside(node, code % (1, 100, WORLD[0]), "one", 60), "one in one is refused")
+    wait_for("all 100", lambda: arrived(node) - before >= 100)
+    for ask in ("setsockopt(17, 103, 1)", "getsockopt(17, 103)"):
+        check("not available" in inside(node, "__import__('socket').socket(2, 2)." + ask), ask)
+
+
 def test_packets_of_a_tenant(node):
     """a tenant's total holds at the host's end, for all that leaves its instances, and not for TCP that exists"""
     dropped = lambda: counter(node, "from_link_raw", "meta l4proto != tcp iifgroup @tenant_packets")
@@ -571,12 +595,12 @@ def test_packets_fsck(node):
         return [f for f in map(json.loads, body.splitlines()) if f.get("area") == "network"]
     equal(ours(False), [], "nothing is wrong")
     for words, text in ((("delete", "table", "inet", "tulou"), "is not bound to 20000 packets"), (("flush", "chain", "inet", "tulou", "refused"), "is not bound to 20000 packets"),
-                        (("flush", "chain", "inet", "tulou", "out"), "is not bound to 20000 packets"), (None, "may send 7 packets a second, its limit is 20000")):
-        if words:
+                        (("flush", "chain", "inet", "tulou", "out"), "is not bound to 20000 packets"), (7, "may send 7 packets a second, its limit is 20000"), (20000, "count as one")):
+        if isinstance(words, tuple):
             nft(*words)
-        else:
+        else:  # a rate, without the rule about segments
             nft("flush", "chain", "inet", "tulou", "out")
-            nft("add", "rule", "inet", "tulou", "out", "limit", "rate", "over", "7/second", "goto", "refused")
+            nft("add", "rule", "inet", "tulou", "out", "limit", "rate", "over", f"{words}/second", "goto", "refused")
         found = ours(False)
         check(len(found) == 1 and text in found[0]["text"] and not found[0]["repaired"], str(found))
         check(ours(True)[0]["repaired"], "not mended")

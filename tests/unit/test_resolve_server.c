@@ -263,17 +263,20 @@ static unsigned batch_is_whole(const char *room, size_t n, uint16_t last)
 
 Test(sandbox, packet_bound_is_one_whole_batch)
 {
-	static const unsigned messages[PACKETS_FORM_COUNT] = {8, 5, 10};
-	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM];
+	static const unsigned messages[PACKETS_FORM_COUNT] = {9, 6, 11};
+	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM], bare[PACKETS_ROOM];
 
 	for (enum packets_form form = 0; form < PACKETS_FORM_COUNT; form++) {
-		size_t n = packets_batch(room, sizeof room, form, LIMIT_NET_PACKETS_MAX);
+		size_t n = packets_batch(room, sizeof room, form, LIMIT_NET_PACKETS_MAX, 3);
 		cr_assert_gt(n, 0);
 		cr_assert_eq(batch_is_whole(room, n, NFNL_MSG_BATCH_END), messages[form], "%d", form);
+		cr_assert_eq(
+			batch_is_whole(bare, packets_batch(bare, sizeof bare, form, 20000, -1), NFNL_MSG_BATCH_END),
+			messages[form] - 1, "%d without a program", form);
 		/* No room: nothing is written past it, and nothing is sent. */
 		for (size_t cap = 0; cap < n; cap += 4) {
 			memset(room, 0x5a, sizeof room);
-			cr_assert_eq(packets_batch(room, cap, form, 20000), 0, "%zu bytes", cap);
+			cr_assert_eq(packets_batch(room, cap, form, 20000, 3), 0, "%zu bytes", cap);
 			for (size_t i = cap; i < sizeof room; i++)
 				cr_assert_eq(room[i], 0x5a, "byte %zu of %zu", i, cap);
 		}
@@ -287,12 +290,13 @@ Test(sandbox, packet_bound_is_one_whole_batch)
 Test(sandbox, packet_bound_is_read_back)
 {
 	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM], bent[PACKETS_ROOM];
-	size_t n = packets_batch(room, sizeof room, PACKETS_MAKE, 777);
+	size_t n = packets_batch(room, sizeof room, PACKETS_MAKE, 777, 3);
 	struct packets p = {0};
 
 	cr_assert_eq(packets_answer(room, n, &p), 1, "no end of a dump in it");
 	cr_assert_eq(p.rate, 777);
 	cr_assert_eq(p.counts, 1);
+	cr_assert_eq(p.segments, 1);
 	for (size_t cut = 0; cut < n; cut++) {
 		char *end = malloc(cut + 1);
 		memcpy(end, room, cut);

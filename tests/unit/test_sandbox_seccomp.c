@@ -170,6 +170,7 @@ static int arguments(void)
 	struct termios t;
 	struct ifreq i = {.ifr_name = "lo"};
 	char page[4096] __attribute__((aligned(4096)));
+	socklen_t len = sizeof one;
 
 	EXPECT(ioctl(tty, TIOCGWINSZ, &w), 0);
 	EXPECT(ioctl(tty, TCGETS, &t), 0);
@@ -196,6 +197,11 @@ static int arguments(void)
 	EXPECT(setsockopt(tcp, IPPROTO_TCP, 31 /* ULP */, "tls", 3), ENOPROTOOPT);
 	EXPECT(setsockopt(tcp, IPPROTO_TCP, 19 /* REPAIR */, &one, sizeof one), ENOPROTOOPT);
 	EXPECT(setsockopt(udp, IPPROTO_UDP, 100 /* ENCAP */, &one, sizeof one), ENOPROTOOPT);
+	EXPECT(setsockopt(udp, IPPROTO_UDP, 103 /* SEGMENT */, &one, sizeof one), ENOPROTOOPT);
+	EXPECT(getsockopt(udp, IPPROTO_UDP, 103 /* SEGMENT */, &one, &len), ENOPROTOOPT);
+	EXPECT(getsockopt(udp, IPPROTO_UDP, 104 /* GRO */, &one, &len), 0);
+	EXPECT(getsockopt(tcp, SOL_SOCKET, 3 /* TYPE */, &one, &len), 0);
+	EXPECT(getsockopt(tcp, IPPROTO_TCP, 103, &one, &len), ENOPROTOOPT); /* the kernel's */
 	EXPECT(setsockopt(tcp, IPPROTO_IP, 17 /* XFRM_POLICY */, page, 8), ENOPROTOOPT);
 	EXPECT(setsockopt(tcp, IPPROTO_IP, 64 /* iptables */, page, 8), ENOPROTOOPT);
 	EXPECT(setsockopt(v6, IPPROTO_IPV6, 35 /* XFRM_POLICY */, page, 8), ENOPROTOOPT);
