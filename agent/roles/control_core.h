@@ -93,6 +93,7 @@ struct control_tenant {
 	int64_t usage_ms;			    /* when, monotonic */
 	double cpu_now;				    /* CPUs, between the last two samples */
 	uint64_t memory_hits, pids_hits, oom_kills; /* of its own level, since control started */
+	uint64_t net_refused;			    /* the same: packets */
 	struct control_hits hits;
 	struct throttle_state throttle;
 	unsigned throttle_run, throttle_row; /* its row in the tick of that number */

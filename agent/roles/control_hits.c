@@ -167,7 +167,7 @@ void control_hits_instance(struct control_instance *ci, const struct msg_usage *
 void control_hits_tenant(struct control *c, struct control_tenant *t, const struct msg_tenant_usage *now)
 {
 	const struct msg_tenant_usage *was = &t->usage;
-	uint64_t memory, pids, oom, sum;
+	uint64_t memory, pids, oom, packets, sum;
 	char limit[QUOTA_TEXT], peak[QUOTA_TEXT];
 
 	if (!was->tenant)
@@ -178,6 +178,8 @@ void control_hits_tenant(struct control *c, struct control_tenant *t, const stru
 	t->memory_hits += memory;
 	t->pids_hits += pids;
 	t->oom_kills += oom;
+	packets = hits_grown(was->net_refused, now->net_refused);
+	t->net_refused += packets;
 	hits_bytes(t->rec.quota.memory, limit);
 	hits_bytes(now->memory_peak, peak);
 	if (oom && hits_due(&t->hits, CONTROL_HIT_OOM, oom, &sum))
@@ -213,4 +215,10 @@ void control_hits_tenant(struct control *c, struct control_tenant *t, const stru
 				     "A process or thread could not be started (%" PRIu64
 				     " times): all apps together have %" PRIu32 ", the quota is %" PRIu32,
 				     sum, now->pids, t->rec.quota.pids);
+	quota_text(quota_key_find("net_packets"), t->rec.quota.net_packets, limit);
+	if (hits_due(&t->hits, CONTROL_HIT_PACKETS, packets, &sum))
+		control_tenant_event(c, t, "tenant.packets",
+				     "%" PRIu64 " packet%s lost: all apps together may send %s beside those of TCP "
+				     "connections that exist (net_packets)",
+				     sum, sum == 1 ? " was" : "s were", limit);
 }

@@ -352,6 +352,8 @@ static void metrics_tenants(struct control *c, struct buf *out)
 		      row.usage.pids_hits);
 	TENANT_METRIC("tulou_tenant_oom_kills_total", "counter", "Processes killed at the memory quota.", "%" PRIu32,
 		      row.usage.oom_kills);
+	TENANT_METRIC("tulou_tenant_packets_refused_total", "counter", "Packets dropped at the quota.", "%" PRIu64,
+		      row.usage.net_refused);
 	TENANT_METRIC("tulou_tenant_confined_seconds_total", "counter",
 		      "Time in which it was kept off some CPUs because it lived in the kernel.", "%.3f",
 		      (double)row.usage.confined_us / 1e6);

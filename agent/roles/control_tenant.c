@@ -312,6 +312,7 @@ void control_tenant_used(const struct control_tenant *t, struct quota *used, str
 	usage->memory_hits = (uint32_t)t->memory_hits;
 	usage->pids_hits = (uint32_t)t->pids_hits;
 	usage->oom_kills = (uint32_t)t->oom_kills;
+	usage->net_refused = t->net_refused;
 	usage->confined_us = t->usage.confined_us;
 	if (!t->usage.tenant || control_now_ms() - t->usage_ms > TENANT_USAGE_STALE_MS)
 		return;

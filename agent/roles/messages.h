@@ -291,6 +291,7 @@ struct msg_tenant_usage {
 	uint32_t disk_hits;   /* samples in which it had no room left to write */
 	uint32_t confines;    /* times it was kept off some CPUs since its first instance */
 	uint64_t confined_us; /* and for how long in all */
+	uint64_t net_refused; /* packets dropped at its total, since the node's rules were written */
 };
 
 /* What layers and repositories of all tenants share: a pool, or the disk with project quotas. */

@@ -366,6 +366,25 @@ size_t packets_question(void *room, size_t cap)
 	return b.cap ? b.used : 0;
 }
 
+size_t packets_counter_question(void *room, size_t cap, const char *table, const char *set, uint32_t key)
+{
+	struct bound b = {.room = room, .cap = cap};
+	struct nlattr *list, *element, *k;
+
+	bound_message(&b, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, 0, 0);
+	bound_text(&b, NFTA_SET_ELEM_LIST_TABLE, table);
+	bound_text(&b, NFTA_SET_ELEM_LIST_SET, set);
+	list = bound_nest(&b, NFTA_SET_ELEM_LIST_ELEMENTS);
+	element = bound_nest(&b, NFTA_LIST_ELEM);
+	k = bound_nest(&b, NFTA_SET_ELEM_KEY);
+	bound_attr(&b, NFTA_DATA_VALUE, &key, sizeof key);
+	bound_nest_end(&b, k);
+	bound_nest_end(&b, element);
+	bound_nest_end(&b, list);
+	bound_end(&b);
+	return b.cap ? b.used : 0;
+}
+
 /* A row of attributes. */
 struct attrs {
 	const char *at;
@@ -415,6 +434,28 @@ static uint64_t attr_u64(struct attrs r, uint16_t type)
 	if (v.left == sizeof n)
 		memcpy(&n, v.at, sizeof n);
 	return be64toh(n);
+}
+
+int packets_counter_answer(const void *answer, size_t n, uint64_t *ret)
+{
+	const struct nlmsghdr *h = answer;
+	const size_t head = NLMSG_LENGTH(sizeof(struct nfgenmsg));
+	struct attrs element, x;
+
+	if (n < sizeof *h || h->nlmsg_len < sizeof *h || h->nlmsg_len > n)
+		return -EPROTO;
+	if (h->nlmsg_type == NLMSG_ERROR && h->nlmsg_len >= NLMSG_LENGTH(sizeof(int)))
+		return ((const struct nlmsgerr *)NLMSG_DATA(h))->error ?: -EPROTO;
+	if (h->nlmsg_len < head)
+		return -EPROTO;
+	element = attr_inside(attr_find((struct attrs){(const char *)answer + head, h->nlmsg_len - head},
+					NFTA_SET_ELEM_LIST_ELEMENTS));
+	element = attr_inside(attr_find(element, NFTA_LIST_ELEM));
+	x = attr_inside(attr_find(element, NFTA_SET_ELEM_EXPR));
+	if (!attr_is(x, NFTA_EXPR_NAME, "counter"))
+		return -EPROTO;
+	*ret = attr_u64(attr_inside(attr_find(x, NFTA_EXPR_DATA)), NFTA_COUNTER_PACKETS);
+	return 0;
 }
 
 static void rule_read(struct attrs rule, struct packets *ret)

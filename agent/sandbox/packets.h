@@ -67,6 +67,13 @@ size_t packets_question(void *room, size_t cap);
 /* Reads one datagram of the answer into *ret: 1 more will come, 0 that was the last, or negative errno. */
 int packets_answer(const void *answer, size_t n, struct packets *ret);
 
+/* Asks a set of an inet table, whose elements count and have keys of 32 bits, for one of them: bytes, 0 = no room. */
+size_t packets_counter_question(void *room, size_t cap, const char *table, const char *set, uint32_t key);
+/* Reads its answer, one datagram: 0 with the packets counted, -ENOENT where there is no such element, or negative
+ * errno.
+ */
+int packets_counter_answer(const void *answer, size_t n, uint64_t *ret);
+
 /* Both on a blocking NETLINK_NETFILTER socket that was made in the instance's network namespace.  0 or negative errno.
  */
 int packets_set(int fd, enum packets_form form, uint64_t rate, int segments);

@@ -3,7 +3,7 @@
  *
  * Table inet tulou_<cgroup name>, one per node, written in one transaction:
  *   raw          from our links only IPv4 whose source address lies behind that very link (no spoofing), below the
- *                tenant's rates of bytes and of packets;
+ *                tenant's rates of bytes and of packets, where names do not count;
  *   prerouting   new connections only within LIMIT_NET_CONNECTIONS and its kin;
  *   input        from our links only names (port 53 of the host's own address) and replies to what the host began;
  *   forward      from our links: replies; the same tenant's instances (pairs of interface groups); then nothing
@@ -71,6 +71,9 @@ void net_tenant_note(struct net *n, uint32_t slot);
  * after net_rates_write(): one transaction for all that changed, none when nothing did. */
 int net_tenant_rates(struct net *n, uint32_t slot, const struct quota *q);
 int net_rates_write(struct net *n, struct err *e);
+
+/* Packets dropped at the tenant's total since net_setup(), 0 when none was.  0 or negative errno. */
+int net_tenant_refused(const struct net *n, uint32_t slot, uint64_t *ret);
 
 /* The egress policy of an address behind a link: no transaction when the link's name says it.  0 or negative errno with
  * the former policy in force. */

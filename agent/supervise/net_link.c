@@ -200,6 +200,29 @@ int net_link_packets_get(int pidfd, struct packets *ret)
 	return fd < 0 ? fd : packets_get(fd, ret);
 }
 
+int net_tenant_refused(const struct net *n, uint32_t slot, uint64_t *ret)
+{
+	OWN_FD int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM];
+	size_t size = packets_counter_question(room, sizeof room, n->table, NET_TENANT_REFUSED, net_group(slot));
+	ssize_t got;
+	int r;
+
+	if (!size)
+		return -ENOBUFS;
+	if (fd < 0 || send(fd, room, size, 0) != (ssize_t)size)
+		return -errno;
+	got = recv(fd, room, sizeof room, 0);
+	if (got < 0)
+		return -errno;
+	r = packets_counter_answer(room, (size_t)got, ret);
+	if (r == -ENOENT) { /* an element is made by the first drop */
+		*ret = 0;
+		r = 0;
+	}
+	return r;
+}
+
 int net_link_bytes(const char *name, uint64_t *in, uint64_t *out)
 {
 	struct {

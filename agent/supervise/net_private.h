@@ -13,6 +13,8 @@ int net_rules_now(const struct net *n, const struct settings *s, struct buf *out
 /* net_compare.c: two listings of tables, changed in place: 1 with the first difference in text, 0 when there is none.
  */
 int net_listings_differ(char *have, char *want, char *text, size_t cap);
+/* The set of the table that counts, for each tenant, what is dropped at its total of packets. */
+#define NET_TENANT_REFUSED "tenant_refused"
 /* Whether the tenant has a pair in the table. */
 bool net_tenant_has(const struct net *n, uint32_t slot);
 

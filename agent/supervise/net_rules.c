@@ -59,6 +59,26 @@ static void rules_connections(const struct net *n, struct buf *out)
 		   rate, LIMIT_NET_NEW_BURST, tenant_rate, LIMIT_NET_TENANT_NEW_BURST, one, tenant);
 }
 
+/* What counts against a tenant's packets.  Its questions for names do not, as far as the resolver answers them at all
+ * (agent/resolve): an app whose neighbour floods must still find what it connects to. */
+static void rules_packets(const struct net *n, struct buf *out)
+{
+	buf_printf(out,
+		   "set names { type ipv4_addr; size %u; flags dynamic; timeout 10s; }\n"
+		   "set tenant_refused { type devgroup; size %u; flags dynamic; }\n"
+		   "chain tenant_refuse {\n"
+		   "update @tenant_refused { iifgroup counter }\n"
+		   "counter drop\n"
+		   "}\n"
+		   "chain tenant_count {\n"
+		   "ip daddr " NET_IP
+		   " th dport 53 update @names { ip saddr limit rate %u/second burst %u packets } return\n"
+		   "iifgroup @tenant_packets goto tenant_refuse\n"
+		   "}\n",
+		   LIMIT_INSTANCES * 2, LIMIT_TENANTS, NET_IP_ARGS(net_host_address(n)), LIMIT_RESOLVE_RATE,
+		   LIMIT_RESOLVE_BURST);
+}
+
 static void rules_from_link(const struct net *n, struct buf *out)
 {
 	uint32_t own = net_host_address(n);
@@ -69,8 +89,8 @@ static void rules_from_link(const struct net *n, struct buf *out)
 		   "meta nfproto ipv6 counter drop\n"
 		   "fib saddr . iif oif missing counter drop\n"
 		   "iifgroup @tenant_out counter drop\n"
-		   "meta l4proto != tcp iifgroup @tenant_packets counter drop\n"
-		   "tcp flags & ack == 0x0 iifgroup @tenant_packets counter drop\n"
+		   "meta l4proto != tcp jump tenant_count\n"
+		   "tcp flags & ack == 0x0 jump tenant_count\n"
 		   "ip daddr " NET_IP " udp dport 53 notrack\n"
 		   "}\n",
 		   NET_IP_ARGS(own));
@@ -108,6 +128,7 @@ int net_ruleset(const struct net *n, const struct settings *s, const char *on_li
 	rules_sets(n, s, on_link, out);
 	net_policy_text(n, out);
 	rules_connections(n, out);
+	rules_packets(n, out);
 	rules_from_link(n, out);
 	buf_printf(out,
 		   "chain to_link_forward {\n"

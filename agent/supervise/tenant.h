@@ -34,6 +34,7 @@ struct tenant {
 	uint64_t lent, lent_swap; /* bytes, to jobs */
 	/* Of its instances since its first one, dead ones included: only what its own totals did, not their limits. */
 	uint32_t oom_kills, pids_hits;
+	uint64_t net_refused; /* packets, at its total */
 	struct cgroup_watch watch;
 	struct disk_share share; /* of the disk's pool */
 	bool shrinking;		 /* its memory is not down to the total yet */
@@ -41,10 +42,10 @@ struct tenant {
 	uint32_t throttle_weight; /* of supervise_throttle_tenant(); 0 = none */
 	struct loop_timer timer;
 	struct confine_state confine;
-	int64_t confined_at;	  /* monotonic, microseconds: it is kept off some CPUs since; 0 = it is not */
-	uint64_t confined_us;	  /* before, since its first instance */
-	uint32_t confines;	  /* times */
-	bool sheltered;		  /* it is kept on the clear CPUs */
+	int64_t confined_at;  /* monotonic, microseconds: it is kept off some CPUs since; 0 = it is not */
+	uint64_t confined_us; /* before, since its first instance */
+	uint32_t confines;    /* times */
+	bool sheltered;	      /* it is kept on the clear CPUs */
 	bool used;		  /* its use is known */
 	uint32_t use;		  /* thousandths of a CPU, at the last sample */
 	int64_t used_at;	  /* that sample, monotonic, microseconds; 0 = none */

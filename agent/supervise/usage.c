@@ -76,9 +76,12 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 {
 	const struct cgroup_sample was = t->watch.last;
 	struct cgroup_sample now;
+	int idle = cgroup_watch(t->s->cgroup, t->slot, CGROUP_TENANT, &t->watch);
 
-	if (cgroup_watch(t->s->cgroup, t->slot, CGROUP_TENANT, &t->watch) < 0)
+	if (idle < 0)
 		return false;
+	if (idle == 0)
+		net_tenant_refused(&t->s->net, t->slot, &t->net_refused);
 	now = t->watch.last;
 	shelter_used(t, was.cpu_us, now.cpu_us, clock_mono_us());
 	disk_share(t->s->disk, t->slot, t->s->tenants_count, &t->share);
@@ -101,6 +104,7 @@ static bool usage_of_tenant(struct tenant *t, struct msg_tenant_usage *ret)
 		.disk = t->share.used,
 		.disk_bound = t->share.bound,
 		.disk_hits = t->share.hits,
+		.net_refused = t->net_refused,
 		.confines = t->confines,
 		.confined_us = confine_time_us(t),
 	};

@@ -493,6 +493,7 @@ Test(control_tenant, what_a_tenant_hits)
 	cr_assert_eq(events("tenant.pids").n, 0, "the first sample only says where it starts");
 	fake_run(&f, 10); /* a rate needs time to pass */
 	u.pids_hits = 12;
+	u.net_refused = 40000;
 	u.oom_kills = 2;
 	u.cpu_us = 1000;
 	sample_tenant(&u);
@@ -500,16 +501,21 @@ Test(control_tenant, what_a_tenant_hits)
 		  events("tenant.pids").text);
 	cr_assert(strstr(events("tenant.memory").text, "2 processes were killed"), "%s", events("tenant.memory").text);
 	cr_assert_eq(events("tenant.memory").tenant, acme().id);
+	cr_assert(strstr(events("tenant.packets").text, "40000 packets were lost: all apps together may send 20000/s"),
+		  "%s", events("tenant.packets").text);
 	f.control->ops.tenant_used(f.control, acme().id, &used, &usage);
 	cr_assert(usage.known);
 	cr_assert_eq(usage.memory, 4096 * MIB);
 	cr_assert_eq(usage.pids_hits, 3);
+	cr_assert_eq(usage.net_refused, 40000);
 	cr_assert_gt(usage.cpu_cores, 0);
 	/* A new group counts from 0. */
 	u.pids_hits = 1;
+	u.net_refused = 7;
 	sample_tenant(&u);
 	f.control->ops.tenant_used(f.control, acme().id, &used, &usage);
 	cr_assert_eq(usage.pids_hits, 4);
+	cr_assert_eq(usage.net_refused, 40007);
 	fake_stop(&f);
 }
 

@@ -7,7 +7,9 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <endian.h>
 #include <errno.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <stdio.h>
@@ -308,5 +310,56 @@ Test(sandbox, packet_bound_is_read_back)
 			memcpy(bent, room, n);
 			bent[at] = (char)v;
 			packets_answer(bent, n, &p);
+		}
+}
+
+/* An element as the kernel tells it, by hand: counter of 258 packets, of 300 bytes each. */
+Test(sandbox, counter_of_a_set_is_read)
+{
+	_Alignas(struct nlmsghdr) char room[PACKETS_ROOM], bent[PACKETS_ROOM];
+	/* Lengths (three are said below) and types of the nested attributes. */
+	uint16_t element[] = {0, NFTA_SET_ELEM_LIST_ELEMENTS, 0,  NFTA_LIST_ELEM,
+			      0, NFTA_SET_ELEM_EXPR,	      12, NFTA_EXPR_NAME};
+	size_t n = packets_counter_question(room, sizeof room, "tulou_x", "set", 5), at = NLMSG_LENGTH(4);
+	struct nlmsghdr *h = (void *)room;
+	struct nlmsgerr *e = NLMSG_DATA(h);
+	uint64_t count = 9;
+
+	cr_assert_gt(n, 0);
+	cr_assert_eq(h->nlmsg_len, n);
+	for (size_t cap = 0; cap < n; cap += 4)
+		cr_assert_eq(packets_counter_question(bent, cap, "tulou_x", "set", 5), 0, "%zu bytes", cap);
+	cr_assert_eq(packets_counter_answer(room, n, &count), -EPROTO, "an element without a counter");
+	h->nlmsg_type = NLMSG_ERROR;
+	e->error = -ENOENT;
+	cr_assert_eq(packets_counter_answer(room, n, &count), -ENOENT);
+	cr_assert_eq(count, 9);
+
+	h->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM;
+	for (unsigned i = 0; i < 3; i++) /* each holds the next, and 36 bytes are behind them */
+		element[2 * i] = (uint16_t)(sizeof element + 36 - 4 * i);
+	memcpy(room + at, element, sizeof element);
+	at += sizeof element;
+	memcpy(room + at, "counter", 8);
+	at += 8;
+	memcpy(room + at, (uint16_t[]){28, NFTA_EXPR_DATA, 12, NFTA_COUNTER_BYTES}, 8);
+	memcpy(room + at + 8, (uint64_t[]){htobe64(258 * 300)}, 8);
+	memcpy(room + at + 16, (uint16_t[]){12, NFTA_COUNTER_PACKETS}, 4);
+	memcpy(room + at + 20, (uint64_t[]){htobe64(258)}, 8);
+	n = at + 28;
+	h->nlmsg_len = (uint32_t)n;
+	cr_assert_eq(packets_counter_answer(room, n, &count), 0);
+	cr_assert_eq(count, 258);
+	for (size_t cut = 0; cut < n; cut++) {
+		char *end = malloc(cut + 1);
+		memcpy(end, room, cut);
+		packets_counter_answer(end, cut, &count);
+		free(end);
+	}
+	for (size_t i = 0; i < n; i++)
+		for (unsigned v = 0; v < 256; v += 17) {
+			memcpy(bent, room, n);
+			bent[i] = (char)v;
+			packets_counter_answer(bent, n, &count);
 		}
 }

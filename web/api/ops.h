@@ -59,6 +59,7 @@ struct ops_tenant_usage {
 	uint64_t disk; /* stored trees and what is in the writable layers */
 	uint32_t inodes, pids, instances;
 	uint32_t memory_hits, pids_hits, oom_kills; /* how often its own totals were hit */
+	uint64_t net_refused;			    /* packets, the same */
 	uint64_t confined_us;			    /* kept off some CPUs since its first instance that runs still */
 	double cpu_cores;
 	char pending[200]; /* why a lowered total does not hold yet; "" when all hold */

@@ -13,16 +13,17 @@
 
 static json_t *usage_json(const struct ops_tenant_usage *u)
 {
-	return json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s?}",
-			 "memory_bytes", (json_int_t)u->memory, "memory_peak_bytes", (json_int_t)u->memory_peak, "cpu",
-			 u->cpu_cores, "cpu_seconds", (double)u->cpu_us / 1e6, "throttled_seconds",
-			 (double)u->throttled_us / 1e6, "pids", (json_int_t)u->pids, "instances",
-			 (json_int_t)u->instances, "disk_bytes", (json_int_t)u->disk, "inodes", (json_int_t)u->inodes,
-			 "io_read_bytes", (json_int_t)u->io_read, "io_write_bytes", (json_int_t)u->io_write,
-			 "net_in_bytes", (json_int_t)u->net_in, "net_out_bytes", (json_int_t)u->net_out, "memory_hits",
-			 (json_int_t)u->memory_hits, "pids_hits", (json_int_t)u->pids_hits, "oom_kills",
-			 (json_int_t)u->oom_kills, "confined_seconds", (double)u->confined_us / 1e6, "pending",
-			 u->pending[0] ? u->pending : NULL);
+	return json_pack(
+		"{s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s?}",
+		"memory_bytes", (json_int_t)u->memory, "memory_peak_bytes", (json_int_t)u->memory_peak, "cpu",
+		u->cpu_cores, "cpu_seconds", (double)u->cpu_us / 1e6, "throttled_seconds",
+		(double)u->throttled_us / 1e6, "pids", (json_int_t)u->pids, "instances", (json_int_t)u->instances,
+		"disk_bytes", (json_int_t)u->disk, "inodes", (json_int_t)u->inodes, "io_read_bytes",
+		(json_int_t)u->io_read, "io_write_bytes", (json_int_t)u->io_write, "net_in_bytes",
+		(json_int_t)u->net_in, "net_out_bytes", (json_int_t)u->net_out, "memory_hits",
+		(json_int_t)u->memory_hits, "pids_hits", (json_int_t)u->pids_hits, "oom_kills",
+		(json_int_t)u->oom_kills, "net_packets_refused", (json_int_t)u->net_refused, "confined_seconds",
+		(double)u->confined_us / 1e6, "pending", u->pending[0] ? u->pending : NULL);
 }
 
 /* Which values hold over the plan's. */

@@ -96,6 +96,7 @@ export const HITS: Record<string, string> = {
 	'instance.refused': 'Quota reached',
 	'tenant.memory': 'Memory quota reached',
 	'tenant.pids': 'Process quota reached',
+	'tenant.packets': 'Packet quota reached',
 };
 
 /** The newest event of each kind of limit that was hit; events are newest first. */
