@@ -108,6 +108,17 @@ int cgroup_weight(struct cgroup *c, uint32_t slot, uint64_t id, uint32_t weight)
 enum cgroup_cpus { CGROUP_CPUS_ALL, CGROUP_CPUS_CONFINED, CGROUP_CPUS_CLEAR, CGROUP_CPUS_COUNT };
 int cgroup_cpus(struct cgroup *c, uint32_t slot, enum cgroup_cpus which);
 bool cgroup_can_confine(const struct cgroup *c);
+/* A list that could not be written, and is to be tried again. */
+struct cgroup_cpus_late {
+	enum cgroup_cpus which; /* what shall be in force */
+	bool late;		/* and is not */
+	bool told;		/* the caller's */
+};
+/* As cgroup_cpus(), which is also the answer; l remembers it when it failed.  CLEAR is a favour, and never late: what
+ * was to be in force before still is. */
+int cgroup_cpus_set(struct cgroup *c, uint32_t slot, enum cgroup_cpus which, struct cgroup_cpus_late *l);
+/* Tries again what l remembers: 0 when it is in force, or negative errno. */
+int cgroup_cpus_again(struct cgroup *c, uint32_t slot, struct cgroup_cpus_late *l);
 /* The numbers of the clear CPUs, n of them; valid as long as c. */
 const unsigned short *cgroup_clear(const struct cgroup *c, unsigned *n);
 /* Microseconds of CPU time in the kernel so far: of a tenant, and of all of them together. */

@@ -173,6 +173,22 @@ int cgroup_cpus(struct cgroup *c, uint32_t slot, enum cgroup_cpus which)
 	return cgroup_write(c, CGROUP_CPUSET, name, "cpuset.cpus", c->cpus[which]);
 }
 
+int cgroup_cpus_set(struct cgroup *c, uint32_t slot, enum cgroup_cpus which, struct cgroup_cpus_late *l)
+{
+	int r = cgroup_cpus(c, slot, which);
+
+	if (r == -EOPNOTSUPP || (r < 0 && which == CGROUP_CPUS_CLEAR))
+		return r;
+	l->which = which;
+	l->late = r < 0;
+	return r;
+}
+
+int cgroup_cpus_again(struct cgroup *c, uint32_t slot, struct cgroup_cpus_late *l)
+{
+	return !l->late ? 0 : cgroup_cpus_set(c, slot, l->which, l);
+}
+
 uint64_t cgroup_system_us(const struct cgroup *c, uint32_t slot)
 {
 	char name[CGROUP_NAME_MAX];

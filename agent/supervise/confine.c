@@ -24,9 +24,43 @@ static void confine_classes(struct supervise *s, struct tenant *t)
 	}
 }
 
+int confine_cpus(struct tenant *t, enum cgroup_cpus which)
+{
+	int r = cgroup_cpus_set(t->s->cgroup, t->slot, which, &t->cpus);
+
+	t->s->cpus_late = t->s->cpus_late || t->cpus.late;
+	if (r < 0 && r != -EOPNOTSUPP && !t->cpus.told) {
+		LOG_WARN("CPUs of a tenant not set", "tenant=%" PRIu64 " errno=%d again=%d", t->tenant, -r,
+			 t->cpus.late);
+		t->cpus.told = true;
+	}
+	return r;
+}
+
+/* Lists that were refused; a tenant without a group is not among these. */
+static void confine_again(struct supervise *s)
+{
+	unsigned n = LIMIT_CONFINE_LOOKS;
+	struct tenant *t = NULL;
+	bool late = false;
+
+	if (!s->cpus_late)
+		return;
+	TAILQ_FOREACH(t, &s->tenants_living, link)
+	{
+		if (!t->cpus.late)
+			continue;
+		late = n == 0 || cgroup_cpus_again(s->cgroup, t->slot, &t->cpus) < 0 || late;
+		if (n == 0)
+			break;
+		n--;
+	}
+	s->cpus_late = late;
+}
+
 static void confine_apply(struct supervise *s, struct tenant *t, bool on, int64_t now)
 {
-	int r = cgroup_cpus(s->cgroup, t->slot, on ? CGROUP_CPUS_CONFINED : CGROUP_CPUS_ALL);
+	int r = confine_cpus(t, on ? CGROUP_CPUS_CONFINED : CGROUP_CPUS_ALL);
 
 	t->sheltered = false;
 	s->confined += on ? 1 : -1;
@@ -36,9 +70,7 @@ static void confine_apply(struct supervise *s, struct tenant *t, bool on, int64_
 		t->confined_us += (uint64_t)(now - t->confined_at);
 	t->confined_at = on ? now : 0;
 	confine_classes(s, t);
-	if (r < 0)
-		LOG_WARN("CPUs of a tenant not set", "tenant=%" PRIu64 " errno=%d", t->tenant, -r);
-	else
+	if (r == 0)
 		LOG_DEBUG(on ? "tenant confined" : "tenant free", "tenant=%" PRIu64 " mean=%.0f", t->tenant,
 			  (double)t->confine.mean);
 }
@@ -53,6 +85,7 @@ void confine_gone(struct tenant *t)
 	t->confine = (struct confine_state){0};
 	t->sheltered = t->used = false;
 	t->used_at = 0;
+	t->cpus = (struct cgroup_cpus_late){0};
 }
 
 uint64_t confine_time_us(const struct tenant *t)
@@ -110,6 +143,7 @@ static void confine_turn(void *arg)
 		return; /* the next tenant begins it again */
 	}
 	loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
+	confine_again(s);
 	confine_look_around(s, now);
 	shelter_turn(s, now);
 }

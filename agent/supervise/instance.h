@@ -133,6 +133,7 @@ struct supervise {
 	size_t tenants_count;		   /* of tenants_living */
 	struct tenant_list tenants_looked; /* the same, in the order in which confine.c looks */
 	unsigned confined, confine_turns;  /* tenants; looks since the last at those */
+	bool cpus_late;			   /* some tenant's list of CPUs was refused */
 	uint64_t confine_all;		   /* microseconds of kernel time of all, at confine_us (monotonic) */
 	int64_t confine_us;
 	struct shelter shelter;
@@ -205,7 +206,11 @@ void usage_gone(struct instance *in); /* it is sampled no more */
 /* confine.c */
 int confine_start(struct supervise *s);
 void confine_stop(struct supervise *s);
-void confine_gone(struct tenant *t);		  /* its group goes */
+void confine_gone(struct tenant *t); /* its group goes */
+/* The CPUs that its instances may run on.  What the kernel refuses is told once, and tried again with each
+ * look.  0 or
+ * negative errno. */
+int confine_cpus(struct tenant *t, enum cgroup_cpus which);
 uint64_t confine_time_us(const struct tenant *t); /* confined in all, since its first instance */
 
 /* shelter.c */

@@ -46,13 +46,9 @@ static uint64_t shelter_idle_us(const struct supervise *s, unsigned *clear)
 	return ticks * 1000000 / (uint64_t)hz;
 }
 
-static void shelter_move(struct supervise *s, struct tenant *t, bool in)
+static void shelter_move(struct tenant *t, bool in)
 {
-	int r = cgroup_cpus(s->cgroup, t->slot, in ? CGROUP_CPUS_CLEAR : CGROUP_CPUS_ALL);
-
-	t->sheltered = in && r == 0;
-	if (r < 0)
-		LOG_WARN("CPUs of a tenant not set", "tenant=%" PRIu64 " errno=%d", t->tenant, -r);
+	t->sheltered = confine_cpus(t, in ? CGROUP_CPUS_CLEAR : CGROUP_CPUS_ALL) == 0 && in;
 }
 
 /* Those that are in first, so that nobody is put out for another. */
@@ -70,7 +66,7 @@ static void shelter_tenants(struct supervise *s, unsigned clear)
 			stay = t->used && shelter_tenant(&s->shelter, clear, t->use, in);
 			if (stay != in && moves > 0) {
 				moves--;
-				shelter_move(s, t, stay);
+				shelter_move(t, stay);
 				/* One that was put out stands in the second pass too; it is too loud to come back. */
 			}
 		}
@@ -92,7 +88,7 @@ static void shelter_close(struct supervise *s)
 	TAILQ_FOREACH(t, &s->tenants_living, link)
 	{
 		if (t->sheltered)
-			shelter_move(s, t, false);
+			shelter_move(t, false);
 	}
 	shelter_front_cpus(s, false, 0);
 }

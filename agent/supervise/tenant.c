@@ -116,7 +116,7 @@ int tenant_enter(struct instance *in, struct err *e)
 			return r;
 		}
 		/* It may have been left behind by one who was confined. */
-		cgroup_cpus(s->cgroup, t->slot, CGROUP_CPUS_ALL);
+		confine_cpus(t, CGROUP_CPUS_ALL);
 	}
 	join(t, in);
 	if (t->living == 1 && t->throttle_weight)
@@ -139,7 +139,7 @@ int tenant_adopt(struct instance *in)
 	/* An earlier supervisor may have lowered, confined or sheltered it; whoever sees cause does so again. */
 	if (t->living == 1) {
 		tenant_weight(t);
-		cgroup_cpus(in->s->cgroup, t->slot, CGROUP_CPUS_ALL);
+		confine_cpus(t, CGROUP_CPUS_ALL);
 	}
 	return 0;
 }

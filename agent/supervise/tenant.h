@@ -46,6 +46,7 @@ struct tenant {
 	uint64_t confined_us; /* before, since its first instance */
 	uint32_t confines;    /* times */
 	bool sheltered;	      /* it is kept on the clear CPUs */
+	struct cgroup_cpus_late cpus;
 	bool used;		  /* its use is known */
 	uint32_t use;		  /* thousandths of a CPU, at the last sample */
 	int64_t used_at;	  /* that sample, monotonic, microseconds; 0 = none */

@@ -102,3 +102,60 @@ Test(supervise, cgroup_v2_confines_a_tenant_to_all_but_the_first_cpus)
 	cgroup_free(c);
 	cgtree_done(&f);
 }
+
+/* What cannot be written is a folder in the file's place: so it is for root too. */
+static void late(bool v2)
+{
+	struct cgroup_cpus_late l = {0};
+	const char *file = v2 ? "cgroup/tulou/t5/cpuset.cpus" : "cpuset/tulou/t5/cpuset.cpus";
+	const char *all = v2 ? "\n" : "0-3";
+	struct cgroup *c = NULL;
+	char path[160];
+	struct cgtree f;
+
+	if (v2) {
+		cgtree_v2(&f);
+		snprintf(path, sizeof path, "%s/cgroup/tulou", f.root);
+		cr_assert_eq(mkdir(path, 0755), 0);
+		cgtree_put(&f, "cgroup/tulou/cpuset.cpus.effective", "0-3\n");
+	} else {
+		cgtree_v1(&f);
+		cgtree_mount(&f, "cpuset", "cgroup", "cpuset");
+		cgtree_put(&f, "cpuset/cpuset.cpus", "0-3\n");
+		cgtree_put(&f, "cpuset/cpuset.mems", "0\n");
+	}
+	cr_assert_eq(cgroup_new(f.mountinfo, "tulou", true, &c, NULL), 0);
+	cgtree_tenant(c, &quota_default);
+	cr_assert_eq(cgroup_cpus_again(c, 5, &l), 0, "nothing is late");
+	cr_assert_eq(cgroup_cpus_set(c, 5, CGROUP_CPUS_CONFINED, &l), 0);
+	cgtree_expect(&f, file, "1-3");
+
+	snprintf(path, sizeof path, "%s/%s", f.root, file);
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(mkdir(path, 0755), 0);
+	cr_assert_lt(cgroup_cpus_set(c, 5, CGROUP_CPUS_CLEAR, &l), 0);
+	cr_assert_not(l.late, "it is not sheltered, no more");
+	cr_assert_lt(cgroup_cpus_set(c, 5, CGROUP_CPUS_ALL, &l), 0);
+	cr_assert(l.late);
+	cr_assert_lt(cgroup_cpus_again(c, 5, &l), 0);
+	cr_assert_lt(cgroup_cpus_set(c, 5, CGROUP_CPUS_CLEAR, &l), 0);
+	cr_assert(l.late);
+	cr_assert_eq(l.which, CGROUP_CPUS_ALL, "it would be kept confined");
+
+	cr_assert_eq(rmdir(path), 0);
+	cgtree_put(&f, file, "1-3");
+	cr_assert_eq(cgroup_cpus_again(c, 5, &l), 0);
+	cr_assert_not(l.late);
+	cgtree_expect(&f, file, all);
+	cgtree_put(&f, file, "1");
+	cr_assert_eq(cgroup_cpus_again(c, 5, &l), 0);
+	cgtree_expect(&f, file, "1"); /* nothing is late: nothing is written */
+	cgroup_free(c);
+	cgtree_done(&f);
+}
+
+Test(supervise, cpus_that_could_not_be_written_are_tried_again)
+{
+	late(false);
+	late(true);
+}
