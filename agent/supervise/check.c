@@ -207,6 +207,11 @@ static int try_veth(void)
 	return net_probe() < 0;
 }
 
+static int try_segments(void)
+{
+	return net_segments() < 0;
+}
+
 static void check_features(struct check *c)
 {
 	int r = in_namespaces(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |
@@ -236,6 +241,12 @@ static void check_features(struct check *c)
 		say(c, SUPERVISE_OK, "network", "pairs of virtual interfaces can be made");
 	else
 		say(c, SUPERVISE_FAIL, "network", "the kernel cannot make a pair of virtual interfaces: modprobe veth");
+	if (in_namespaces(CLONE_NEWNET, try_segments) == 0)
+		say(c, SUPERVISE_OK, "packets", "one that becomes many datagrams can be told from others");
+	else
+		say(c, SUPERVISE_WARN, "packets",
+		    "one that becomes many datagrams (UDP_SEGMENT) counts once against net_packets: the kernel needs "
+		    "nft_compat and xt_bpf (modprobe xt_bpf)");
 	if (access("/proc/sys/net/ipv4/ip_forward", W_OK) == 0)
 		say(c, SUPERVISE_OK, "forwarding",
 		    "net.ipv4.ip_forward can be switched on (it is restored when the node stops)");
