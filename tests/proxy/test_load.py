@@ -228,3 +228,12 @@ def test_slow_reader_that_reads_is_not_cut(worker):
 
 
 test_slow_reader_that_reads_is_not_cut.slow = True
+
+
+def test_who_always_has_more_takes_turns(worker):
+    """Of one client that never waits no more than eight requests are answered in one turn of the loop."""
+    worker.figures("turns")
+    c = client(worker, b"GET / HTTP/1.1\r\nHost: none.test\r\n\r\n" * 500)
+    for _ in range(500):
+        assert c.response()[0] == 404
+    assert 0 < worker.figures("turns")["most"] <= 8

@@ -8,8 +8,8 @@
  * | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | spread APP
  * CONCURRENCY ACCESS | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT|unix:PATH up|draining [canary|h2c] |
  * instdel ID | watch ID APP BY MS | watchdel ID | barrier ID | begin | end | drain MS | stats APP | refused APP |
- * worker | newchan | stall MS (one turn of the loop takes so long) and prints what the proxy says: "done ID", "drained
- * ID", "wake ID", "failing ID", "drain over". */
+ * worker | turns (see on_turn()) | newchan | stall MS (one turn of the loop takes so long) and
+ * prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -274,6 +274,28 @@ static void show_worker(void)
 	       atomic_load(&w->h2_streams), atomic_load(&w->h2_resets), atomic_load(&w->h2_floods));
 }
 
+static struct loop_timer turn;
+static uint64_t turn_most, turn_mark;
+
+/* How many requests for unknown hosts were answered in one turn of the loop at most, since it was first asked. */
+static void on_turn(void *arg)
+{
+	uint64_t now = atomic_load(&stats->worker[worker].unknown_hosts);
+
+	(void)arg;
+	if (now - turn_mark > turn_most)
+		turn_most = now - turn_mark;
+	turn_mark = now;
+	loop_timer_start(loop, &turn, 0, on_turn, NULL);
+}
+
+static void show_turns(void)
+{
+	if (!loop_timer_pending(&turn))
+		on_turn(NULL);
+	printf("turns most=%" PRIu64 "\n", turn_most);
+}
+
 static void command(char *line)
 {
 	static const char *const states[] = {"serving", "empty", "crashed", "paused", "hold"};
@@ -321,6 +343,8 @@ static void command(char *line)
 		show_refused((uint32_t)id.id);
 	else if (!strcmp(w[0], "worker"))
 		show_worker();
+	else if (!strcmp(w[0], "turns"))
+		show_turns();
 	else if (!strcmp(w[0], "cert") && n == 5)
 		cert(id.id, strtoull(w[2], NULL, 10), w[3], w[4]);
 	else if (!strcmp(w[0], "certdel"))

@@ -97,8 +97,12 @@ static void proxy_on_ready(void *arg)
 {
 	struct proxy *p = arg;
 	struct client *c;
+	unsigned n = 0;
 
-	for (unsigned i = 0; i < READY_BUDGET && (c = TAILQ_FIRST(&p->ready)); i++) {
+	/* Those that come back in this round have their turn later, or one alone would get all of them. */
+	for (c = TAILQ_FIRST(&p->ready); c && n < READY_BUDGET; c = TAILQ_NEXT(c, ready))
+		n++;
+	while (n-- > 0 && (c = TAILQ_FIRST(&p->ready))) {
 		TAILQ_REMOVE(&p->ready, c, ready);
 		c->in_ready = false;
 		if (c->state == CLIENT_PARKED) {

@@ -12,6 +12,8 @@
 static_assert(LIMIT_TLS_UPDATES * RECORD_RENEWAL + 5 * RECORD_EXTRA + RECORD_RENEWAL <= PBUF_TLS,
 	      "answers to all key updates, and what a full buffer needs, fit behind it");
 
+#define TLS_FETCHES 4 /* of the socket for one read, when nothing comes of it: each is two whole records or so */
+
 /* Writes one record of our own to out. */
 static int tls_record_put(struct tls *t, uint8_t type, const void *content, size_t n)
 {
@@ -114,14 +116,21 @@ static size_t tls_record_take(struct tls *t, uint8_t *p, size_t n, struct record
 	return put;
 }
 
-/* The socket is asked only when nothing that came can be opened. */
+/* The socket is asked only when nothing that came can be opened.  Of records without content, which may be 16 KiB of
+ * padding each, a few at a time are opened: the reader sees nothing there and is run again after others. */
 static ssize_t tls_record_pump(struct conn *c, uint8_t *p, size_t n, struct record_got *over)
 {
 	struct tls *t = c->tls;
+	unsigned fetches = 0;
 	size_t put;
 	ssize_t r;
 
 	while ((put = tls_record_take(t, p, n, over)) == 0 && !t->ended && !t->failed) {
+		if (fetches++ == TLS_FETCHES) {
+			c->can_read = true;
+			proxy_ready(PROXY_OF(c, struct client, conn));
+			return -EAGAIN;
+		}
 		r = tls_record_fetch(c, n);
 		if (r == 0) {
 			/* Without close_notify: what was asked says how long it is.  But no record is cut. */
