@@ -12,7 +12,7 @@ import time
 
 from talk import WAIT, App, answer, serve, until
 from test_tls import KEY, tickets
-from tls import context, dial, get, give
+from tls import Sealer, context, dial, get, give
 
 V13 = ssl.TLSVersion.TLSv1_3
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -588,3 +588,63 @@ def test_padded_heads_hold_nobody_up(worker):
     head = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Long: " + b"y" * 300 + b"\r\n\r\n"
     c.send(b"".join(c.wrap(head[i:i + 1]) for i in range(len(head))))
     assert c.response()[0] == 200
+
+
+def sealed(worker, alpn=("http/1.1",)):
+    """A connection whose records of the client's are the test's own."""
+    ctx = context(alpn=alpn, version=V13)
+    ctx.keylog_filename = os.path.join(worker.folder, f"keys-{worker.id()}")
+    c = Cut(worker, ctx)
+    with open(ctx.keylog_filename) as f:
+        secret = next(line.split()[2] for line in f if line.startswith("CLIENT_TRAFFIC_SECRET_0"))
+    return c, Sealer(c.o.cipher()[0], bytes.fromhex(secret))
+
+
+def test_key_updates_in_pieces(worker):
+    begin(worker)
+    c, k = sealed(worker)
+    for cuts in ((), (1,), (2,), (3,), (4,), (1, 2), (1, 2, 3, 4)):
+        for asked in (0, 1):
+            c.send(k.update(*cuts, asked=asked) + k.record(GET))
+            assert c.response() == (200, b"ok"), cuts
+            for b in k.update(*cuts, asked=asked) + k.record(GET):
+                c.send(bytes([b]))
+            assert c.response() == (200, b"ok"), cuts
+    # The end while one has begun is like any other.
+    c.send(k.record(b"\x18\0", 22))
+    c.s.close()
+    worker.reaches("worker", connections=0)
+    half = b"\x18\0\0"
+    for rest in ((GET, 23), (b"", 23), (b"\x01\0", 21), (b"", 22), (b"\x01\0\x18", 22), (b"\x01\0\x18\0\0\x01\0", 22)):
+        c, k = sealed(worker)
+        c.send(k.record(half, 22) + k.record(*rest))
+        assert c.alert() == "SSLV3_ALERT_UNEXPECTED_MESSAGE", rest
+    c, k = sealed(worker)
+    c.send(k.record(b"\x18\0\0\x01\0\x18\0\0\x01\0", 22))
+    assert c.alert() == "SSLV3_ALERT_UNEXPECTED_MESSAGE"
+    c, k = sealed(worker)
+    c.send(b"".join(k.update(1, 2, 3, 4) for _ in range(64)) + k.record(GET))
+    assert c.response() == (200, b"ok")
+    c.send(k.update(3))
+    assert c.alert() == "SSLV3_ALERT_UNEXPECTED_MESSAGE"
+    worker.reaches("worker", connections=0)
+
+
+def test_records_of_padding(worker):
+    """As many as may stand between two with content are read over, a few in one turn of the loop; so are those with a byte each."""
+    begin(worker)
+    h2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\x0b\1\5\0\0\0\1\x82\x87\x84\x01\x06a.test"
+    for alpn, text in (("http/1.1", GET), ("h2", h2)):
+        for cut in (0, 1, 10, len(text) - 1):
+            c, k = sealed(worker, (alpn,))
+            assert c.o.selected_alpn_protocol() == alpn
+            c.send((k.record(text[:cut]) if cut else b"") + b"".join(k.record(b"", padding=16384) for _ in range(32)) + k.record(text[cut:]))
+            while b"ok" not in c.plain:
+                c._more()
+        c, k = sealed(worker, (alpn,))
+        c.send(b"".join(k.record(text[i:i + 1], padding=16383) for i in range(len(text))))
+        while b"ok" not in c.plain:
+            c._more()
+        c, k = sealed(worker, (alpn,))
+        c.send(b"".join(k.record(b"", padding=16384) for _ in range(33)))
+        assert c.alert() == "SSLV3_ALERT_UNEXPECTED_MESSAGE"

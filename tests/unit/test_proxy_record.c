@@ -381,8 +381,8 @@ Test(record, what_an_inner_plaintext_says)
 		ROW("\x18\0\0\x01\0\x16", 0, RECORD_IS_NOTHING), ROW("\x18\0\0\x01\x01\x16", 0, RECORD_IS_ASKING),
 		ROW("\x18\0\0\x01\x02\x16", -RECORD_ILLEGAL_PARAMETER, 0),
 		ROW("\x18\0\0\x01\xff\x16", -RECORD_ILLEGAL_PARAMETER, 0), ROW("\x16", -RECORD_UNEXPECTED_MESSAGE, 0),
-		ROW("\x18\x16", -RECORD_DECODE_ERROR, 0),
-		ROW("\x18\0\0\x01\x16", -RECORD_UNEXPECTED_MESSAGE, 0), /* in pieces */
+		ROW("\x18\x16", 0, RECORD_IS_NOTHING), /* the rest may come */
+		ROW("\x18\0\0\x01\x16", 0, RECORD_IS_NOTHING), ROW("\x18\0\x01\x16", -RECORD_DECODE_ERROR, 0),
 		ROW("\x18\0\0\x02\0\0\x16", -RECORD_DECODE_ERROR, 0),
 		ROW("\x18\x01\0\x01\0\x16", -RECORD_DECODE_ERROR, 0), ROW("\x18\0\0\0\x16", -RECORD_DECODE_ERROR, 0),
 		ROW("\x18\0\0\x01\0\x18\0\0\x01\0\x16", -RECORD_UNEXPECTED_MESSAGE, 0), /* two at once */
@@ -475,6 +475,102 @@ Test(record, key_updates)
 			cr_assert_eq(end_open(&there, rec, plain), 2);
 			cr_assert_eq(memcmp(plain, "x\x17", 2), 0);
 		}
+	}
+}
+
+/* A KeyUpdate cut behind byte i for each bit i of mask; what the last piece led to. */
+static int hear_pieces(struct end *e, const char *message, unsigned mask)
+{
+	uint8_t inner[16] = {0};
+	size_t n = 0;
+	int r = 0;
+
+	for (unsigned i = 0; i < 5 && r == 0; i++) {
+		inner[n++] = (uint8_t)message[i];
+		if (i < 4 && !(mask >> i & 1))
+			continue;
+		inner[n] = RECORD_HANDSHAKE;
+		/* With padding too. */
+		r = hear(e, &keys, inner, n + 1 + i % 3);
+		memset(inner, 0, sizeof inner);
+		n = 0;
+		if (r == 0 && i < 4)
+			cr_assert_eq(got.kind, RECORD_IS_NOTHING);
+	}
+	return r;
+}
+
+Test(record, key_updates_in_pieces)
+{
+	struct end e;
+
+	for (unsigned mask = 0; mask < 16; mask++)
+		for (unsigned asked = 0; asked < 2; asked++) {
+			begin(&e, &keys, mask % SUITES, (uint8_t)mask);
+			for (unsigned i = 0; i < 3; i++) {
+				cr_assert_eq(hear_pieces(&e, asked ? "\x18\0\0\x01\x01" : "\x18\0\0\x01\0", mask), 0);
+				cr_assert_eq(got.kind, asked ? RECORD_IS_ASKING : RECORD_IS_NOTHING);
+				cr_assert_eq(keys.updates, i + 1);
+				end_update(&e);
+				cr_assert_eq(HEAR(&e, &keys, "x\x17"), 0);
+				cr_assert_eq(got.kind, RECORD_IS_DATA);
+			}
+			cr_assert_eq(hear_pieces(&e, "\x18\0\0\x01\x02", mask), -RECORD_ILLEGAL_PARAMETER);
+		}
+	/* In pieces or not, no more than there may be; the first piece of one too many is refused. */
+	begin(&e, &keys, 0, 1);
+	for (unsigned i = 0; i < LIMIT_TLS_UPDATES; i++) {
+		cr_assert_eq(hear_pieces(&e, "\x18\0\0\x01\0", 15), 0);
+		end_update(&e);
+	}
+	cr_assert_eq(HEAR(&e, &keys, "\x18\x16"), -RECORD_UNEXPECTED_MESSAGE);
+}
+
+/* RFC 8446, 5.1: nothing between the pieces, and nothing behind the last one under the same key. */
+Test(record, what_may_not_stand_between_pieces)
+{
+	static const char update[] = "\x18\0\0\x01";
+	static const struct {
+		const char *inner;
+		size_t n;
+	} between[] = {
+#define BETWEEN(text) {text, sizeof(text) - 1}
+		BETWEEN("x\x17"),	 BETWEEN("\x17"), BETWEEN("\x01\0\x15"), BETWEEN("\x01\x5a\x15"),
+		BETWEEN("\x02\x14\x15"), BETWEEN("\x16"), BETWEEN("\x01\x14"),	 BETWEEN("\0"),
+	};
+	static const struct {
+		size_t first;
+		const char *inner;
+		size_t n;
+		int e;
+	} rest[] = {
+#define REST(first, text, e) {first, text, sizeof(text) - 1, e}
+		REST(4, "\0\x18\x16", -RECORD_UNEXPECTED_MESSAGE), /* the next one begins too early */
+		REST(4, "\0\0\x16", -RECORD_UNEXPECTED_MESSAGE),
+		REST(1, "\0\0\x01\0\x18\0\0\x01\0\x16", -RECORD_UNEXPECTED_MESSAGE),
+		REST(1, "\x01\x16", -RECORD_DECODE_ERROR),
+		REST(1, "\x18\x16", -RECORD_DECODE_ERROR),
+		REST(3, "\x02\x16", -RECORD_DECODE_ERROR),
+		REST(3, "\0\0\x16", -RECORD_DECODE_ERROR),
+	};
+	uint8_t inner[8];
+	struct end e;
+
+	for (size_t first = 1; first < 5; first++)
+		for (unsigned i = 0; i < sizeof between / sizeof *between; i++) {
+			begin(&e, &keys, i % SUITES, 3);
+			memcpy(inner, update, first);
+			inner[first] = RECORD_HANDSHAKE;
+			cr_assert_eq(hear(&e, &keys, inner, first + 1), 0);
+			cr_assert_eq(hear(&e, &keys, between[i].inner, between[i].n), -RECORD_UNEXPECTED_MESSAGE,
+				     "row %u behind %zu", i, first);
+		}
+	for (unsigned i = 0; i < sizeof rest / sizeof *rest; i++) {
+		begin(&e, &keys, i % SUITES, 3);
+		memcpy(inner, update, rest[i].first);
+		inner[rest[i].first] = RECORD_HANDSHAKE;
+		cr_assert_eq(hear(&e, &keys, inner, rest[i].first + 1), 0);
+		cr_assert_eq(hear(&e, &keys, rest[i].inner, rest[i].n), rest[i].e, "row %u", i);
 	}
 }
 

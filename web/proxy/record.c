@@ -309,22 +309,32 @@ static int record_alert(const uint8_t *p, size_t n, struct record_got *ret)
 	return 0;
 }
 
-/* Of what a client may say after the handshake only the KeyUpdate is left: no certificate is ever asked for.  It ends
- * with its record, because the next one is under another key (5.1). */
+/* Of what a client may say after the handshake only the KeyUpdate is left: no certificate is ever asked for.  It may be
+ * split over records, and ends with its last one, because the next is under another key (5.1). */
 static int record_handshake(struct record *r, struct record_keys *k, const uint8_t *p, size_t n, struct record_got *ret)
 {
-	if (n == 0 || p[0] != KEY_UPDATE)
+	static const uint8_t head[RECORD_UPDATE - 1] = {KEY_UPDATE, 0, 0, 1};
+	size_t have = k->part_len + n;
+
+	/* An empty piece is none (5.1). */
+	if (n == 0 || (k->part_len == 0 && p[0] != KEY_UPDATE))
 		return -RECORD_UNEXPECTED_MESSAGE;
-	if (n < 4 || p[1] != 0 || p[2] != 0 || p[3] != 1)
-		return -RECORD_DECODE_ERROR;
-	if (n != 5)
+	for (size_t i = k->part_len; i < have && i < sizeof head; i++)
+		if (p[i - k->part_len] != head[i])
+			return -RECORD_DECODE_ERROR;
+	if (have > RECORD_UPDATE || k->updates == LIMIT_TLS_UPDATES)
 		return -RECORD_UNEXPECTED_MESSAGE;
-	if (p[4] > 1)
+	memcpy(k->part + k->part_len, p, n);
+	k->part_len = (uint8_t)have;
+	ret->kind = RECORD_IS_NOTHING;
+	if (have < RECORD_UPDATE)
+		return 0;
+	k->part_len = 0;
+	if (k->part[RECORD_UPDATE - 1] > 1)
 		return -RECORD_ILLEGAL_PARAMETER;
-	if (k->updates == LIMIT_TLS_UPDATES)
-		return -RECORD_UNEXPECTED_MESSAGE;
 	k->updates++;
-	ret->kind = p[4] ? RECORD_IS_ASKING : RECORD_IS_NOTHING;
+	if (k->part[RECORD_UPDATE - 1])
+		ret->kind = RECORD_IS_ASKING;
 	return record_next(r, k) < 0 ? -RECORD_INTERNAL_ERROR : 0;
 }
 
@@ -332,6 +342,9 @@ static int record_handshake(struct record *r, struct record_keys *k, const uint8
 static int record_judge(struct record *r, struct record_keys *k, const uint8_t *p, size_t n, uint8_t type,
 			struct record_got *ret)
 {
+	/* Nothing stands between the pieces of a handshake message (5.1). */
+	if (k->part_len > 0 && type != RECORD_HANDSHAKE)
+		return -RECORD_UNEXPECTED_MESSAGE;
 	if (type == RECORD_DATA && n > 0) {
 		k->quiet = 0;
 		ret->kind = RECORD_IS_DATA;

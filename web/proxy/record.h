@@ -20,7 +20,8 @@
 #define RECORD_EXTRA (RECORD_HEAD + 1 + RECORD_TAG)    /* what a record is longer than its content, without padding */
 #define RECORD_WIRE (RECORD_HEAD + RECORD_PLAIN + 256) /* a whole one at most (5.2) */
 #define RECORD_SECRET 48			       /* a traffic secret at most */
-#define RECORD_RENEWAL (5 + RECORD_EXTRA)	       /* the record of a KeyUpdate */
+#define RECORD_UPDATE 5				       /* a KeyUpdate (4.6.3) with its head */
+#define RECORD_RENEWAL (RECORD_UPDATE + RECORD_EXTRA)  /* the record of one */
 
 /* Content types (5.1); OpenSSL's names for them are in a header about more than records. */
 #define RECORD_CHANGE_CIPHER_SPEC 20
@@ -52,6 +53,8 @@ struct record_keys {
 	uint8_t suite;	 /* enum record_suite */
 	uint8_t updates; /* KeyUpdates that came: LIMIT_TLS_UPDATES */
 	uint8_t quiet;	 /* records in a row without data: LIMIT_TLS_QUIET */
+	uint8_t part_len;
+	uint8_t part[RECORD_UPDATE]; /* what came of a KeyUpdate in the records before */
 	uint8_t secret[RECORD_SECRET];
 	uint8_t key[32];
 	uint8_t iv[12];
