@@ -338,6 +338,127 @@ def test_no_websocket(worker):
     assert worker.figures(f"stats {n}")["in_flight"] == 0 and c.get().status == 200
 
 
+KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # of RFC 6455, 1.3
+UPGRADE = f"GET /ws?x HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n".encode()
+
+
+def sockets(seen, first=settings(s8=1), late=0):
+    """Says every WebSocket's bytes back in capitals; "/no" is refused, "/len" has a length, others are answered."""
+    def run(c, n):
+        assert c.take(len(h2.PREFACE)) == h2.PREFACE
+        peer = h2.Peer(c)
+        time.sleep(late)
+        peer.send(first)
+        begun, sent = set(), {}
+        while peer.step():
+            for stream, r in list(peer.streams.items()):
+                if r.head and stream not in begun:
+                    begun.add(stream)
+                    f = dict(r.head)
+                    seen.append(r)
+                    if f[":method"] != "CONNECT":
+                        reply(peer, stream, data=b"ok")
+                    elif f[":path"] == "/no":
+                        reply(peer, stream, "403", data=b"no")
+                    elif f[":path"] == "/refused" and n == 0:
+                        peer.send(peer.reset(stream, REFUSED))
+                    else:
+                        peer.send(peer.headers(stream, [(":status", "200"), ("sec-websocket-protocol", "chat"), ("sec-websocket-accept", "wrong")]))
+                        peer.send(peer.data(stream, b"hi"))
+                        sent[stream] = 0
+                if stream in sent and len(r.data) > sent[stream]:
+                    peer.send(peer.data(stream, r.data[sent[stream]:].upper()))
+                    sent[stream] = len(r.data)
+                if stream in sent and r.ended:
+                    peer.send(frame(DATA, END_STREAM, stream))
+                    del sent[stream]
+    return App(run)
+
+
+def test_websocket_over_h2c(worker):
+    """An Upgrade of 1.1 is an extended CONNECT to an app that takes it (RFC 8441), and its 200 is a 101."""
+    seen = []
+    app = sockets(seen)
+    n = start(worker, app)
+    for early in (b"", b"early"):
+        c = client(worker, UPGRADE + early)
+        line, fields = c.head()
+        f = dict(fields)
+        assert line == "HTTP/1.1 101 Switching Protocols", line
+        assert f["Sec-WebSocket-Accept"] == ACCEPT and f["sec-websocket-protocol"] == "chat" and f["Upgrade"] == "websocket"
+        assert sorted(k.lower() for k in f).count("sec-websocket-accept") == 1 and "Content-Length" not in f and "Transfer-Encoding" not in f
+        assert c.take(2 + len(early)) == b"hi" + early.upper()
+        c.send(b"abc")
+        assert c.take(3) == b"ABC"
+        for _ in range(60):  # the app knows no windows
+            data = os.urandom(30000).lower()
+            c.send(data)
+            assert c.take(len(data)) == data.upper()
+        c.s.shutdown(socket.SHUT_WR)
+        assert c.ended()
+        r = dict(seen[-1].head)
+        assert (r[":method"], r[":protocol"], r[":scheme"], r[":path"], r[":authority"]) == ("CONNECT", "websocket", "http", "/ws?x", "a.test")
+        assert r["sec-websocket-version"] == "13" and not {"sec-websocket-key", "upgrade", "connection", "te", "content-length"} & set(r) and "x-request-id" in r
+    # Another answer is an ordinary one, and requests go on beside them.
+    c = client(worker, UPGRADE.replace(b"/ws?x", b"/no"))
+    assert c.response()[::2] == (403, b"no")
+    c.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    assert c.response()[::2] == (200, b"ok")
+    # From a client of HTTP/2 too.
+    c = Client(worker, "a.test")
+    s = c.begin("/ws", "CONNECT", [("sec-websocket-version", "13")], False, protocol="websocket")
+    a = c.streams.setdefault(s, h2.Answer())
+    c.wait(lambda: a.head and a.data == b"hi")
+    assert a.status == 200 and a.get("sec-websocket-accept") is None
+    c.send(c.data(s, b"word", True))
+    c.wait(lambda: a.ended)
+    assert a.data == b"hiWORD" and len(app.connections) == 1 and not app.errors, app.errors
+    worker.reaches(f"stats {n}", in_flight=0)
+
+
+def test_websockets_that_end(worker):
+    seen = []
+    app = sockets(seen)
+    n = start(worker, app)
+    # Refused, it did nothing: it is begun once more.
+    c = client(worker, UPGRADE.replace(b"/ws?x", b"/refused"))
+    assert c.response()[0] in (101, 502)
+    c.close()
+    worker.reaches(f"stats {n}", in_flight=0)
+    # The client leaves; the app hears of it and the connection goes on.
+    c = client(worker, UPGRADE)
+    assert c.head()[0].startswith("HTTP/1.1 101") and c.take(2) == b"hi"
+    c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+    until("the app hears of it", lambda: seen[-1].reset is not None or seen[-1].ended)
+    worker.reaches(f"stats {n}", in_flight=0)
+    # The app's connection ends: so does the client's.
+    c = client(worker, UPGRADE)
+    assert c.head()[0].startswith("HTTP/1.1 101") and c.take(2) == b"hi"
+    app.connections[-1].s.shutdown(socket.SHUT_RDWR)
+    assert c.ended()
+    worker.reaches(f"stats {n}", in_flight=0)
+    for key in ("", "Sec-WebSocket-Key: a\r\nSec-WebSocket-Key: b\r\n", f"Sec-WebSocket-Key: {'a' * 65}\r\n"):
+        r = get(worker, "a.test", "/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key)
+        assert r[0] == 400 and b"Sec-WebSocket-Key" in r[2], r
+    worker.reaches("worker", connections=0)
+
+
+def test_websockets_wait_for_settings(worker):
+    """Whether the app takes them is known with its SETTINGS, which may come late; other requests do not wait for these."""
+    seen = []
+    start(worker, sockets(seen, late=0.3))
+    c, d = client(worker, UPGRADE), client(worker, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    assert c.head()[0].startswith("HTTP/1.1 101") and c.take(2) == b"hi" and d.response()[2] == b"ok"
+    seen.clear()
+    for i, first in enumerate((settings(), settings(s8=0))):
+        start(worker, sockets(seen, first, late=0.2), name=f"b{i}")
+        c = client(worker, UPGRADE.replace(b"a.test", b"b%d.test" % i))
+        assert c.response()[0] == 501 and not seen
+    start(worker, sockets(seen, settings(s8=2)), name="c")  # no value of it (RFC 8441, 3)
+    assert client(worker, UPGRADE.replace(b"a.test", b"c.test")).response()[0] == 502
+
+
 def test_trailers_of_requests(worker):
     """They reach an app that speaks HTTP/2 from a client that does, but for what only we may say or a head has to say."""
     seen = []

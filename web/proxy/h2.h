@@ -49,10 +49,11 @@ struct h2_stream {
 	bool refused;	 /* the app's side did not look at it */
 	bool malformed;	 /* of the head that comes */
 	bool over;	 /* the head that comes is too long */
-	bool tunnel;	 /* WebSocket (RFC 8441) */
+	bool tunnel;	 /* WebSocket (RFC 8441); back: until another answer than 2xx came */
 	bool complete;	 /* the head of the request is there */
 	unsigned status; /* to refuse it with, 0 = not */
 	const char *why; /* constant text */
+	char accept[29]; /* back: what a client of 1.1 is told when the WebSocket stands; NUL-terminated */
 };
 
 TAILQ_HEAD(h2_streams, h2_stream);

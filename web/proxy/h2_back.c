@@ -81,10 +81,24 @@ void h2_back_drop(struct instance *i, bool all)
 	i->upstreams--;
 }
 
+/* Those that waited for the connection may send; WebSockets once its SETTINGS say whether they may (RFC 8441, 3). */
+static void h2_back_open(struct h2 *h)
+{
+	struct h2_stream *st;
+
+	TAILQ_FOREACH(st, &h->streams, all)
+	{
+		const struct client *c = h2_upstream(st)->client;
+		if (st->conn->can_write || (c && c->upgrade && !h->greeted))
+			continue;
+		st->conn->can_write = true;
+		h2_todo(st);
+	}
+}
+
 /* True when it stands; otherwise it may be gone. */
 static bool h2_back_connected(struct h2 *h)
 {
-	struct h2_stream *st;
 	int e = 0;
 	socklen_t len = sizeof e;
 
@@ -98,11 +112,7 @@ static bool h2_back_connected(struct h2 *h)
 		return false;
 	}
 	h->connected = true;
-	TAILQ_FOREACH(st, &h->streams, all)
-	{
-		st->conn->can_write = true;
-		h2_todo(st);
-	}
+	h2_back_open(h);
 	return true;
 }
 
@@ -244,7 +254,7 @@ struct upstream *h2_back_get(struct proxy *p, struct instance *i, struct client 
 	x->u.inst = i;
 	x->u.client = c;
 	x->u.conn.fd = -1;
-	x->u.connected = h->connected;
+	x->u.connected = h->connected && (h->greeted || !c->upgrade);
 	x->u.reused = h->used;
 	h->used = true;
 	h->timer.deadline_us = 0;
@@ -271,6 +281,13 @@ bool h2_refused(const struct conn *c)
 bool h2_lost(const struct conn *c)
 {
 	return !c->stream->h2;
+}
+
+bool h2_takes_websocket(const struct conn *c)
+{
+	struct h2 *h = c->stream->h2;
+
+	return !h || nghttp2_session_get_remote_settings(h->ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
 /* ---- frames ---- */
@@ -348,8 +365,11 @@ static int h2_back_on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *a
 {
 	struct h2 *h = arg;
 	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
+	bool first = !h->greeted;
 
 	h2_frame_seen(h, f);
+	if (first && h->greeted && h->connected)
+		h2_back_open(h);
 	if (!st || st->gone || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
 		return 0;
 	if (f->hd.type == NGHTTP2_HEADERS)

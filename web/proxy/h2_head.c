@@ -8,6 +8,7 @@
 #include "web/http/scan.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,9 @@ static void h2_put_field(struct h2 *h, struct h2_stream *st, struct pbuf *b, str
 		h2_put_cookie(h, st, b, v);
 		return;
 	}
+	/* The answer to a WebSocket is one of CONNECT, which has no length (RFC 9110, 9.3.6); the word is ours. */
+	if (h->back && st->tunnel && st->final && (http_eq(n, "content-length") || http_eq(n, "sec-websocket-accept")))
+		return;
 	h->length |= http_eq(n, "content-length");
 	/* The key belongs to WebSocket of 1.1 and is ours there. */
 	if (st->tunnel && http_eq(n, "sec-websocket-key"))
@@ -172,6 +176,14 @@ static void h2_put_status(struct h2 *h, struct h2_stream *st, struct pbuf *b, st
 	}
 	h->line = true;
 	st->final = st->final || status >= 200;
+	if (st->tunnel && st->final && status < 300) {
+		PUT("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
+		    "websocket\r\nSec-WebSocket-Accept: ");
+		h2_put(h, st, b, st->accept, strlen(st->accept));
+		PUT("\r\n");
+		return;
+	}
+	st->tunnel &= !st->final;
 	h2_put(h, st, b, line, (size_t)snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\n", status, http_reason(status)));
 }
 
@@ -275,7 +287,7 @@ unsigned h2_head_request(struct h2 *h, struct h2_stream *st, struct pbuf *b, boo
 void h2_head_answer(struct h2 *h, struct h2_stream *st, struct pbuf *b)
 {
 	if (!h->trailer) {
-		st->chunked = st->final && !h->length;
+		st->chunked = st->final && !h->length && !st->tunnel;
 		if (st->chunked)
 			PUT("Transfer-Encoding: chunked\r\n");
 		PUT("\r\n");
@@ -376,6 +388,30 @@ int h2_head_send_answer(struct h2_stream *st, char **data, size_t *len, bool don
 	return 0;
 }
 
+/* What shows that the key was read (RFC 6455, 4.2.2). */
+static bool h2_accept(const struct http_head *head, char out[29])
+{
+	static const char id[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+	char text[64 + sizeof id];
+	uint8_t digest[20];
+	size_t n = 0;
+
+	for (unsigned i = 0; i < head->count; i++) {
+		const struct http_field *f = &head->fields[i];
+		if (!http_eq(f->name, "sec-websocket-key"))
+			continue;
+		if (n > 0 || f->value.n == 0 || f->value.n > 64)
+			return false;
+		memcpy(text, f->value.p, n = f->value.n);
+	}
+	if (n == 0)
+		return false;
+	memcpy(text + n, id, sizeof id - 1);
+	if (EVP_Digest(text, n + sizeof id - 1, digest, NULL, EVP_sha1(), NULL) != 1)
+		return false;
+	return EVP_EncodeBlock((uint8_t *)out, digest, sizeof digest) == 28;
+}
+
 int h2_head_send_request(struct h2_stream *st, char **data, size_t *len, bool done)
 {
 	struct h2 *h = st->h2;
@@ -384,21 +420,31 @@ int h2_head_send_request(struct h2_stream *st, char **data, size_t *len, bool do
 	nghttp2_data_provider body = {.read_callback = h2_data};
 	int n = http_parse_own_request(*data, *len, r);
 	char digits[20];
-	size_t count = 5;
+	size_t count = 4;
 
 	if (n <= 0)
 		return -EPROTO;
+	st->tunnel = r->head.upgrade;
+	if (st->tunnel && !h2_accept(&r->head, st->accept))
+		return -EBADMSG;
 	nv[0] = NV(":method", r->method_name.p, r->method_name.n);
 	nv[1] = NV(":scheme", "http", 4);
 	nv[2] = NV(":authority", r->host.p, r->host.n);
 	nv[3] = NV(":path", r->target.p, r->target.n);
-	nv[4] = NV("te", "trailers", 8);
-	count = h2_fields(&r->head, nv, count, NULL);
+	if (st->tunnel) {
+		/* An extended CONNECT (RFC 8441, 4 and 5). */
+		nv[0] = NV(":method", "CONNECT", 7);
+		nv[count++] = NV(":protocol", "websocket", 9);
+	} else {
+		nv[count++] = NV("te", "trailers", 8);
+	}
+	count = h2_fields(&r->head, nv, count, st->tunnel ? "sec-websocket-key" : NULL);
 	count = h2_length(&r->head, nv, count, digits);
 	*data += n;
 	*len -= (size_t)n;
 	st->sent = true;
-	st->id = nghttp2_submit_request(h->ng, NULL, nv, count, done && *len == 0 ? NULL : &body, st);
+	done &= *len == 0 && !st->tunnel;
+	st->id = nghttp2_submit_request(h->ng, NULL, nv, count, done ? NULL : &body, st);
 	if (st->id < 0)
 		return st->id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
 	return 0;

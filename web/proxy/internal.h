@@ -75,6 +75,8 @@ void h2_back_drop(struct instance *i, bool all);
 bool h2_refused(const struct conn *c);
 /* Is the connection to the app gone? */
 bool h2_lost(const struct conn *c);
+/* May a WebSocket be begun there (RFC 8441, 3)?  Asked once the app's SETTINGS are there; true of one that was lost. */
+bool h2_takes_websocket(const struct conn *c);
 /* Does it wait for that? */
 bool h2_waits(const struct conn *c);
 /* The connection goes; what is not over is reset with an error code of RFC 9113. */

@@ -109,8 +109,9 @@ bool relay_send_head(struct client *c)
 	client_reparse(c);
 	if (c->app->front)
 		policy_request(c);
-	if (c->inst->h2c && c->upgrade) {
-		client_fault(c, FAULT_REQUEST, 501, "the app speaks HTTP/2, over which no WebSocket reaches it");
+	if (c->inst->h2c && c->upgrade && !h2_takes_websocket(&u->conn)) {
+		client_fault(c, FAULT_REQUEST, 501,
+			     "the app speaks HTTP/2 and does not say that it takes WebSockets there (RFC 8441)");
 		return false;
 	}
 	if (c->inst->h2c)
@@ -130,6 +131,10 @@ bool relay_send_head(struct client *c)
 		client_fault(c, FAULT_REQUEST, 431, "the head is too long");
 		return false;
 	}
+	if (r == -EBADMSG && u->conn.stream) {
+		client_fault(c, FAULT_REQUEST, 400, "a WebSocket has one Sec-WebSocket-Key of at most 64 bytes");
+		return false;
+	}
 	if (r < 0) {
 		/* A kept connection that ended before the question: whatever stands in it is no answer. */
 		if (u->reused && !c->responding && relay_may_repeat(c)) {
@@ -138,7 +143,7 @@ bool relay_send_head(struct client *c)
 		}
 		c->req_broken = true;
 		c->up->conn.can_read = true;
-	} else if (c->req.done && c->up->conn.stream) {
+	} else if (c->req.done && c->up->conn.stream && !c->upgrade) {
 		h2_end(&c->up->conn);
 	}
 	/* Once, and only to a client that is waiting for it. */

@@ -64,7 +64,7 @@ bool tunnel_run(struct client *c)
 	/* An end is passed on once all before it went out. */
 	if (in_end && !c->up->conn.out && !c->tunnel_in_end) {
 		c->tunnel_in_end = true;
-		shutdown(c->up->conn.fd, SHUT_WR);
+		conn_end(p, &c->up->conn);
 	}
 	if (out_end && !c->conn.out && !c->tunnel_out_end) {
 		c->tunnel_out_end = true;
