@@ -238,7 +238,7 @@
 #define LIMIT_TRUST_BYTES (1u << 20)	/* PEM of the authorities that are trusted; Debian's have 220 KiB */
 #define LIMIT_FETCH_NONCE 200		/* bytes of a nonce; real ones have 43 */
 
-/* Top talkers (web/proxy/watch.c): 75 KiB for each watch and worker while it lasts. */
+/* Top talkers (web/proxy/watch.c): 105 KiB for each watch and worker while it lasts. */
 #define LIMIT_TALK_ROWS 128	 /* names in a sketch: one with more than 1/128 of the load is always among them */
 #define LIMIT_TALK_NAME 63	 /* bytes of a name */
 #define LIMIT_TALK_WATCHES 16	 /* at a time */

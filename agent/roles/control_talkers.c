@@ -80,7 +80,7 @@ static json_t *talk_row(struct control_talk *t, unsigned kind, const struct talk
 
 static json_t *talk_json(struct control_talk *t)
 {
-	static const char *const lists[] = {"clients", "paths", "hosts", "statuses", "apps", "tenants"};
+	static const char *const lists[] = {"clients", "paths", "hosts", "statuses", "apps", "tenants", "agents"};
 	json_t *o = json_pack("{s:s, s:f, s:I, s:I, s:f, s:I, s:I, s:i, s:i}", "by", talk_by_name(t->ask.by), "seconds",
 			      t->ask.ms / 1e3, "requests", (json_int_t)t->total.requests, "bytes",
 			      (json_int_t)t->total.bytes, "request_seconds", (double)t->total.us / 1e6, "errors",
@@ -90,7 +90,7 @@ static json_t *talk_json(struct control_talk *t)
 	for (unsigned kind = 0; o && kind < TALK_KIND_COUNT; kind++) {
 		json_t *list;
 
-		if (t->ask.app ? kind >= TALK_APP : kind == TALK_PATH)
+		if (t->ask.app ? kind == TALK_APP || kind == TALK_TENANT : kind == TALK_PATH)
 			continue;
 		list = json_array();
 		talk_merge_end(&t->rows[kind]);

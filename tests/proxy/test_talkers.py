@@ -131,3 +131,26 @@ def test_a_watch_ends(worker):
     time.sleep(0.5)
     worker.sync()
     assert get(worker, "shop.test", "/")[0] == 404
+
+
+def test_talkers_by_user_agent(worker):
+    """over both versions of HTTP; whatever a client says is printable and short"""
+    from h2 import Client  # only here
+    from tls import give
+    n = worker.app("a", serve(b"ok"))
+    give(worker, n, "a.test")
+    for app in (n, 0):
+        w = Watch(worker, 7 + app, app, REQUESTS, 1500)
+        worker.sync()
+        for more in ("User-Agent: bot/1 (x)\r\n", "X-User-Agent: no\r\nuser-agent:\tbot/1 (x) \r\nX: user-agent: no\r\n", "USER-AGENT: bot/1 (x)\r\nUser-Agent: second\r\n"):
+            assert get(worker, "a.test", "/", more)[0] == 200
+        assert get(worker, "a.test")[0] == 200
+        assert get(worker, "a.test", "/?user-agent:x", "User-Agent: \xff\xc3\xa9" + "y" * 500 + "end\r\n")[0] == 200
+        assert Client(worker, "a.test").get(more=[("user-agent", "bot/1 (x)")]).status == 200
+        c = client(worker, b"nonsense\r\nUser-Agent: nobody\r\n\r\n")
+        assert c.response()[0] == 400
+        total, rows = w.result()
+        agents = {name: r["requests"] for (kind, name), r in rows.items() if kind == "agent"}
+        long = next(name for name in agents if name.endswith("end"))
+        assert long.startswith("?") and len(long) == 63 and long.isascii(), agents
+        assert agents.pop(long) == 1 and agents == {"bot/1_(x)": 4, "(none)": 1 if app else 2}, (agents, total)

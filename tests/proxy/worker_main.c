@@ -44,15 +44,21 @@ static void say(uint16_t type, const void *body, size_t len)
 
 static void show_rows(const struct proxy_msg_watch_rows *m, size_t len)
 {
-	static const char *const kinds[] = {"client", "path", "host", "status", "app", "tenant"};
+	static const char *const kinds[] = {"client", "path", "host", "status", "app", "tenant", "agent"};
 
 	if (len != offsetof(struct proxy_msg_watch_rows, row) + m->count * sizeof m->row[0])
 		printf("error rows\n");
-	for (uint32_t i = 0; i < m->count; i++)
+	for (uint32_t i = 0; i < m->count; i++) {
+		char name[LIMIT_TALK_NAME + 1];
+
+		snprintf(name, sizeof name, "%s", *m->row[i].name ? m->row[i].name : "-");
+		for (char *p = name; (p = strchr(p, ' '));)
+			*p = '_';
 		printf("row %" PRIu64 " %s %s weight=%" PRIu64 " error=%" PRIu64 " requests=%" PRIu64 " bytes=%" PRIu64
 		       " us=%" PRIu64 " errors=%" PRIu64 "\n",
-		       m->id, kinds[m->kind], *m->row[i].name ? m->row[i].name : "-", m->row[i].weight, m->row[i].error,
-		       m->row[i].cost.requests, m->row[i].cost.bytes, m->row[i].cost.us, m->row[i].cost.errors);
+		       m->id, kinds[m->kind], name, m->row[i].weight, m->row[i].error, m->row[i].cost.requests,
+		       m->row[i].cost.bytes, m->row[i].cost.us, m->row[i].cost.errors);
+	}
 }
 
 static void show_watch(const struct proxy_msg_watch_done *m)

@@ -119,7 +119,7 @@ class Api(http.server.BaseHTTPRequestHandler):
         if key == "GET /talkers":
             row = {"name": EVIL, "requests": 30, "bytes": 300000, "seconds": 1.5, "errors": 3, "share": 0.75, "uncertain": 0.01}
             return self.answer(200, {"by": "requests", "seconds": 5.0, "requests": 40, "bytes": 400000, "request_seconds": 2.0, "errors": 4, "sampled": 20, "workers": 3,
-                                     "workers_missing": 1, "clients": [row], "paths": [{**row, "name": "/cart/"}], "hosts": [], "statuses": []})
+                                     "workers_missing": 1, "clients": [row], "paths": [{**row, "name": "/cart/"}], "hosts": [], "statuses": [], "agents": [{**row, "name": "bot/1 (x)"}]})
         if key == "PUT /canary":
             return self.answer(200, {"version": 3, "weight": 0, "header": "", "instances": 1, "state": "starting", **json.loads(body)})
         if key == "GET /latency":
@@ -292,7 +292,7 @@ def main():
 
     r = run("top", "--by", "requests")
     check("top: one picture, what was left out is said", r[0] == 0 and "40 requests" in r[1] and "20 were looked at" in r[1] and "1 workers did not answer" in r[1]
-          and "/cart/" in r[1] and "75.0 %" in r[1] and "HOST" not in r[1], *r)
+          and "/cart/" in r[1] and "75.0 %" in r[1] and "USER AGENT" in r[1] and "bot/1 (x)" in r[1] and "HOST" not in r[1], *r)
     check("top: no name moves a cursor", "\x1b" not in r[1] and "\u202e" not in r[1], repr(r[1]))
     r = run("top", "--for", "90s")
     check("top: a time that is too long is wrong usage", r[0] == 2 and "--for" in r[2], *r)

@@ -154,3 +154,26 @@ Test(proxy, talkers_names)
 	cr_assert_eq(s.row[2].weight, 2u);
 	cr_assert_eq(strlen(s.row[2].name), (size_t)LIMIT_TALK_NAME);
 }
+
+Test(proxy, talkers_agents)
+{
+	char text[LIMIT_TALK_NAME + 1], longer[300];
+#define AGENT(t) talk_agent(t, sizeof(t) - 1, text)
+
+	AGENT("curl/8.5.0");
+	cr_assert_str_eq(text, "curl/8.5.0");
+	AGENT("");
+	cr_assert_str_eq(text, "(none)");
+	AGENT("a\tb\x1b[31m\0\xc3\xa9\x7f");
+	cr_assert_str_eq(text, "a?b?[31m????");
+	AGENT("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 "
+	      "Safari/537.36");
+	cr_assert_str_eq(text, "Mozilla/5.0 (Windows NT 10.0; ...Chrome/120.0.0.0 Safari/537.36");
+	for (size_t n = 1; n < sizeof longer; n++) {
+		memset(longer, 'y', n);
+		longer[n - 1] = '\xff';
+		talk_agent(longer, n, text);
+		cr_assert_eq(strlen(text), n <= LIMIT_TALK_NAME ? n : (size_t)LIMIT_TALK_NAME);
+		cr_assert_eq(text[strlen(text) - 1], '?');
+	}
+}

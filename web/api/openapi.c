@@ -201,7 +201,10 @@ static const struct {
 																														       REF(
 																															       "TalkerList")) "," P("apps",
 																																		    REF("TalkerList")) "," P("tenants",
-																																					     REF("TalkerList")))},
+																																					     REF(
+																																						     "TalkerList")) "," P("agents",
+																																									  REF(
+																																										  "TalkerList")))},
 	{"Events", LIST(OBJ("", P("id", INT) "," P("time", TIME) "," P("kind", STR) "," P("tenant", STR) "," P(
 					"app", STR) "," P("instance", STR) "," P("text", STR)))},
 	{"History", ANY},

@@ -50,8 +50,9 @@ static void top_list(struct cli *c, json_t *doc, const char *key, const char *of
 
 static void top_print(struct cli *c, json_t *doc, bool node)
 {
-	static const char *const lists[][2] = {{"tenants", "TENANT"}, {"apps", "APP"},	 {"clients", "CLIENT"},
-					       {"paths", "PATH"},     {"hosts", "HOST"}, {"statuses", "STATUS"}};
+	static const char *const lists[][2] = {{"tenants", "TENANT"},	{"apps", "APP"},   {"clients", "CLIENT"},
+					       {"paths", "PATH"},	{"hosts", "HOST"}, {"statuses", "STATUS"},
+					       {"agents", "USER AGENT"}};
 	double seconds = cli_num(doc, "seconds"), requests = cli_num(doc, "requests");
 	char bytes[16], errors[16];
 

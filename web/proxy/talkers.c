@@ -176,3 +176,23 @@ void talk_client(const char *address, char out[LIMIT_TALK_NAME + 1])
 	inet_ntop(AF_INET6, &a, text, sizeof text);
 	snprintf(out, LIMIT_TALK_NAME + 1, "%s/64", text);
 }
+
+void talk_agent(const char *value, size_t n, char out[LIMIT_TALK_NAME + 1])
+{
+	const size_t side = (LIMIT_TALK_NAME - 3) / 2;
+
+	if (n > LIMIT_TALK_NAME) {
+		memcpy(out, value, side);
+		memcpy(out + side, "...", 3);
+		memcpy(out + side + 3, value + n - side, side);
+		n = 2 * side + 3;
+	} else if (n > 0) {
+		memcpy(out, value, n);
+	} else {
+		n = (size_t)snprintf(out, LIMIT_TALK_NAME + 1, "(none)");
+	}
+	for (size_t i = 0; i < n; i++)
+		if (out[i] < ' ' || out[i] > '~')
+			out[i] = '?';
+	out[n] = '\0';
+}

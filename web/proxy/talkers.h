@@ -19,8 +19,8 @@
 enum talk_by { TALK_BY_REQUESTS, TALK_BY_BYTES, TALK_BY_TIME, TALK_BY_COUNT };
 const char *talk_by_name(enum talk_by by); /* "requests", "bytes", "time" */
 
-/* What is counted; an app's watch has the first four, the node's all but paths. */
-enum talk_kind { TALK_CLIENT, TALK_PATH, TALK_HOST, TALK_STATUS, TALK_APP, TALK_TENANT, TALK_KIND_COUNT };
+/* What is counted; an app's watch has all but apps and tenants, the node's all but paths. */
+enum talk_kind { TALK_CLIENT, TALK_PATH, TALK_HOST, TALK_STATUS, TALK_APP, TALK_TENANT, TALK_AGENT, TALK_KIND_COUNT };
 
 /* What requests cost. */
 struct talk_cost {
@@ -64,5 +64,8 @@ void talk_merge_done(struct talk_merge *m);
 size_t talk_path(const char *target, size_t n);
 /* The address as it is counted: IPv4 as it is, IPv6 by its /64. */
 void talk_client(const char *address, char out[LIMIT_TALK_NAME + 1]);
+/* A User-Agent field as it is counted: of a long one both ends, where the system and the program stand; bytes that are
+ * no printable ASCII as '?'; "(none)" where there is none. */
+void talk_agent(const char *value, size_t n, char out[LIMIT_TALK_NAME + 1]);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct watch {
 	LIST_ENTRY(watch) link;
@@ -153,9 +154,32 @@ static void watch_host(struct watch *w, struct http_str host, const struct talk_
 	talk_add(&w->sketch[TALK_HOST], w->by, name, n, cost);
 }
 
+/* The field, of the head that is still there; "" when it has none.  Looked for here, so that other requests do not pay.
+ */
+static struct http_str watch_agent(const struct client *c)
+{
+	static const char name[] = "\nuser-agent:";
+	const size_t k = sizeof name - 1;
+	const char *p = c->in ? c->in->data : NULL, *end = p ? p + c->head_len : NULL, *v;
+
+	for (; p && (size_t)(end - p) > k; p = memchr(p + 1, '\n', (size_t)(end - p) - 1)) {
+		if (*p != '\n' || strncasecmp(p, name, k) != 0)
+			continue;
+		for (p += k; p < end && (*p == ' ' || *p == '\t'); p++)
+			;
+		for (v = p; p < end && *p != '\r' && *p != '\n'; p++)
+			;
+		while (p > v && (p[-1] == ' ' || p[-1] == '\t'))
+			p--;
+		return (struct http_str){v, (size_t)(p - v)};
+	}
+	return (struct http_str){"", 0};
+}
+
 static void watch_sample(struct watch *w, struct client *c, struct talk_cost cost)
 {
 	char name[LIMIT_TALK_NAME + 1];
+	struct http_str agent;
 	int n;
 
 	cost.requests *= w->every;
@@ -166,6 +190,9 @@ static void watch_sample(struct watch *w, struct client *c, struct talk_cost cos
 	talk_client(c->addr, name);
 	talk_add(&w->sketch[TALK_CLIENT], w->by, name, strlen(name), &cost);
 	watch_host(w, c->host, &cost);
+	agent = watch_agent(c);
+	talk_agent(agent.p, agent.n, name);
+	talk_add(&w->sketch[TALK_AGENT], w->by, name, strlen(name), &cost);
 	n = snprintf(name, sizeof name, c->status ? "%uxx" : "none", c->status / 100u);
 	talk_add(&w->sketch[TALK_STATUS], w->by, name, (size_t)n, &cost);
 	if (w->app) {

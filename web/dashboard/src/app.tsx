@@ -237,7 +237,7 @@ export function AppPage(p: { name: string; who: Whoami }): JSX.Element {
 						/>
 					)}
 					{deployed && <LatencyCard path={path} />}
-					{deployed && <TalkersCard path={path} kinds={['clients', 'paths', 'hosts', 'statuses']} />}
+					{deployed && <TalkersCard path={path} kinds={['clients', 'paths', 'hosts', 'statuses', 'agents']} />}
 					<FrontDoor app={a} path={path} mayChange={mayDeploy} changed={changed('')} />
 					<Domains path={path} mayChange={mayDeploy} url={a.url} />
 					{deployed && <LogTail path={`${path}/logs`} />}

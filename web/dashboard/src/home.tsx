@@ -263,7 +263,7 @@ export function Home(p: { who: Whoami }): JSX.Element {
 			{host && <Plots path="/v1/node" onNewest={setCpu} />}
 			<div class="columns">
 				<div class="column-wide">
-					{p.who.role === 'operator' && <TalkersCard path="/v1/node" kinds={['apps', 'tenants', 'clients', 'hosts', 'statuses']} />}
+					{p.who.role === 'operator' && <TalkersCard path="/v1/node" kinds={['apps', 'tenants', 'clients', 'hosts', 'statuses', 'agents']} />}
 					<Problem error={apps.error} retry={apps.refresh} />
 					<AppsTable
 						apps={list}

@@ -11,7 +11,7 @@ const LOOK_S = 5;
 const SHOWN = 8;
 type By = 'requests' | 'bytes' | 'time';
 const BY: Record<By, string> = { requests: 'Requests', bytes: 'Bytes', time: 'Time' };
-type Kind = 'clients' | 'paths' | 'hosts' | 'statuses' | 'apps' | 'tenants';
+type Kind = 'clients' | 'paths' | 'hosts' | 'statuses' | 'apps' | 'tenants' | 'agents';
 const KINDS: Record<Kind, string> = {
 	apps: 'Apps',
 	tenants: 'Tenants',
@@ -19,6 +19,7 @@ const KINDS: Record<Kind, string> = {
 	paths: 'Paths',
 	hosts: 'Hosts',
 	statuses: 'Statuses',
+	agents: 'User agents',
 };
 const NAMES: Record<string, string> = { '@control': 'this control plane', '@unknown': 'hosts of nobody' };
 

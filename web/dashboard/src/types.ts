@@ -301,6 +301,7 @@ export interface Talkers {
 	paths?: Talker[];
 	hosts?: Talker[];
 	statuses?: Talker[];
+	agents?: Talker[];
 	apps?: Talker[];
 	tenants?: Talker[];
 }
