@@ -276,3 +276,54 @@ def test_lines_of_the_access_log_are_marked_for_the_app_that_asked(worker):
     marked = [x["path"] for x in lines if "to" in x]
     assert len(lines) == 13 and marked == ["/all", "/third2", "/third5", "/third8"], marked
     assert all(x["to"] == n for x in lines if "to" in x) and "secret" not in json.dumps(lines)
+
+
+def test_a_sick_instance_is_the_last_choice(worker):
+    """Not while another is up, however many are sick; when all are, they serve."""
+    apps = [serve(name) for name in (b"0", b"1", b"2")]
+    n = worker.app("a", *apps)
+
+    def are(*states):
+        worker.tell(*[f"inst {n} {x.id} 127.0.0.1:{x.port} {state}" for x, state in zip(apps, states)])
+
+    def answers():
+        return {get(worker, "a.test")[2] for _ in range(12)}
+    assert answers() == {b"0", b"1", b"2"}
+    are("sick", "up", "up")
+    assert answers() == {b"1", b"2"}
+    are("sick", "up", "sick")
+    assert answers() == {b"1"}
+    are("sick", "sick", "sick")
+    assert answers() == {b"0", b"1", b"2"}
+    are("sick", "draining", "sick")
+    assert answers() == {b"0", b"2"}
+    are("up", "draining", "sick")
+    assert answers() == {b"0"}
+    are("up", "up", "up")
+    assert answers() == {b"0", b"1", b"2"}
+    # Where the others refuse, it is tried after them.
+    are("sick", "up", "up")
+    apps[1].close()
+    apps[2].close()
+    for x in apps[1:]:
+        for c in x.connections:
+            c.close()
+    until("it serves", lambda: answers() == {b"0"})
+
+
+def test_requests_wait_for_a_place_rather_than_go_to_a_sick_one(worker):
+    gate, asked = threading.Event(), []
+
+    def slow(c, _):
+        while True:
+            asked.append(c.head()[0])
+            gate.wait(WAIT)
+            c.send(answer(b"well"))
+    well, sick = App(slow), serve(b"sick")
+    n = worker.app("a", well, sick)
+    worker.tell(f"spread {n} 1 0", f"inst {n} {sick.id} 127.0.0.1:{sick.port} sick")
+    first, second = client(worker, b"GET /1 HTTP/1.1\r\nHost: a.test\r\n\r\n"), client(worker, b"GET /2 HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    until("the first is there", lambda: asked)
+    worker.reaches("worker", parked=1)
+    gate.set()
+    assert first.response()[2] == second.response()[2] == b"well" and not sick.seen()

@@ -6,10 +6,10 @@
  * what control would say, a line each, through a real channel: app ID STATE WAIT_MS NAME [on|off|redirect HSTS_S] |
  * cert ID APP app|node|default|challenge FILE | certdel ID | front APP HEX | frontdel APP | challenge HOST TOKEN ANSWER
  * | challengedel HOST TOKEN | staple CERT UNTIL_MS FILE | tickets HEX (80 bytes a key) | appdel ID | spread APP
- * CONCURRENCY ACCESS | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT|unix:PATH up|draining [canary|h2c] |
- * instdel ID | watch ID APP BY MS | watchdel ID | barrier ID | begin | end | drain MS | stats APP | refused APP |
- * worker | turns (see on_turn()) | newchan | stall MS (one turn of the loop takes so long) and
- * prints what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
+ * CONCURRENCY ACCESS | host APP HOST | hostdel APP HOST inst APP ID ADDRESS:PORT|unix:PATH up|sick|draining
+ * [canary|h2c] | instdel ID | watch ID APP BY MS | watchdel ID | barrier ID | begin | end | drain MS | stats APP |
+ * refused APP | worker | turns (see on_turn()) | newchan | stall MS (one turn of the loop takes so long) and prints
+ * what the proxy says: "done ID", "drained ID", "wake ID", "failing ID", "drain over". */
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/own.h"
@@ -331,7 +331,9 @@ static void command(char *line)
 		host(PROXY_HOST_DEL, id.id, w[2]);
 	else if (!strcmp(w[0], "inst") && n >= 5)
 		instance(id.id, strtoull(w[2], NULL, 10), w[3],
-			 !strcmp(w[4], "up") ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING,
+			 !strcmp(w[4], "up")	 ? PROXY_INSTANCE_UP
+			 : !strcmp(w[4], "sick") ? PROXY_INSTANCE_SICK
+						 : PROXY_INSTANCE_DRAINING,
 			 w[5] && !strcmp(w[5], "canary"), w[5] && !strcmp(w[5], "h2c"));
 	else if (!strcmp(w[0], "instdel"))
 		say(PROXY_INSTANCE_DEL, &id, sizeof id);

@@ -5,7 +5,7 @@
  *
  * An instance that fails is put aside for a pause that doubles (1 s .. LIMIT_PROXY_ASIDE_MS); then one request tries
  * it.  When more than half of an app's would be aside it is not the instances that are ill, or leaving them out would
- * kill the rest: all are used again.
+ * kill the rest: all are used again.  One whose health check fails, as control says, is used when no other is up.
  *
  * With a limit of concurrency requests wait in the order they came.  A worker's queue goes on when one of its own
  * requests ends, and every QUEUE_US while others have requests too; the oldest of all workers goes first. */
@@ -164,20 +164,26 @@ static bool balance_panic(struct proxy *p, const struct app *a)
 	return aside * 2 > up;
 }
 
-/* 0 = as good as any, 1 = refused a moment ago, 2 = put aside. */
+/* 0 = as good as any, 1 = refused a moment ago, 2 = put aside, 3 = its health check fails. */
 static unsigned balance_rank(struct proxy *p, const struct instance *i, unsigned *count)
 {
 	bool aside = i->pauses && proxy_now(p) < i->aside_us;
 
 	*count = p->peers ? balance_count(p, i, &aside) : i->in_flight;
+	if (i->sick)
+		return 3;
 	return aside ? 2 : i->failed_us && proxy_now(p) - i->failed_us < REFUSED_US ? 1 : 0;
 }
 
 bool balance_rests(struct proxy *p, const struct instance *i)
 {
-	unsigned count;
+	const struct app *a = i->app;
+	unsigned count, rank = balance_rank(p, i, &count);
 
-	return balance_rank(p, i, &count) == 2 && !balance_panic(p, i->app);
+	for (unsigned k = 0; rank == 3 && k < a->instance_count; k++)
+		if (a->instances[k]->state == PROXY_INSTANCE_UP && !a->instances[k]->sick)
+			return true;
+	return rank == 2 && !balance_panic(p, a);
 }
 
 /* group: GROUP_ANY, or whether it is the canary's; of one group none that is put aside. */
@@ -187,6 +193,7 @@ static struct instance *balance_best(struct proxy *p, struct app *a, unsigned gr
 {
 	struct instance *best = NULL;
 	unsigned best_rank = 0, best_count = 0;
+	bool well = false;			 /* one that has no place now is not sick */
 	int panic = group == GROUP_ANY ? -1 : 0; /* -1: not looked at yet */
 
 	*busy = false;
@@ -204,6 +211,7 @@ static struct instance *balance_best(struct proxy *p, struct app *a, unsigned gr
 		rank = balance_rank(p, i, &count);
 		if (a->concurrency && count >= a->concurrency) {
 			*busy = true;
+			well |= !i->sick;
 			continue;
 		}
 		if (rank == 2) {
@@ -211,7 +219,7 @@ static struct instance *balance_best(struct proxy *p, struct app *a, unsigned gr
 				panic = balance_panic(p, a);
 			rank = panic ? 0 : 2;
 		}
-		if (rank == 2 && group != GROUP_ANY)
+		if (rank >= 2 && group != GROUP_ANY)
 			continue;
 		if (!best || rank < best_rank || (rank == best_rank && count < best_count)) {
 			best = i;
@@ -219,6 +227,9 @@ static struct instance *balance_best(struct proxy *p, struct app *a, unsigned gr
 			best_count = count;
 		}
 	}
+	/* Better to wait for its place than to go to a sick one. */
+	if (best && best_rank == 3 && well)
+		return NULL;
 	if (best)
 		*busy = false;
 	return best;

@@ -184,6 +184,7 @@ struct instance {
 	unsigned pauses;	 /* it was put aside so often in a row */
 	int64_t aside_us;	 /* until when, 0 = it is not; then one request tries it */
 	bool trying;		 /* that one is under way */
+	bool sick;		 /* control says so: the last choice */
 	struct stats_cell *cell; /* borrowed; NULL for control, or while another one has it */
 	int64_t failed_us;	 /* last refused connection, 0 = none */
 	int64_t failing_us;	 /* when PROXY_FAILING was sent */

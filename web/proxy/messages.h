@@ -90,7 +90,12 @@ struct proxy_msg_host {
 	char host[LIMIT_HOST + 1];
 };
 
-enum proxy_instance_state { PROXY_INSTANCE_UP, PROXY_INSTANCE_DRAINING, PROXY_INSTANCE_STATE_COUNT };
+enum proxy_instance_state {
+	PROXY_INSTANCE_UP,
+	PROXY_INSTANCE_DRAINING,
+	PROXY_INSTANCE_SICK, /* up, but its health check fails: used when no other is up */
+	PROXY_INSTANCE_STATE_COUNT,
+};
 enum proxy_protocol {
 	PROXY_PROTOCOL_HTTP1,
 	PROXY_PROTOCOL_H2C, /* HTTP/2 by prior knowledge, without TLS */

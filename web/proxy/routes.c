@@ -372,8 +372,9 @@ static void routes_instance(struct proxy *p, const struct proxy_msg_instance *m,
 	}
 	i->mark = p->mark;
 	i->canary = m->group == 1;
-	i->state = m->state;
-	if (m->state == PROXY_INSTANCE_UP) {
+	i->sick = m->state == PROXY_INSTANCE_SICK;
+	i->state = i->sick ? PROXY_INSTANCE_UP : m->state;
+	if (i->state == PROXY_INSTANCE_UP) {
 		i->drain_told = false;
 		routes_release(a);
 	} else {
