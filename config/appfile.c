@@ -397,6 +397,31 @@ static int appfile_yaml_formation(json_t *formation, struct appfile *a, struct e
 	return 0;
 }
 
+static int appfile_yaml_health(json_t *health, struct appfile *a, struct err *e)
+{
+	static const char *const keys[] = {"path", "interval", "failures", NULL};
+	const json_t *path = json_object_get(health, "path"), *every = json_object_get(health, "interval"),
+		     *failures = json_object_get(health, "failures");
+	uint64_t v = 0;
+	int r = appfile_only(health, "tulou.yaml.health", keys, e);
+
+	if (r == 0 && path)
+		r = appfile_health_set(a, json_string_value(path), "tulou.yaml.health.path", e);
+	if (r == 0 && every) {
+		const char *field = "tulou.yaml.health.interval", *s = json_string_value(every);
+		r = s ? parse_duration_ms(s, LIMIT_HEALTH_EVERY_MIN_MS, LIMIT_HEALTH_EVERY_MAX_MS, field, &v, e)
+		      : err_field(e, EINVAL, field, "%s: expected a time like 10s", field);
+		a->health_every_ms = r == 0 ? (uint32_t)v : 0;
+	}
+	if (r == 0 && failures) {
+		const char *field = "tulou.yaml.health.failures", *s = json_string_value(failures);
+		r = s ? parse_u64(s, strlen(s), 1, LIMIT_HEALTH_FAILURES, field, &v, e)
+		      : err_field(e, EINVAL, field, "%s: expected a whole number", field);
+		a->health_failures = r == 0 ? (uint32_t)v : 0;
+	}
+	return r;
+}
+
 static int appfile_protocol(const json_t *v, struct appfile *a, struct err *e)
 {
 	const char *s = json_string_value(v);
@@ -412,7 +437,6 @@ static int appfile_protocol(const json_t *v, struct appfile *a, struct err *e)
 int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err *e)
 {
 	static const char *const top[] = {"health", "formation", "release", "listen", "protocol", "rollout", NULL};
-	static const char *const in_health[] = {"path", NULL};
 	OWN_JSON json_t *root = yaml_read(text, n, LIMIT_MANIFEST_BYTES, e);
 	json_t *health, *formation, *release, *listen, *rollout;
 	int r;
@@ -427,10 +451,7 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 	if (r == 0)
 		r = appfile_object(root, "tulou.yaml", "formation", &formation, e);
 	if (r == 0)
-		r = appfile_only(health, "tulou.yaml.health", in_health, e);
-	if (r == 0 && json_object_get(health, "path"))
-		r = appfile_health_set(a, json_string_value(json_object_get(health, "path")), "tulou.yaml.health.path",
-				       e);
+		r = appfile_yaml_health(health, a, e);
 	if (r == 0)
 		r = appfile_yaml_formation(formation, a, e);
 	release = json_object_get(root, "release");

@@ -33,6 +33,8 @@ struct appfile {
 	struct appfile_formation formation[LIMIT_TYPES];
 	unsigned formation_count;
 	char health_path[256];			 /* "" = not given; begins with '/' */
+	uint32_t health_every_ms;		 /* a running instance is asked for it too; 0 = only at its start */
+	uint32_t health_failures;		 /* in a row, before it is sick; 0 = not given */
 	bool hold;				 /* rollout: hold */
 	char release_command[LIMIT_COMMAND + 1]; /* "" = none; also what a Procfile calls type "release" */
 	bool h2c;				 /* protocol: h2c, HTTP/2 without TLS; else http/1.1 */
@@ -59,7 +61,7 @@ int appfile_release_yml(const char *text, size_t n, struct appfile *a, struct er
  * else in it (name, addons, buildpacks, scripts.postdeploy, …) is for Heroku's own forms and ignored. */
 int appfile_app_json(const char *text, size_t n, struct appfile *a, struct err *e);
 
-/* tulou.yaml, strict: health: {path}, formation: {web: 2}, release: command, listen: tcp or unix,
+/* tulou.yaml, strict: health: {path, interval, failures}, formation: {web: 2}, release: command, listen: tcp or unix,
  * protocol: http/1.1 or h2c, rollout: start-first or hold. */
 int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err *e);
 

@@ -156,12 +156,16 @@
 #define LIMIT_CONFINE_LOOKS 128u /* and that of so many tenants, while it is much: 5 us each */
 
 /* Waits, in milliseconds. */
-#define LIMIT_PRIVATE_MAKE_S 900u  /* copying /usr into an image: 10 GB at 20 MB/s need less */
-#define LIMIT_LAUNCH_MS 10000u	   /* request to exec; normally 5 */
-#define LIMIT_HEALTH_MS 60000u	   /* a new instance becomes healthy within this */
-#define LIMIT_DRAIN_MS 30000u	   /* requests in flight when an instance leaves */
-#define LIMIT_STOP_GRACE_MS 10000u /* SIGTERM to SIGKILL */
-#define LIMIT_BUILD_MS 900000u	   /* one build */
+#define LIMIT_PRIVATE_MAKE_S 900u	/* copying /usr into an image: 10 GB at 20 MB/s need less */
+#define LIMIT_LAUNCH_MS 10000u		/* request to exec; normally 5 */
+#define LIMIT_HEALTH_MS 60000u		/* a new instance becomes healthy within this */
+#define LIMIT_HEALTH_EVERY_MIN_MS 5000u /* a running app asks to be asked for its path: 500 of them are 100/s then */
+#define LIMIT_HEALTH_EVERY_MAX_MS 600000u
+#define LIMIT_HEALTH_FAILURES_DEFAULT 3u /* in a row, before a running instance is sick */
+#define LIMIT_HEALTH_FAILURES 10u	 /* ... at most */
+#define LIMIT_DRAIN_MS 30000u		 /* requests in flight when an instance leaves */
+#define LIMIT_STOP_GRACE_MS 10000u	 /* SIGTERM to SIGKILL */
+#define LIMIT_BUILD_MS 900000u		 /* one build */
 
 /* The API. */
 #define LIMIT_API_CONNECTIONS 2048	/* on its unix socket; only our own proxies reach it */

@@ -111,6 +111,10 @@ char *manifest_app_json(const struct manifest *m)
 
 	if (m->app.health_path[0])
 		json_object_set_new(app, "health_path", json_string(m->app.health_path));
+	if (m->app.health_every_ms)
+		json_object_set_new(app, "health_every_ms", json_integer(m->app.health_every_ms));
+	if (m->app.health_failures)
+		json_object_set_new(app, "health_failures", json_integer(m->app.health_failures));
 	if (m->app.h2c)
 		json_object_set_new(app, "protocol", json_string("h2c"));
 	if (m->app.listen_unix)

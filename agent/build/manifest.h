@@ -26,8 +26,9 @@ int manifest_parse(const char *p, size_t n, struct manifest *m, struct err *e);
 /* The types as the JSON object text that a release stores, without "release"; owned by the caller (free). NULL when out
  * of memory. */
 char *manifest_types_json(const struct manifest *m);
-/* What matters at run time, {"health_path","listen","protocol","profile","env","release","rollout"}; owned by the
- * caller (free).
+/* What matters at run time,
+ * {"health_path","health_every_ms","health_failures","listen","protocol","profile","env","release","rollout"}; owned by
+ * the caller (free).
  */
 char *manifest_app_json(const struct manifest *m);
 

@@ -212,6 +212,8 @@ struct control_instance {
 	int64_t healthy_since_ms;
 	int64_t started_ms;	       /* wall */
 	char *health_path;	       /* owned; NULL = TCP only */
+	uint32_t health_every_ms;      /* it is asked for while it runs; 0 = only at the start */
+	uint32_t health_failures;      /* in a row, before it is sick; 0 = the usual */
 	bool h2c;		       /* it speaks HTTP/2 without TLS */
 	bool listens_unix;	       /* web: on a unix socket, not on a port */
 	int socket;		       /* owned: O_PATH, its folder; -1 = not told yet, or none */
@@ -476,6 +478,8 @@ void control_routes_spread(struct control_app *ca);
 void control_routes_host(struct control_app *ca, const char *host, bool gone);
 void control_routes_app_gone(struct control_app *ca);
 void control_routes_instance(struct control_instance *ci, enum proxy_instance_state state);
+/* What one that is routed is called there. */
+enum proxy_instance_state control_routes_up(const struct control_instance *ci);
 void control_routes_instance_gone(struct control_instance *ci);
 void control_routes_barrier(struct control_app *ca); /* ca->waiter is answered when all workers have confirmed */
 

@@ -1,8 +1,10 @@
 /* Health checks.  Layer agent, control process.
  *
  *   web, starting:   connect, by TCP or to its unix socket, (or HTTP GET health_path, 2xx/3xx) every 50 ms, growing to
- * 500 ms, until it succeeds web, running:    connect every 10 s; 3 failures in a row = unhealthy, checked every second
- * until it answers again other types:     healthy after having run for 2 s
+ * 500 ms, until it succeeds
+ *   web, running:    connect every 10 s, or with health.interval the GET that often; 3 failures in a row
+ * (health.failures), a second apart, = unhealthy, checked every second (the GET: every 5 s) until it answers again
+ *   other types:     healthy after having run for 2 s
  *
  *   of apps with `protocol: h2c`: SETTINGS of HTTP/2 instead of the bare connection, and the GET over it
  *
@@ -30,9 +32,9 @@
 #define HEALTH_PAUSE_MAX_MS 500
 #define HEALTH_STEADY_MS 10000
 #define HEALTH_SICK_MS 1000
+#define HEALTH_SICK_GET_MS 5000 /* ... when it is asked for its path */
 #define HEALTH_CONNECT_MS 2000
 #define HEALTH_ANSWER_MS 5000
-#define HEALTH_FAILURES 3
 #define HEALTH_OTHER_MS 2000
 
 enum health_state { HEALTH_WAITING, HEALTH_CONNECTING, HEALTH_SENDING, HEALTH_READING, HEALTH_STATE_COUNT };
@@ -44,6 +46,7 @@ struct control_health {
 	struct loop_io io;
 	struct loop_timer timer; /* next check, or deadline of this one */
 	unsigned pause_ms, failures;
+	uint32_t spread;      /* of the times between checks: hundreds of apps are not asked in one moment */
 	char why[120];	      /* last failure */
 	struct health_h2 *h2; /* owned; while one is under way */
 	char answer[16];      /* "HTTP/1.1 200" */
@@ -67,13 +70,28 @@ static void health_wait(struct control_health *h, unsigned ms)
 	loop_timer_start(health_loop(h), &h->timer, (int64_t)ms * 1000, health_check, h);
 }
 
+/* Is the running instance asked for its path? */
+static bool health_asks(const struct control_health *h)
+{
+	return h->ci->health_path && h->ci->health_every_ms;
+}
+
+/* Until the next check of one that is well: an eighth more or less than its interval. */
+static unsigned health_steady_ms(struct control_health *h)
+{
+	unsigned ms = health_asks(h) ? h->ci->health_every_ms : HEALTH_STEADY_MS;
+
+	h->spread = h->spread * 1664525u + 1013904223u;
+	return ms - ms / 8 + (h->spread >> 8) % (ms / 4);
+}
+
 static void health_good(struct control_health *h)
 {
 	struct control_instance *ci = h->ci;
 
 	h->failures = 0;
 	h->why[0] = 0;
-	health_wait(h, HEALTH_STEADY_MS);
+	health_wait(h, health_steady_ms(h));
 	control_instance_healthy(ci, true, "");
 }
 
@@ -81,6 +99,7 @@ static void health_bad(struct control_health *h, const char *fmt, ...) __attribu
 static void health_bad(struct control_health *h, const char *fmt, ...)
 {
 	struct control_instance *ci = h->ci;
+	unsigned most = ci->health_failures ? ci->health_failures : LIMIT_HEALTH_FAILURES_DEFAULT;
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -91,9 +110,10 @@ static void health_bad(struct control_health *h, const char *fmt, ...)
 		h->pause_ms = h->pause_ms * 2 > HEALTH_PAUSE_MAX_MS ? HEALTH_PAUSE_MAX_MS : h->pause_ms * 2;
 		return;
 	}
-	h->failures++;
-	health_wait(h, HEALTH_SICK_MS);
-	if (h->failures >= HEALTH_FAILURES && ci->healthy)
+	if (h->failures < most)
+		h->failures++;
+	health_wait(h, health_asks(h) && !ci->healthy ? HEALTH_SICK_GET_MS : HEALTH_SICK_MS);
+	if (h->failures >= most && ci->healthy)
 		control_instance_healthy(ci, false, h->why);
 }
 
@@ -137,10 +157,12 @@ static void health_on_deadline(void *arg)
 		health_bad(h, "no answer to GET %.60s within %d s", h->ci->health_path, HEALTH_ANSWER_MS / 1000);
 }
 
-/* Only a start is asked for its health path, or for its HTTP/2; a running app is not charged for it every 10 s. */
+/* A start is asked for its health path, or for its HTTP/2; a running app is charged for that only if it wants to be. */
 static bool health_wants_http(const struct control_health *h)
 {
-	return (h->ci->health_path || h->ci->h2c) && h->ci->rec.state == MODEL_INSTANCE_STARTING;
+	if (h->ci->rec.state != MODEL_INSTANCE_STARTING)
+		return health_asks(h);
+	return h->ci->health_path || h->ci->h2c;
 }
 
 static void health_await(struct control_health *h)
@@ -323,10 +345,16 @@ void control_health_start(struct control_instance *ci)
 	h->fd = -1;
 	h->pause_ms = HEALTH_PAUSE_MS;
 	ci->health = h;
-	if (web)
-		health_wait(h, ci->rec.state == MODEL_INSTANCE_STARTING ? HEALTH_FIRST_MS : HEALTH_SICK_MS);
-	else if (!ci->healthy)
+	h->spread = (uint32_t)ci->rec.id * 2654435761u;
+	if (web && ci->rec.state == MODEL_INSTANCE_STARTING) {
+		health_wait(h, HEALTH_FIRST_MS);
+	} else if (web) {
+		/* Those that ran before this control are not all looked at in one moment. */
+		unsigned ms = health_steady_ms(h);
+		health_wait(h, HEALTH_SICK_MS + (h->spread >> 8) % ms);
+	} else if (!ci->healthy) {
 		health_wait(h, HEALTH_OTHER_MS);
+	}
 }
 
 static void health_free(void *arg)

@@ -68,6 +68,7 @@ static int control_instance_release(struct control_instance *ci, const struct mo
 				    json_t **app, struct err *e)
 {
 	const char *path = NULL, *protocol = NULL, *how = NULL;
+	uint64_t every = 0, failures = 0;
 
 	*types = json_read(r->types_json ? r->types_json : "", r->types_json ? strlen(r->types_json) : 0, 1u << 20, e);
 	*app = json_read(r->app_json && r->app_json[0] ? r->app_json : "{}",
@@ -82,6 +83,11 @@ static int control_instance_release(struct control_instance *ci, const struct mo
 		json_get_str(*app, "health_path", false, 255, &path, NULL);
 	free(ci->health_path);
 	ci->health_path = path && *path ? strdup(path) : NULL;
+	json_get_u64(*app, "health_every_ms", false, LIMIT_HEALTH_EVERY_MIN_MS, LIMIT_HEALTH_EVERY_MAX_MS, &every,
+		     NULL);
+	json_get_u64(*app, "health_failures", false, 1, LIMIT_HEALTH_FAILURES, &failures, NULL);
+	ci->health_every_ms = (uint32_t)every;
+	ci->health_failures = (uint32_t)failures;
 	json_get_str(*app, "protocol", false, 16, &protocol, NULL);
 	ci->h2c = protocol && strcmp(protocol, "h2c") == 0;
 	json_get_str(*app, "listen", false, 16, &how, NULL);
@@ -242,6 +248,8 @@ void control_instance_healthy(struct control_instance *ci, bool healthy, const c
 		return;
 	ci->healthy = healthy;
 	control_names_instance(ci);
+	if (ci->routed)
+		control_routes_instance(ci, control_routes_up(ci));
 	if (healthy && ci->rec.state == MODEL_INSTANCE_STARTING) {
 		ci->healthy_since_ms = control_now_ms();
 		control_instance_move(ci, MODEL_INSTANCE_RUNNING);

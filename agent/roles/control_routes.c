@@ -137,6 +137,11 @@ static void routes_send_instance(struct control_worker *w, const struct control_
 				    ci->listens_unix);
 }
 
+enum proxy_instance_state control_routes_up(const struct control_instance *ci)
+{
+	return ci->healthy ? PROXY_INSTANCE_UP : PROXY_INSTANCE_SICK;
+}
+
 static bool routes_draining(const struct control_instance *ci)
 {
 	return strcmp(ci->rec.type, "web") == 0 && ci->address &&
@@ -165,7 +170,7 @@ static void routes_sync_app(struct control_worker *w, struct control_app *ca)
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
 		struct proxy_msg_instance m =
-			routes_instance(ci, ci->routed ? PROXY_INSTANCE_UP : PROXY_INSTANCE_DRAINING);
+			routes_instance(ci, ci->routed ? control_routes_up(ci) : PROXY_INSTANCE_DRAINING);
 		if (!ci->routed && !routes_draining(ci))
 			continue;
 		routes_send_instance(w, ci, &m);

@@ -52,6 +52,73 @@ def test_old_release_serves(node):
     equal(node.api("GET", "/v1/apps/good", token=node.acme, want=200)["release"]["version"], 1, "release")
 
 
+ILL = """import http.server, os, signal, sys, time
+me, ill = os.environ["TULOU_INSTANCE"], [time.time() > END]
+signal.signal(signal.SIGTERM, lambda *a: sys.exit(0))
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *a):
+        pass
+    def do_GET(self):
+        if self.path in ("/break?" + me, "/mend?" + me):
+            ill[0] = self.path[1] == "b"
+        print("asked", self.headers.get("User-Agent"), flush=True) if self.path == "/up" else None
+        self.send_response(503 if self.path == "/up" and ill[0] else 200)
+        self.send_header("Content-Length", str(len(me)))
+        self.end_headers()
+        self.wfile.write(me.encode())
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), H).serve_forever()
+"""
+
+
+def deploy_ill(node, name, more, end="1e18"):
+    """end: who starts later is ill from the first"""
+    node.app(name, node.acme)
+    node.deploy_ok(name, node.acme, {"Procfile": "web: python3 server.py\n", "server.py": ILL.replace("END", end),
+                                     "tulou.yaml": "health: { path: /up, interval: 5s, failures: 2 }\n" + more})
+
+
+def test_running_one_fails_its_check(node):
+    """a running instance whose health path fails: an event, no request more, another takes its place, none fails"""
+    deploy_ill(node, "ill", "formation: { web: 2 }\n")
+    who = lambda: {node.get("ill")[1] for _ in range(12)}
+    names = wait_for("both", lambda: (lambda x: x if len(x) == 2 else None)(who()))
+    bad = sorted(names)[0]
+    wait_for("it is ill", lambda: node.get("ill", f"/break?{bad}")[1] == bad)
+    with Load(node, "ill", threads=1, pause=0.02) as load:
+        event = wait_for("the event", lambda: next((e for e in node.events("ill") if e["kind"] == "instance.unhealthy"), None), 30)
+        wait_for("no request more", lambda: bad not in who(), 2)
+        wait_for("another", lambda: len(who() - names) == 1, 20)
+        check(bad not in who(), "the ill one serves again")
+        wait_for("it is gone", lambda: bad not in [f"web.{i['id']}" for i in node.instances("ill") if i["state"] != "exited"], 20)
+    check(bad in event["text"] and "GET /up was answered with status 503" in event["text"], event["text"])
+    check(not load.failures and load.ok, load.failures[:3])
+
+
+def test_the_only_one_fails_its_check_and_recovers(node):
+    """it serves on when what would take its place is ill too, and is well again once it says so; without an interval nobody asks"""
+    end = time.time() + 5
+    deploy_ill(node, "alone", "", str(end))
+    time.sleep(max(0, end - time.time()))
+    kinds = lambda: [e["kind"] for e in node.events("alone")]
+    me = node.get("alone")[1]
+    node.get("alone", f"/break?{me}")
+    wait_for("the event", lambda: "instance.unhealthy" in kinds(), 30)
+    wait_for("one that is ill from the first", lambda: len([i for i in node.instances("alone") if i["state"] != "exited"]) > 1, 10)
+    for _ in range(5):
+        equal(node.get("alone"), (200, me), "it serves on")
+        time.sleep(1)
+    node.get("alone", f"/mend?{me}")
+    wait_for("it is well", lambda: "instance.healthy" in kinds(), 20)
+    equal(node.get("alone"), (200, me), "it serves")
+    asked = node.logs("alone", lines=100).count("asked tulou-health")
+    check(asked >= 4, f"asked {asked} times")
+    node.app("quiet", node.acme)
+    node.deploy_ok("quiet", node.acme, {"Procfile": "web: python3 server.py\n", "server.py": ILL.replace("END", "1e18"), "tulou.yaml": "health: { path: /up }\n"})
+    time.sleep(12)
+    equal(node.logs("quiet", lines=100).count("asked tulou-health"), 1, "asked at its start alone")
+
+
 def test_crash_loop(node):
     """an app that starts to crash: back-off, a verdict, an event, and a page that says who failed"""
     node.app("loop", node.acme)

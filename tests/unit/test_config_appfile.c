@@ -172,10 +172,13 @@ Test(config, app_json_too_much_env)
 Test(config, tulou_yaml)
 {
 	appfile_init(&a);
-	cr_assert_eq(feed(appfile_tulou_yaml, "health: { path: /healthz }\nformation: { web: 3, worker: 0 }\nrelease: "
+	cr_assert_eq(feed(appfile_tulou_yaml, "health: { path: /healthz, interval: 10s, failures: 5 }\nformation: { "
+					      "web: 3, worker: 0 }\nrelease: "
 					      "./migrate now\nlisten: tcp\nprotocol: h2c\n"),
 		     0, "%s", e.text);
 	cr_assert_str_eq(a.health_path, "/healthz");
+	cr_assert_eq(a.health_every_ms, 10000);
+	cr_assert_eq(a.health_failures, 5);
 	cr_assert_eq(wanted("web"), 3);
 	cr_assert_eq(wanted("worker"), 0);
 	cr_assert_str_eq(a.release_command, "./migrate now");
@@ -190,6 +193,13 @@ Test(config, tulou_yaml)
 		{"health: { path: [x] }", "tulou.yaml.health.path", EINVAL},
 		{"health: { path: \"/a b\" }", "tulou.yaml.health.path", EINVAL},
 		{"health: { path: \"/a\\r\\nX: y\" }", "tulou.yaml.health.path", EINVAL},
+		{"health: { interval: 4s }", "tulou.yaml.health.interval", ERANGE},
+		{"health: { interval: 11m }", "tulou.yaml.health.interval", ERANGE},
+		{"health: { interval: often }", "tulou.yaml.health.interval", EINVAL},
+		{"health: { interval: [10s] }", "tulou.yaml.health.interval", EINVAL},
+		{"health: { failures: 0 }", "tulou.yaml.health.failures", ERANGE},
+		{"health: { failures: 11 }", "tulou.yaml.health.failures", ERANGE},
+		{"health: { failures: {} }", "tulou.yaml.health.failures", EINVAL},
 		{"formation: { web: many }", "tulou.yaml.formation.web", EINVAL},
 		{"formation: { web: 101 }", "tulou.yaml.formation.web", ERANGE},
 		{"formation: { web: {quantity: 1} }", "tulou.yaml.formation.web", EINVAL},
