@@ -29,7 +29,7 @@ static int hear(struct record_keys *k, const uint8_t *p, size_t size)
 	memcpy(copy, p, size);
 	e = record_open(box, k, copy, size, &got);
 	check(e <= 0 && e > -256 && got.kind < RECORD_KIND_COUNT);
-	check(k->updates <= LIMIT_TLS_UPDATES && k->quiet <= LIMIT_TLS_QUIET && k->part_len < RECORD_UPDATE);
+	check(k->updates <= LIMIT_TLS_UPDATES && k->quiet <= LIMIT_TLS_QUIET && k->part < RECORD_UPDATE);
 	if (e == 0) {
 		check(got.content >= copy + RECORD_HEAD && got.len <= RECORD_PLAIN &&
 		      got.content + got.len < copy + size - RECORD_TAG);

@@ -314,26 +314,24 @@ static int record_alert(const uint8_t *p, size_t n, struct record_got *ret)
 static int record_handshake(struct record *r, struct record_keys *k, const uint8_t *p, size_t n, struct record_got *ret)
 {
 	static const uint8_t head[RECORD_UPDATE - 1] = {KEY_UPDATE, 0, 0, 1};
-	size_t have = k->part_len + n;
+	size_t have = k->part + n;
 
 	/* An empty piece is none (5.1). */
-	if (n == 0 || (k->part_len == 0 && p[0] != KEY_UPDATE))
+	if (n == 0 || (k->part == 0 && p[0] != KEY_UPDATE))
 		return -RECORD_UNEXPECTED_MESSAGE;
-	for (size_t i = k->part_len; i < have && i < sizeof head; i++)
-		if (p[i - k->part_len] != head[i])
+	for (size_t i = k->part; i < have && i < sizeof head; i++)
+		if (p[i - k->part] != head[i])
 			return -RECORD_DECODE_ERROR;
 	if (have > RECORD_UPDATE || k->updates == LIMIT_TLS_UPDATES)
 		return -RECORD_UNEXPECTED_MESSAGE;
-	memcpy(k->part + k->part_len, p, n);
-	k->part_len = (uint8_t)have;
 	ret->kind = RECORD_IS_NOTHING;
-	if (have < RECORD_UPDATE)
+	k->part = have < RECORD_UPDATE ? (uint8_t)have : 0;
+	if (k->part)
 		return 0;
-	k->part_len = 0;
-	if (k->part[RECORD_UPDATE - 1] > 1)
+	if (p[n - 1] > 1)
 		return -RECORD_ILLEGAL_PARAMETER;
 	k->updates++;
-	if (k->part[RECORD_UPDATE - 1])
+	if (p[n - 1])
 		ret->kind = RECORD_IS_ASKING;
 	return record_next(r, k) < 0 ? -RECORD_INTERNAL_ERROR : 0;
 }
@@ -343,7 +341,7 @@ static int record_judge(struct record *r, struct record_keys *k, const uint8_t *
 			struct record_got *ret)
 {
 	/* Nothing stands between the pieces of a handshake message (5.1). */
-	if (k->part_len > 0 && type != RECORD_HANDSHAKE)
+	if (k->part > 0 && type != RECORD_HANDSHAKE)
 		return -RECORD_UNEXPECTED_MESSAGE;
 	if (type == RECORD_DATA && n > 0) {
 		k->quiet = 0;

@@ -53,8 +53,7 @@ struct record_keys {
 	uint8_t suite;	 /* enum record_suite */
 	uint8_t updates; /* KeyUpdates that came: LIMIT_TLS_UPDATES */
 	uint8_t quiet;	 /* records in a row without data: LIMIT_TLS_QUIET */
-	uint8_t part_len;
-	uint8_t part[RECORD_UPDATE]; /* what came of a KeyUpdate in the records before */
+	uint8_t part;	 /* bytes of a KeyUpdate that the records before brought: all of its head, or less */
 	uint8_t secret[RECORD_SECRET];
 	uint8_t key[32];
 	uint8_t iv[12];
