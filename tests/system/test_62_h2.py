@@ -75,8 +75,8 @@ def files(version):
 
 WELL = """
 const http2 = require('http2');
-const well = %(well)s;
-http2.createServer((q, a) => { a.statusCode = q.url === '/ready' ? (well ? 200 : 503) : 200; a.end('%(version)s'); }).listen(process.env.PORT);
+const begun = Date.now();
+http2.createServer((q, a) => { a.statusCode = q.url === '/ready' ? (%(well)s ? 200 : 503) : 200; a.end('%(version)s'); }).listen(process.env.PORT);
 """
 
 
@@ -137,6 +137,11 @@ def test_health_over_h2c(node):
     result, log = node.deploy("well", node.acme, node_js("two", "false"))
     check(result["result"] != "succeeded" and "503" in str(result) + log, f"{result} {log}")
     equal(node.get("well")[:2], (200, "one"), "the live release still answers")
+    # While it runs too, where the app wants that.
+    node.deploy_ok("well", node.acme, node_js("three", "(Date.now() < begun + 4000)") | {"tulou.yaml": "protocol: h2c\nhealth: { interval: 5s, failures: 1 }\n"})
+    event = wait_for("the event", lambda: next((e for e in node.events("well") if e["kind"] == "instance.unhealthy" and "503" in e["text"] and "replaced" in e["text"]), None), 20)
+    check("GET /ready" in event["text"], event["text"])
+    equal(node.get("well")[:2], (200, "three"), "it answers")
 
 
 def test_the_api_over_http2(node):
