@@ -71,6 +71,10 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.problem(400, "pids: 9 is outside 10..20", "quota.pids")
         if key == "PATCH /v1/tenants/acme":
             return self.problem(400, "memory_bytes: 1 byte is outside 8 MiB to 4 TiB", "memory_bytes")
+        if key == "PATCH /v1/plans/hobby":
+            return self.answer(200, {"name": "hobby", "created_at": NOW, "tenants": 2, "profile": "default", "lowered_more": 7,
+                                     "lowered": [{"app": "shop", "tenant": "acme", "from": {"pids": 90}, "to": {"pids": 70}}],
+                                     "above": [{"app": EVIL, "tenant": "other", "limits": {"memory_bytes": 83886080}, "quota": {"memory_bytes": 67108864}}]})
         if key == "GET /v1/apps":
             if "after=two%20words" in query:
                 return self.answer(200, {"items": [{**APP, "name": "last"}], "next": None})
@@ -328,6 +332,9 @@ def main():
     r = run("logs", "-f")
     lines = [line.rsplit(" ", 1)[1] for line in r[1].splitlines()]
     check("logs -f: outlives a connection, shows each line once", lines == ["1", "2", "3", "4", "5", "6"] and r[0] == 1, *r)
+    r = run("plans", "set", "hobby", "pids=70")
+    check("plans set names whose apps fell, and whose", r[0] == 0 and re.search(r"^shop +pids +90 +70 +acme$", r[1], re.M) and "and 7 more" in r[1]
+          and re.search(r"memory +80 MiB +64 MiB +other$", r[1], re.M) and "start no new instance" in r[1] and "\x1b" not in r[1], *r)
     r = run("logs", "-n", "0")
     check("logs -n 0 is refused with the limits", r[0] == 2 and "1" in r[2] and "10000" in r[2], *r)
     r = run("run", "sh", "-c", "echo 'a b'; exit 7")

@@ -200,6 +200,43 @@ Test(api, quota_says_which_apps_it_lowered)
 	fix_stop(f);
 }
 
+/* A plan reaches many tenants: whose apps fell with it is said as it is of a quota, with the tenant's name. */
+Test(api_plans, a_plan_says_which_apps_it_lowered)
+{
+	struct fix *f = fix_start(false);
+	json_t *j, *list;
+
+	json_decref(ask(f, "POST", "/v1/plans", f->operator, "{\"name\":\"hobby\",\"limits\":{\"pids\":90}}", 201));
+	json_decref(ask(f, "POST", "/v1/tenants", f->operator, "{\"name\":\"other\",\"plan\":\"hobby\"}", 201));
+	json_decref(ask(f, "POST", "/v1/tenants", f->operator, "{\"name\":\"free\"}", 201));
+	json_decref(ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"plan\":\"hobby\"}", 200));
+	json_decref(ask(f, "POST", "/v1/apps", f->operator, "{\"name\":\"follower\",\"tenant\":\"other\"}", 201));
+	json_decref(ask(f, "POST", "/v1/apps", f->operator, "{\"name\":\"apart\",\"tenant\":\"free\"}", 201));
+	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"limits\":{\"pids\":80}}", 200));
+	j = ask(f, "PATCH", "/v1/plans/hobby", f->operator, "{\"quota\":{\"pids\":70}}", 200);
+	list = json_object_get(j, "lowered");
+	cr_assert_eq(json_array_size(list), 1, "not whose tenant is on no plan");
+	cr_assert_str_eq(text(json_array_get(list, 0), "app"), "follower");
+	cr_assert_str_eq(text(json_array_get(list, 0), "tenant"), "other");
+	cr_assert_eq(number(json_array_get(list, 0), "from", "pids"), 90);
+	cr_assert_eq(number(json_array_get(list, 0), "to", "pids"), 70);
+	list = json_object_get(j, "above");
+	cr_assert_eq(json_array_size(list), 1);
+	cr_assert_str_eq(text(json_array_get(list, 0), "app"), "shop");
+	cr_assert_str_eq(text(json_array_get(list, 0), "tenant"), "acme");
+	cr_assert_eq(number(json_array_get(list, 0), "quota", "pids"), 70);
+	json_decref(j);
+	/* The limits of each instance alone. */
+	j = ask(f, "PATCH", "/v1/plans/hobby", f->operator, "{\"quota\":{\"pids\":200},\"limits\":{\"pids\":50}}", 200);
+	cr_assert_eq(number(json_array_get(json_object_get(j, "lowered"), 0), "to", "pids"), 50);
+	cr_assert_null(json_object_get(j, "above"));
+	json_decref(j);
+	j = ask(f, "PATCH", "/v1/plans/hobby", f->operator, "{\"profile\":\"strict\"}", 200);
+	cr_assert_null(json_object_get(j, "lowered"));
+	json_decref(j);
+	fix_stop(f);
+}
+
 Test(api_plans, a_tenant_sets_what_its_app_may)
 {
 	struct fix *f = fix_start(false);

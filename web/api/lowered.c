@@ -1,4 +1,4 @@
-/* Apps whose limits fell with their tenant's quota.  Layer web, control process. */
+/* Apps whose limits fell with their tenant's quota or plan.  Layer web, control process. */
 #include "web/api/lowered.h"
 
 #include "web/api/fields.h"
@@ -21,10 +21,38 @@ json_t *lowered_before(struct api *a, int64_t tenant)
 	return before;
 }
 
-struct lowered {
-	json_t *before, *quota; /* borrowed; owned */
-	json_t *fell, *above;	/* owned */
+struct lowered_list {
+	json_t *items; /* owned */
+	unsigned more; /* that have no room in it */
 };
+
+struct lowered {
+	struct api *a;	    /* borrowed */
+	json_t *before;	    /* borrowed */
+	int64_t plan;	    /* of a walk over tenants: those on it */
+	const char *tenant; /* borrowed, of the walk over its apps */
+	json_t *quota;	    /* owned, the same tenant's */
+	struct lowered_list fell, above;
+};
+
+static int before_tenant(void *arg, const struct model_tenant *t)
+{
+	struct lowered *l = arg;
+
+	if (t->plan == l->plan)
+		store_app_list(l->a->config.store, t->id, 0, LIMIT_APPS, before_one, l->before, NULL);
+	return 0;
+}
+
+/* App names are unique on the node: one object holds those of all tenants. */
+json_t *lowered_before_plan(struct api *a, int64_t plan)
+{
+	struct lowered l = {.a = a, .before = json_object(), .plan = plan};
+
+	if (l.before)
+		store_tenant_list(a->config.store, 0, 0, before_tenant, &l, NULL);
+	return l.before;
+}
 
 /* No limit is more than any. */
 static double lowered_number(const struct quota_key *k, json_t *numbers)
@@ -46,10 +74,14 @@ static bool lowered_is_admitted(const struct quota_key *k)
 	return false;
 }
 
-static void lowered_pair(json_t *list, const char *app, const char *a, json_t *from, const char *b, json_t *to)
+static void lowered_pair(struct lowered_list *list, const char *app, const char *tenant, const char *a, json_t *from,
+			 const char *b, json_t *to)
 {
-	if (json_object_size(from) > 0)
-		json_array_append_new(list, json_pack("{s:s, s:O, s:O}", "app", app, a, from, b, to));
+	if (json_object_size(from) > 0 && json_array_size(list->items) >= LIMIT_API_LOWERED)
+		list->more++;
+	else if (json_object_size(from) > 0)
+		json_array_append_new(list->items,
+				      json_pack("{s:s, s:s, s:O, s:O}", "app", app, "tenant", tenant, a, from, b, to));
 	json_decref(from);
 	json_decref(to);
 }
@@ -73,22 +105,62 @@ static int lowered_one(void *arg, const struct model_app *app)
 			json_object_set(may, k->json, json_object_get(l->quota, k->json));
 		}
 	}
-	lowered_pair(l->fell, app->name, "from", from, "to", to);
-	lowered_pair(l->above, app->name, "limits", has, "quota", may);
+	lowered_pair(&l->fell, app->name, l->tenant, "from", from, "to", to);
+	lowered_pair(&l->above, app->name, l->tenant, "limits", has, "quota", may);
 	json_decref(is);
 	return 0;
 }
 
+/* What became of one tenant's apps. */
+static void lowered_walk(struct lowered *l, const struct model_tenant *t)
+{
+	l->tenant = t->name;
+	l->quota = fields_quota(&t->quota);
+	store_app_list(l->a->config.store, t->id, 0, LIMIT_APPS, lowered_one, l, NULL);
+	json_decref(l->quota);
+}
+
+static int lowered_tenant(void *arg, const struct model_tenant *t)
+{
+	struct lowered *l = arg;
+
+	if (t->plan == l->plan)
+		lowered_walk(l, t);
+	return 0;
+}
+
+static void lowered_answer(json_t *answer, const char *key, const char *more, struct lowered_list *list)
+{
+	if (json_array_size(list->items) > 0)
+		json_object_set(answer, key, list->items);
+	if (list->more)
+		json_object_set_new(answer, more, json_integer(list->more));
+	json_decref(list->items);
+}
+
+static void lowered_done(struct lowered *l, json_t *answer)
+{
+	lowered_answer(answer, "lowered", "lowered_more", &l->fell);
+	lowered_answer(answer, "above", "above_more", &l->above);
+}
+
 void lowered_add(struct api *a, const struct model_tenant *t, json_t *before, json_t *answer)
 {
-	struct lowered l = {before, fields_quota(&t->quota), json_array(), json_array()};
+	struct lowered l = {
+		.a = a, .before = before, .fell = {.items = json_array()}, .above = {.items = json_array()}};
 
-	store_app_list(a->config.store, t->id, 0, LIMIT_APPS, lowered_one, &l, NULL);
-	if (json_array_size(l.fell) > 0)
-		json_object_set(answer, "lowered", l.fell);
-	if (json_array_size(l.above) > 0)
-		json_object_set(answer, "above", l.above);
-	json_decref(l.quota);
-	json_decref(l.fell);
-	json_decref(l.above);
+	lowered_walk(&l, t);
+	lowered_done(&l, answer);
+}
+
+void lowered_add_plan(struct api *a, int64_t plan, json_t *before, json_t *answer)
+{
+	struct lowered l = {.a = a,
+			    .before = before,
+			    .plan = plan,
+			    .fell = {.items = json_array()},
+			    .above = {.items = json_array()}};
+
+	store_tenant_list(a->config.store, 0, 0, lowered_tenant, &l, NULL);
+	lowered_done(&l, answer);
 }

@@ -30,6 +30,10 @@
 #define POLICY                                                                                                         \
 	P("quota", REF("Quota"))                                                                                       \
 	"," P("profile", REF("Profile")) "," P("private_layers", BOOL) "," P("egress", REF("Egress"))
+/* What a new quota or plan did to apps. */
+#define LOWERED                                                                                                        \
+	P("lowered", REF("Lowered"))                                                                                   \
+	"," P("lowered_more", INT) "," P("above", REF("Above")) "," P("above_more", INT)
 #define MAP(value) "{\"type\":\"object\",\"additionalProperties\":" value "}"
 
 static const struct {
@@ -51,19 +55,19 @@ static const struct {
 	 OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") "," P(
 				 "allow", ARRAY(STR)) "," P("why", NULLABLE))},
 	{"Profile", "{\"type\":\"string\",\"enum\":[\"default\",\"strict\"]}"},
-	{"Plan", OBJ("", P("name", STR) "," P("created_at",
-					      TIME) "," POLICY "," P("limits", REF("Limits")) "," P("tenants", INT))},
+	{"Plan", OBJ("", P("name", STR) "," P("created_at", TIME) "," POLICY "," P("limits", REF("Limits")) "," P(
+				 "tenants", INT) "," LOWERED)},
 	{"Plans", LIST(REF("Plan"))},
 	{"PlanNew", OBJ("\"name\"", P("name", STR) "," POLICY "," P("limits", REF("Limits")))},
 	{"PlanChange", OBJ("", POLICY "," P("limits", REF("Limits")))},
-	{"Tenant", OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) "," P(
-				   "own", ARRAY(STR)) "," POLICY
-						      "," P("used", REF("Quota")) "," P("usage", ANY) "," P(
-							      "lowered", REF("Lowered")) "," P("above", REF("Above")))},
-	{"Lowered", ARRAY(OBJ("\"app\"", P("app", STR) "," P("from", REF("Limits")) "," P("to", REF("Limits"))))},
-	{"Above", ARRAY(OBJ("\"app\"", P("app", STR) "," P("limits", REF("Limits")) "," P("quota", REF("Quota"))))},
-	{"QuotaSet",
-	 "{\"type\":\"object\",\"properties\":{" P("lowered", REF("Lowered")) "," P("above", REF("Above")) "}}"},
+	{"Tenant",
+	 OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) "," P(
+			 "own", ARRAY(STR)) "," POLICY "," P("used", REF("Quota")) "," P("usage", ANY) "," LOWERED)},
+	{"Lowered", ARRAY(OBJ("\"app\"", P("app", STR) "," P("tenant", STR) "," P("from", REF("Limits")) "," P(
+						 "to", REF("Limits"))))},
+	{"Above", ARRAY(OBJ("\"app\"", P("app", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
+					       "quota", REF("Quota"))))},
+	{"QuotaSet", "{\"type\":\"object\",\"properties\":{" LOWERED "}}"},
 	{"Tenants", LIST(REF("Tenant"))},
 	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("plan", NULLABLE) "," POLICY)},
 	{"TenantChange", OBJ("", P("plan", NULLABLE) "," POLICY)},

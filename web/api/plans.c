@@ -1,8 +1,10 @@
 /* Plans: named sets of quota, limits and policies.  Layer web, control process. */
 #include "web/api/plans.h"
 
+#include "base/own.h"
 #include "base/parse.h"
 #include "web/api/fields.h"
+#include "web/api/lowered.h"
 #include "web/api/route.h"
 
 #include <errno.h>
@@ -137,11 +139,14 @@ void api_plan_patch(struct exchange *x)
 {
 	static const char *const keys[] = {"quota", "limits", "profile", "private_layers", "egress", NULL};
 	struct plan_told told = {.ops = x->api->config.ops};
+	OWN_JSON json_t *before = NULL;
 	struct model_plan p;
 	struct err e = {0};
+	json_t *answer;
 
 	if (!plan_of(x, &p))
 		return;
+	before = lowered_before_plan(x->api, p.id);
 	if (json_only(x->json, keys, &e) < 0 || plan_read(x->json, &p, &e) < 0 ||
 	    store_plan_update(x->api->config.store, &p, &e) < 0) {
 		api_answer_err(x, &e);
@@ -149,7 +154,9 @@ void api_plan_patch(struct exchange *x)
 	}
 	told.plan = p.id;
 	store_tenant_list(x->api->config.store, 0, 0, plan_tell, &told, NULL);
-	api_answer_json(x, 200, plan_json(x, &p));
+	answer = plan_json(x, &p);
+	lowered_add_plan(x->api, p.id, before, answer);
+	api_answer_json(x, 200, answer);
 }
 
 void api_plan_delete(struct exchange *x)

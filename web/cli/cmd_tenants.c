@@ -49,33 +49,6 @@ static const char *own_mark(json_t *tenant, const char *key)
 	return cli_numbers_own(tenant, key) ? " (set)" : "";
 }
 
-/* A row for each number of each app in a list of {"app", a: limits, b: limits or quota}. */
-static void print_apps(struct cli *c, json_t *list, const char *title, const char *head, const char *a, const char *b)
-{
-	const bool fell = strcmp(a, "from") == 0;
-	const char *const heads[] = {head, "LIMIT", fell ? ">WAS" : ">HAS", fell ? ">IS" : ">QUOTA"};
-	struct cli_table *t;
-	json_t *app;
-	size_t i;
-
-	if (json_array_size(list) == 0)
-		return;
-	t = cli_table_new(ARRAY_LEN(heads), heads);
-	json_array_foreach(list, i, app)
-	{
-		const struct quota_key *k;
-		char one[QUOTA_TEXT], other[QUOTA_TEXT];
-
-		for (unsigned n = 0; (k = quota_key(n)); n++)
-			if (json_object_get(json_object_get(app, a), k->json))
-				cli_table_add(t, cli_str(app, "app"), k->name,
-					      cli_numbers_text(one, k, json_object_get(app, a)),
-					      cli_numbers_text(other, k, json_object_get(app, b)));
-	}
-	cli_say("\n%s\n", title);
-	cli_table_print(c, t, "");
-}
-
 static int print_tenant(struct cli *c, json_t *tenant)
 {
 	char egress[CLI_EGRESS_TEXT], ago[32];
@@ -96,13 +69,7 @@ static int print_tenant(struct cli *c, json_t *tenant)
 		cli_pair("pending", "%s", cli_str(json_object_get(tenant, "usage"), "pending"));
 	cli_say("\n");
 	cli_numbers_shares(c, tenant);
-	print_apps(c, json_object_get(tenant, "lowered"),
-		   "These apps' limits follow the tenant's, and fell with them:", "LOWERED", "from", "to");
-	print_apps(
-		c, json_object_get(tenant, "above"),
-		"These apps' own limits are above the quota. They start no new instance until one of both is changed: "
-		"tulou apps limits KEY=VALUE -a APP",
-		"ABOVE", "limits", "quota");
+	cli_numbers_lowered(c, tenant, false);
 	return CLI_OK;
 }
 
@@ -178,7 +145,8 @@ int cli_cmd_tenants_delete(struct cli *c)
 
 int cli_cmd_tenants_quota(struct cli *c)
 {
-	OWN_JSON json_t *quota = json_object(), *lowered = NULL, *above = NULL;
+	static const char *const said[] = {"lowered", "lowered_more", "above", "above_more"};
+	OWN_JSON json_t *quota = json_object(), *put = NULL;
 	OWN_ANSWER struct cli_answer a = {0};
 	struct err e = {0};
 	char path[256];
@@ -197,17 +165,15 @@ int cli_cmd_tenants_quota(struct cli *c)
 	code = cli_call(c, "PUT", path, quota, &a);
 	if (code)
 		return code;
-	lowered = json_incref(json_object_get(a.json, "lowered"));
-	above = json_incref(json_object_get(a.json, "above"));
+	put = json_incref(a.json);
 	cli_answer_done(&a);
 	cli_path(path, sizeof path, "/v1/tenants/%s", c->argv[0]);
 	code = cli_call(c, "GET", path, NULL, &a);
 	if (code)
 		return code;
-	if (lowered)
-		json_object_set(a.json, "lowered", lowered);
-	if (above)
-		json_object_set(a.json, "above", above);
+	for (size_t i = 0; i < ARRAY_LEN(said); i++)
+		if (json_object_get(put, said[i]))
+			json_object_set(a.json, said[i], json_object_get(put, said[i]));
 	return print_tenant(c, a.json);
 }
 

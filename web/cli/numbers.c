@@ -108,3 +108,46 @@ void cli_numbers_shares(struct cli *c, json_t *tenant)
 									 : "plan");
 	cli_table_print(c, t, "");
 }
+
+/* A row for each number of each app in a list of {"app", "tenant", a: limits, b: limits or quota}. */
+static void print_apps(struct cli *c, json_t *answer, const char *key, bool tenants, const char *title,
+		       const char *const *words)
+{
+	const char *const heads[] = {words[0], "LIMIT", words[1], words[2], "TENANT"};
+	char one[QUOTA_TEXT], other[QUOTA_TEXT], more_key[24];
+	json_t *list = json_object_get(answer, key), *app;
+	const struct quota_key *k;
+	struct cli_table *t;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	t = cli_table_new(ARRAY_LEN(heads) - !tenants, heads);
+	json_array_foreach(list, i, app)
+	{
+		json_t *a = json_object_get(app, words[3]), *b = json_object_get(app, words[4]);
+
+		for (unsigned n = 0; (k = quota_key(n)); n++)
+			if (json_object_get(a, k->json))
+				cli_table_add(t, cli_str(app, "app"), k->name, cli_numbers_text(one, k, a),
+					      cli_numbers_text(other, k, b), cli_str(app, "tenant"));
+	}
+	cli_say("\n%s\n", title);
+	cli_table_print(c, t, "");
+	snprintf(more_key, sizeof more_key, "%s_more", key);
+	if (json_object_get(answer, more_key))
+		cli_say("and %.0f more apps\n", cli_num(answer, more_key));
+}
+
+void cli_numbers_lowered(struct cli *c, json_t *answer, bool tenants)
+{
+	static const char *const fell[] = {"LOWERED", ">WAS", ">IS", "from", "to"};
+	static const char *const above[] = {"ABOVE", ">HAS", ">QUOTA", "limits", "quota"};
+
+	print_apps(c, answer, "lowered", tenants, "These apps' limits follow the tenant's, and fell with them:", fell);
+	print_apps(
+		c, answer, "above", tenants,
+		"These apps' own limits are above the quota. They start no new instance until one of both is changed: "
+		"tulou apps limits KEY=VALUE -a APP",
+		above);
+}
