@@ -74,6 +74,26 @@ int json_only(json_t *obj, const char *const *keys, struct err *e)
 	return 0;
 }
 
+const char *json_shown(const json_t *v, char out[JSON_SHOWN])
+{
+	char safe[JSON_SHOWN - 2];
+
+	if (json_is_string(v)) {
+		utf8_escape(safe, sizeof safe, json_string_value(v), json_string_length(v));
+		snprintf(out, JSON_SHOWN, "\"%s\"", safe);
+	} else if (json_is_number(v)) {
+		snprintf(out, JSON_SHOWN, "%.15g", json_number_value(v));
+	} else {
+		snprintf(out, JSON_SHOWN, "%s",
+			 json_is_object(v)  ? "an object"
+			 : json_is_array(v) ? "an array"
+			 : json_is_true(v)  ? "true"
+			 : json_is_false(v) ? "false"
+					    : "null");
+	}
+	return out;
+}
+
 static int json_missing(const char *key, bool required, struct err *e)
 {
 	return required ? err_field(e, EINVAL, key, "%s: is required", key) : 0;
@@ -82,11 +102,12 @@ static int json_missing(const char *key, bool required, struct err *e)
 int json_get_str(json_t *obj, const char *key, bool required, size_t max, const char **ret, struct err *e)
 {
 	json_t *v = json_object_get(obj, key);
+	char is[JSON_SHOWN];
 
 	if (!v)
 		return json_missing(key, required, e);
 	if (!json_is_string(v))
-		return err_field(e, EINVAL, key, "%s: expected a string", key);
+		return err_field(e, EINVAL, key, "%s: expected a string, not %s", key, json_shown(v, is));
 	if (json_string_length(v) > max)
 		return err_field(e, ERANGE, key, "%s: %zu bytes are over the limit of %zu", key, json_string_length(v),
 				 max);
@@ -98,12 +119,12 @@ int json_get_str(json_t *obj, const char *key, bool required, size_t max, const 
 
 int json_not_whole(json_t *v, const char *field, uint64_t min, uint64_t max, struct err *e)
 {
-	char text[40];
+	char text[40], is[JSON_SHOWN];
 
 	if (json_is_string(v))
 		return parse_not_whole(json_string_value(v), json_string_length(v), min, max, field, e);
 	if (!json_is_number(v))
-		return err_field(e, EINVAL, field, "%s: expected a whole number", field);
+		return err_field(e, EINVAL, field, "%s: expected a whole number, not %s", field, json_shown(v, is));
 	snprintf(text, sizeof text, "%.15g", json_number_value(v));
 	return parse_not_whole(text, strlen(text), min, max, field, e);
 }
@@ -126,11 +147,12 @@ int json_get_u64(json_t *obj, const char *key, bool required, uint64_t min, uint
 int json_get_bool(json_t *obj, const char *key, bool required, bool *ret, struct err *e)
 {
 	json_t *v = json_object_get(obj, key);
+	char is[JSON_SHOWN];
 
 	if (!v)
 		return json_missing(key, required, e);
 	if (!json_is_boolean(v))
-		return err_field(e, EINVAL, key, "%s: expected true or false", key);
+		return err_field(e, EINVAL, key, "%s: expected true or false, not %s", key, json_shown(v, is));
 	*ret = json_is_true(v);
 	return 0;
 }
@@ -157,12 +179,13 @@ static int json_get_kind(json_t *obj, const char *key, bool required, json_type 
 			 struct err *e)
 {
 	json_t *v = json_object_get(obj, key);
+	char is[JSON_SHOWN];
 
 	*ret = NULL;
 	if (!v)
 		return json_missing(key, required, e);
 	if (json_typeof(v) != kind)
-		return err_field(e, EINVAL, key, "%s: expected an %s", key, word);
+		return err_field(e, EINVAL, key, "%s: expected an %s, not %s", key, word, json_shown(v, is));
 	*ret = v;
 	return 0;
 }

@@ -22,6 +22,10 @@ int json_only(json_t *obj, const char *const *keys, struct err *e);
 int json_get_str(json_t *obj, const char *key, bool required, size_t max, const char **ret, struct err *e);
 int json_get_u64(json_t *obj, const char *key, bool required, uint64_t min, uint64_t max, uint64_t *ret, struct err *e);
 int json_get_bool(json_t *obj, const char *key, bool required, bool *ret, struct err *e);
+/* A value for a sentence that says what was given: a number or word of JSON as it is, a string in quotes, escaped and
+ * cut, else "an object" or "an array".  Returns out. */
+#define JSON_SHOWN 51
+const char *json_shown(const json_t *v, char out[JSON_SHOWN]);
 /* Says that v is no whole number: -EINVAL with e naming `field`, what is there instead, and the limits. */
 int json_not_whole(json_t *v, const char *field, uint64_t min, uint64_t max, struct err *e);
 /* Bytes: a number, or a string like "256MiB" (parse_bytes). */

@@ -1,6 +1,8 @@
 /* Strict parsing of small values.  Layer base, any process. */
 #include "base/parse.h"
 
+#include "base/utf8.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +20,14 @@ int parse_not_whole(const char *s, size_t n, uint64_t min, uint64_t max, const c
 	if (max < INT64_MAX)
 		snprintf(range, sizeof range, " from %" PRIu64 " to %" PRIu64, min, max);
 	return err_field(e, EINVAL, field, "%s: \"%.*s\" is not a whole number%s", field, (int)n, s, range);
+}
+
+int parse_must_be(const char *s, const char *what, const char *field, struct err *e)
+{
+	char safe[49];
+
+	utf8_escape(safe, sizeof safe, s, strlen(s));
+	return err_field(e, EINVAL, field, "%s: must be %s, not \"%s\"", field, what, safe);
 }
 
 int parse_u64(const char *s, size_t n, uint64_t min, uint64_t max, const char *field, uint64_t *ret, struct err *e)

@@ -15,6 +15,10 @@ int parse_u64(const char *s, size_t n, uint64_t min, uint64_t max, const char *f
  */
 int parse_not_whole(const char *s, size_t n, uint64_t min, uint64_t max, const char *field, struct err *e);
 
+/* Says that s is not what field takes, "on or off": -EINVAL with e naming `field`, that, and what it is instead,
+ * escaped and cut. */
+int parse_must_be(const char *s, const char *what, const char *field, struct err *e);
+
 /* "8 MiB", "1.5 GiB", "1 byte": a size for a person, cut to a tenth. */
 #define PARSE_BYTES_TEXT 24
 void parse_bytes_text(uint64_t v, char out[PARSE_BYTES_TEXT]);

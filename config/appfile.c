@@ -388,7 +388,7 @@ static int appfile_yaml_formation(json_t *formation, struct appfile *a, struct e
 		int r;
 		snprintf(field, sizeof field, "tulou.yaml.formation.%s", appfile_shown(key).text);
 		r = s ? parse_u64(s, strlen(s), 0, LIMIT_INSTANCES_PER_TYPE, field, &count, e)
-		      : err_field(e, EINVAL, field, "%s: expected a whole number", field);
+		      : json_not_whole(v, field, 0, LIMIT_INSTANCES_PER_TYPE, e);
 		if (r == 0)
 			r = appfile_formation_set(a, key, count, field, e);
 		if (r < 0)
@@ -424,12 +424,13 @@ static int appfile_yaml_health(json_t *health, struct appfile *a, struct err *e)
 
 static int appfile_protocol(const json_t *v, struct appfile *a, struct err *e)
 {
-	const char *s = json_string_value(v);
+	char is[JSON_SHOWN];
+	const char *s = json_is_string(v) ? json_string_value(v) : json_shown(v, is);
 
 	if (!v)
 		return 0;
-	if (!s || (strcmp(s, "http/1.1") != 0 && strcmp(s, "h2c") != 0))
-		return err_field(e, EINVAL, "tulou.yaml.protocol", "tulou.yaml.protocol: must be http/1.1 or h2c");
+	if (strcmp(s, "http/1.1") != 0 && strcmp(s, "h2c") != 0)
+		return parse_must_be(s, "http/1.1 or h2c", "tulou.yaml.protocol", e);
 	a->h2c = strcmp(s, "h2c") == 0;
 	return 0;
 }
@@ -439,6 +440,7 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 	static const char *const top[] = {"health", "formation", "release", "listen", "protocol", "rollout", NULL};
 	OWN_JSON json_t *root = yaml_read(text, n, LIMIT_MANIFEST_BYTES, e);
 	json_t *health, *formation, *release, *listen, *rollout;
+	char is[JSON_SHOWN];
 	int r;
 
 	if (!root)
@@ -462,10 +464,10 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 			    : err_field(e, EINVAL, "tulou.yaml.release", "tulou.yaml.release: expected a command");
 	listen = json_object_get(root, "listen");
 	if (r == 0 && listen) {
-		const char *how = json_is_string(listen) ? json_string_value(listen) : "";
+		const char *how = json_is_string(listen) ? json_string_value(listen) : json_shown(listen, is);
 		a->listen_unix = strcmp(how, "unix") == 0;
 		if (!a->listen_unix && strcmp(how, "tcp") != 0)
-			r = err_field(e, EINVAL, "tulou.yaml.listen", "tulou.yaml.listen: must be tcp or unix");
+			r = parse_must_be(how, "tcp or unix", "tulou.yaml.listen", e);
 	}
 	if (r == 0)
 		r = appfile_protocol(json_object_get(root, "protocol"), a, e);
@@ -473,6 +475,7 @@ int appfile_tulou_yaml(const char *text, size_t n, struct appfile *a, struct err
 	a->hold = rollout && json_is_string(rollout) && strcmp(json_string_value(rollout), "hold") == 0;
 	if (r == 0 && rollout && !a->hold &&
 	    (!json_is_string(rollout) || strcmp(json_string_value(rollout), "start-first") != 0))
-		r = err_field(e, EINVAL, "tulou.yaml.rollout", "tulou.yaml.rollout: must be start-first or hold");
+		r = parse_must_be(json_is_string(rollout) ? json_string_value(rollout) : json_shown(rollout, is),
+				  "start-first or hold", "tulou.yaml.rollout", e);
 	return r;
 }

@@ -22,7 +22,7 @@ static int settings_backend(const char *v, const char *key, uint32_t *ret, struc
 			*ret = i;
 			return 0;
 		}
-	return err_field(e, EINVAL, key, "%s: must be auto, quota, btrfs or memory", key);
+	return parse_must_be(v, "auto, quota, btrfs or memory", key, e);
 }
 
 const char *settings_challenge_name(enum settings_challenge c)
@@ -39,7 +39,7 @@ static int settings_challenge(const char *v, const char *key, uint32_t *ret, str
 			*ret = i;
 			return 0;
 		}
-	return err_field(e, EINVAL, key, "%s: must be auto, http-01 or tls-alpn-01", key);
+	return parse_must_be(v, "auto, http-01 or tls-alpn-01", key, e);
 }
 
 static int settings_on(const char *v, const char *key, bool *ret, struct err *e)
@@ -47,7 +47,7 @@ static int settings_on(const char *v, const char *key, bool *ret, struct err *e)
 	bool on = strcmp(v, "on") == 0 || strcmp(v, "true") == 0;
 
 	if (!on && strcmp(v, "off") != 0 && strcmp(v, "false") != 0)
-		return err_field(e, EINVAL, key, "%s: must be on or off", key);
+		return parse_must_be(v, "on or off", key, e);
 	*ret = on;
 	return 0;
 }
@@ -82,7 +82,7 @@ int settings_address(const char *text, const char *field, struct settings_addres
 	int r;
 
 	if (n >= sizeof a.text || (text[n] && strcmp(text + n, " proxy") != 0))
-		return err_field(e, EINVAL, field, "%s: expected address:port, or \"address:port proxy\"", field);
+		return parse_must_be(text, "address:port, or \"address:port proxy\"", field, e);
 	memcpy(a.text, text, n);
 	a.proxied = text[n] != '\0';
 	r = parse_sockaddr(a.text, field, &a.addr, &a.len, e);
@@ -97,6 +97,7 @@ static int settings_path(const char *v, size_t max, const char *key, char *out, 
 {
 	size_t n = strlen(v);
 	bool good = v[0] == '/' && n > 1 && n <= max;
+	char what[120];
 
 	for (const char *p = v; good && *p; p++) {
 		if (*p != '/') {
@@ -106,11 +107,12 @@ static int settings_path(const char *v, size_t max, const char *key, char *out, 
 		size_t part = strcspn(p + 1, "/");
 		good = part > 0 && !(part == 1 && p[1] == '.') && !(part == 2 && p[1] == '.' && p[2] == '.');
 	}
-	if (!good)
-		return err_field(e, EINVAL, key,
-				 "%s: must be an absolute path of at most %zu bytes without spaces, \".\", \"..\" or a "
-				 "'/' at its end",
-				 key, max);
+	if (!good) {
+		snprintf(what, sizeof what,
+			 "an absolute path of at most %zu bytes without spaces, \".\", \"..\" or a '/' at its end",
+			 max);
+		return parse_must_be(v, what, key, e);
+	}
 	memcpy(out, v, n + 1);
 	return 0;
 }
@@ -118,10 +120,12 @@ static int settings_path(const char *v, size_t max, const char *key, char *out, 
 static int settings_user(const char *v, size_t max, const char *key, char *out, struct err *e)
 {
 	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+	char what[80];
 
-	if (n == 0 || v[n] || n > max || v[0] == '-' || (v[0] >= '0' && v[0] <= '9'))
-		return err_field(e, EINVAL, key,
-				 "%s: must be a user name of 1 to %zu characters of a-z, 0-9, '_' and '-'", key, max);
+	if (n == 0 || v[n] || n > max || v[0] == '-' || (v[0] >= '0' && v[0] <= '9')) {
+		snprintf(what, sizeof what, "a user name of 1 to %zu characters of a-z, 0-9, '_' and '-'", max);
+		return parse_must_be(v, what, key, e);
+	}
 	memcpy(out, v, n + 1);
 	return 0;
 }
@@ -253,12 +257,12 @@ int settings_value(json_t *value, const struct setting *row, struct settings *s,
 		return r;
 	case SETTING_AUTO:
 		if (strcmp(v, "auto") != 0 && strcmp(v, "off") != 0)
-			return err_field(e, EINVAL, row->key, "%s: auto or off", row->key);
+			return parse_must_be(v, "auto or off", row->key, e);
 		*(bool *)(void *)at = strcmp(v, "auto") == 0;
 		return 0;
 	case SETTING_PROOF:
 		if (strcmp(v, "required") != 0 && strcmp(v, "none") != 0)
-			return err_field(e, EINVAL, row->key, "%s: required or none", row->key);
+			return parse_must_be(v, "required or none", row->key, e);
 		*(bool *)(void *)at = strcmp(v, "required") == 0;
 		return 0;
 	case SETTING_DISK:

@@ -464,7 +464,8 @@ Test(api, fleet_writes_carry_an_epoch)
 			"\"shop\",\"formation\":{\"web\":500}}]}");
 	cr_assert_eq(r.status, 200);
 	cr_assert_null(strstr(r.body, "\"index\":0"));
-	cr_assert_not_null(strstr(r.body, "{\"index\":1,\"reason\":\"op: must be formation\"}"), "%s", r.body);
+	cr_assert_not_null(strstr(r.body, "{\"index\":1,\"reason\":\"op: must be formation, not \\\"fly\\\"\"}"), "%s",
+			   r.body);
 	cr_assert_not_null(strstr(r.body, "{\"index\":2,"));
 	cr_assert_not_null(strstr(r.body, "{\"index\":3,"));
 	cr_assert_not_null(strstr(r.body, "outside 0..100"));

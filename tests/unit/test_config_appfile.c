@@ -212,10 +212,22 @@ Test(config, tulou_yaml)
 		{"listen: [unix]", "tulou.yaml.listen", EINVAL},
 		{"[a]", "tulou.yaml", EINVAL},
 		{"a: [", "tulou.yaml", EINVAL},
+		{"rollout: fast", "tulou.yaml.rollout", EINVAL},
+	};
+	static const char *const says[][2] = {
+		{"listen: udp", "tulou.yaml.listen: must be tcp or unix, not \"udp\""},
+		{"listen: [unix]", "tcp or unix, not \"an array\""},
+		{"protocol: h2", "http/1.1 or h2c, not \"h2\""},
+		{"rollout: fast", "start-first or hold, not \"fast\""},
+		{"formation: { web: {quantity: 1} }", "expected a whole number, not an object"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		cr_assert_eq(feed(appfile_tulou_yaml, rows[i].text), -rows[i].code, "%s: %s", rows[i].text, e.text);
 		cr_assert_str_eq(e.field, rows[i].field, "%s: %s", rows[i].text, e.field);
+	}
+	for (size_t i = 0; i < sizeof says / sizeof *says; i++) {
+		feed(appfile_tulou_yaml, says[i][0]);
+		cr_assert_not_null(strstr(e.text, says[i][1]), "%s: %s", says[i][0], e.text);
 	}
 	appfile_done(&a);
 }

@@ -100,6 +100,29 @@ Test(config, settings_balancers)
 	cr_assert_eq(s.proxy_from[1].prefix, 96 + 8);
 }
 
+/* A message is read without the file beside it. */
+Test(config, settings_refusals_say_what_was_given)
+{
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{"domains: { proof: maybe }", "domains.proof: must be required or none, not \"maybe\""},
+		{"node: { data: var/lib }", "not \"var/lib\""},
+		{"node: { user: Root }", "not \"Root\""},
+		{"listen: { http: [\"0.0.0.0:80 proxies\"] }", "not \"0.0.0.0:80 proxies\""},
+		{"disk: { backend: \"zfs\\e\" }", "must be auto, quota, btrfs or memory, not \"zfs\\x1b\""},
+		{"tls: { acme: { challenge: dns-01 } }", "must be auto, http-01 or tls-alpn-01, not \"dns-01\""},
+	};
+	struct settings s;
+	struct err e;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		settings_default(&s);
+		cr_assert_eq(parse(rows[i].text, &s, &e), -EINVAL, "%s", rows[i].text);
+		cr_assert_not_null(strstr(e.text, rows[i].says), "%s: %s", rows[i].text, e.text);
+	}
+}
+
 Test(config, settings_refusals_name_the_key)
 {
 	static const struct {

@@ -248,7 +248,7 @@ static int app_https(json_t *obj, struct model_app *app, struct err *e)
 	if (!text)
 		return 0;
 	if ((https = model_https_parse(text)) == MODEL_HTTPS_COUNT)
-		return err_field(e, EINVAL, "https", "https: must be on, off or redirect");
+		return parse_must_be(text, "on, off or redirect", "https", e);
 	app->https = https;
 	return 0;
 }

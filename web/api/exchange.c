@@ -348,6 +348,7 @@ bool api_query_u64(struct exchange *x, const char *name, uint64_t min, uint64_t 
 bool api_query_flag(struct exchange *x, const char *name, bool *ret)
 {
 	const char *s = api_query(x, name);
+	struct err e = {0};
 
 	if (!s)
 		return true;
@@ -356,7 +357,8 @@ bool api_query_flag(struct exchange *x, const char *name, bool *ret)
 	else if (strcmp(s, "0") == 0 || strcmp(s, "false") == 0)
 		*ret = false;
 	else {
-		api_answer_problem(x, 400, name, "%s: must be 1 or 0", name);
+		parse_must_be(s, "1 or 0", name, &e);
+		api_answer_err(x, &e);
 		return false;
 	}
 	return true;

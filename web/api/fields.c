@@ -60,11 +60,13 @@ int fields_get_cpu(json_t *obj, const char *key, uint32_t min, uint32_t max, uin
 {
 	json_t *v = json_object_get(obj, key);
 	double cores, milli;
+	char is[JSON_SHOWN];
 
 	if (!v)
 		return 0;
 	if (!json_is_number(v))
-		return err_field(e, EINVAL, key, "%s: expected a number of cores, like 0.5", key);
+		return err_field(e, EINVAL, key, "%s: expected a number of cores, like 0.5, not %s", key,
+				 json_shown(v, is));
 	cores = json_number_value(v);
 	milli = round(cores * 1000);
 	if (milli < min || milli > max)
@@ -217,7 +219,7 @@ int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, st
 	struct quota_egress g = {0};
 	json_t *o = NULL, *allow = NULL, *item;
 	const char *mode = NULL;
-	char field[64];
+	char field[64], is[JSON_SHOWN];
 	size_t i;
 	int r = json_get_obj(obj, key, false, &o, e);
 
@@ -228,7 +230,7 @@ int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, st
 		return err_wrap(e, "%s", key);
 	g.mode = quota_egress_parse(mode);
 	if (g.mode == QUOTA_EGRESS_MODE_COUNT)
-		return err_field(e, EINVAL, "egress.mode", "%s.mode: must be none, public or list", key);
+		return parse_must_be(mode, "none, public or list", "egress.mode", e);
 	if (allow && g.mode != QUOTA_EGRESS_LIST)
 		return err_field(e, EINVAL, "egress.allow", "%s.allow: goes with the mode \"list\" only", key);
 	if (json_array_size(allow) > LIMIT_EGRESS_RULES)
@@ -238,7 +240,7 @@ int fields_get_egress(json_t *obj, const char *key, struct quota_egress *ret, st
 	{
 		snprintf(field, sizeof field, "%s.allow[%zu]", key, i);
 		if (!json_is_string(item))
-			return err_field(e, EINVAL, field, "%s: must be a string", field);
+			return err_field(e, EINVAL, field, "%s: must be a string, not %s", field, json_shown(item, is));
 		r = quota_egress_rule_parse(json_string_value(item), field, &g.rules[g.count], e);
 		if (r < 0)
 			return r;
@@ -265,7 +267,7 @@ int fields_get_profile(json_t *obj, const char *key, uint32_t *ret, struct err *
 		return r;
 	p = quota_profile_parse(name);
 	if (p == QUOTA_PROFILE_COUNT)
-		return err_field(e, EINVAL, key, "%s: must be default or strict", key);
+		return parse_must_be(name, "default or strict", key, e);
 	*ret = p;
 	return 0;
 }

@@ -4,6 +4,7 @@
  * file to the end and then goes over to the new `current`, so it misses nothing of one rotation. */
 #include "base/clock.h"
 #include "base/own.h"
+#include "base/parse.h"
 #include "base/utf8.h"
 #include "web/api/route.h"
 
@@ -191,10 +192,13 @@ static void logs_on_tick(void *arg)
 /* What the app printed, or the requests that it got. */
 static bool logs_source(struct exchange *x, const char *source, const char **sub)
 {
+	struct err e = {0};
+
 	if (source && strcmp(source, "access") == 0)
 		*sub = "/access";
 	else if (source && strcmp(source, "app") != 0) {
-		api_answer_problem(x, 400, "source", "source: must be app or access");
+		parse_must_be(source, "app or access", "source", &e);
+		api_answer_err(x, &e);
 		return false;
 	}
 	return true;

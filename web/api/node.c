@@ -116,7 +116,7 @@ static int node_work(struct api *a, json_t *item, struct err *e)
 	if ((r = json_only(item, keys, e)) < 0 || (r = json_get_str(item, "op", true, 32, &op, e)) < 0)
 		return r;
 	if (strcmp(op, "formation") != 0)
-		return err_field(e, EINVAL, "op", "op: must be formation");
+		return parse_must_be(op, "formation", "op", e);
 	if ((r = json_get_str(item, "app", true, LIMIT_APP_NAME, &name, e)) < 0 ||
 	    (r = json_get_obj(item, "formation", true, &counts, e)) < 0)
 		return r;

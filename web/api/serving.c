@@ -25,6 +25,7 @@ json_t *serving_json(struct store *s, int64_t app)
 /* "off", "all", "1/N" */
 static int serving_access(const char *text, uint32_t *ret, struct err *e)
 {
+	char words[48];
 	uint64_t n = 0;
 
 	if (strcmp(text, "off") == 0)
@@ -34,9 +35,10 @@ static int serving_access(const char *text, uint32_t *ret, struct err *e)
 	else if (strncmp(text, "1/", 2) == 0 &&
 		 parse_u64(text + 2, strlen(text + 2), 1, LIMIT_ACCESS_PART, "serving.access_log", &n, NULL) == 0)
 		*ret = (uint32_t)n;
-	else
-		return err_field(e, EINVAL, "serving.access_log",
-				 "serving.access_log: must be off, all, or 1/N with N up to %u", LIMIT_ACCESS_PART);
+	else {
+		snprintf(words, sizeof words, "off, all, or 1/N with N up to %u", LIMIT_ACCESS_PART);
+		return parse_must_be(text, words, "serving.access_log", e);
+	}
 	return 0;
 }
 
@@ -67,6 +69,6 @@ int serving_read(struct store *s, int64_t app, json_t *body, struct model_servin
 	if (access && (r = serving_access(access, &f->access_log, e)) < 0)
 		return r;
 	if (rollout && (f->rollout = model_rollout_parse(rollout)) == MODEL_ROLLOUT_COUNT)
-		return err_field(e, EINVAL, "serving.rollout", "serving.rollout: must be auto, start-first or hold");
+		return parse_must_be(rollout, "auto, start-first or hold", "serving.rollout", e);
 	return 0;
 }

@@ -58,8 +58,8 @@ void api_tokens_post(struct exchange *x)
 	fits = x->tenant.id ? r == MODEL_ROLE_READER || r == MODEL_ROLE_DEPLOYER || r == MODEL_ROLE_ADMIN
 			    : r == MODEL_ROLE_OPERATOR || r == MODEL_ROLE_FLEET;
 	if (!fits) {
-		api_answer_problem(x, 400, "role", "role: must be %s",
-				   x->tenant.id ? "admin, deployer or reader" : "operator or fleet");
+		parse_must_be(role, x->tenant.id ? "admin, deployer or reader" : "operator or fleet", "role", &e);
+		api_answer_err(x, &e);
 		return;
 	}
 	store_token_list(x->api->config.store, x->tenant.id, tokens_count, &count, NULL);
