@@ -28,5 +28,7 @@ int build_log_open(struct build_log *l, const char *dir, int64_t build, struct e
 void build_log_write(struct build_log *l, const char *p, size_t n);
 /* Writes what was held back, and closes. Harmless twice. */
 void build_log_close(struct build_log *l);
+/* Adds a last line to dir/builds/ID.log of a build that ended with the control that ran it; nothing when it is gone. */
+void build_log_last(const char *dir, int64_t build, const char *text);
 
 #endif

@@ -1,6 +1,7 @@
 /* What control reads from the store at its start, and what it clears away later.  Layer agent, control process. */
 #include "agent/roles/control_core.h"
 
+#include "agent/build/log.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -92,11 +93,16 @@ static int control_load_builds(struct control *c, struct err *e)
 	} while (r >= 0 && p.n == CONTROL_PAGE);
 	for (unsigned i = 0; r >= 0 && i < p.dead_count; i++) {
 		struct model_build *b = &p.dead[i];
+		struct control_app *ca = control_app_get(c, b->app);
 
 		b->state = MODEL_BUILD_FAILED;
 		b->finished_ms = clock_wall_ms();
-		snprintf(b->error, sizeof b->error, "the node was restarted during the build: push again");
+		snprintf(b->error, sizeof b->error, "the node was restarted during the build: deploy again");
 		r = store_build_update(c->store, b, e);
+		build_log_last(c->control_dir, b->id, b->error);
+		/* As of a build that fails while we see it: whoever pushed has lost the connection, and looks here. */
+		if (r == 0 && ca)
+			control_event(c, ca, 0, "build.failed", "Build %" PRId64 " failed: %s", b->id, b->error);
 		control_remove(c, MSG_REMOVE_RELEASE, (uint64_t)b->id);
 	}
 	return r < 0 ? r : 0;

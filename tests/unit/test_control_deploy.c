@@ -275,6 +275,36 @@ Test(control, restart_adopts_what_runs)
 	fake_stop(&f);
 }
 
+/* kill -9 of control while it builds: whoever waits has lost the connection, so record, event and log must say it. */
+Test(control, a_build_that_control_left_behind_has_failed)
+{
+	OWN_FREE char *log = NULL;
+	struct model_build b;
+	char path[300];
+
+	fake_start(&f);
+	app = fake_app_new(&f, "shop");
+	cr_assert_eq(store_build_add(f.control->store, app, "git", NULL, &b, NULL), 0);
+	cr_assert_eq(store_commit(f.control->store, NULL), 0);
+	snprintf(path, sizeof path, "%s/control/builds", f.dir);
+	fd_mkdirs(path, 0700);
+	snprintf(path, sizeof path, "%s/control/builds/%lld.log", f.dir, (long long)b.id);
+	cr_assert_eq(fd_replace_file(AT_FDCWD, path, "-----> Node.js app detected\n", 28, 0600, false), 0);
+	fake_restart(&f);
+	cr_assert_eq(store_build_get(f.control->store, b.id, &b, NULL), 0);
+	cr_assert_eq(b.state, MODEL_BUILD_FAILED);
+	cr_assert_gt(b.finished_ms, 0);
+	cr_assert_eq(events("build.failed"), 1);
+	cr_assert_not_null(strstr(event_text, "the node was restarted during the build: deploy again"), "%s",
+			   event_text);
+	cr_assert_eq(fd_read_file(AT_FDCWD, path, 4096, &log, NULL), 0);
+	cr_assert_not_null(strstr(log, "detected\n\n !     the node was restarted"), "%s", log);
+	/* And it is told once. */
+	fake_restart(&f);
+	cr_assert_eq(events("build.failed"), 1);
+	fake_stop(&f);
+}
+
 static void run_done(void *arg, int code, const char *text);
 
 Test(control, quota_refuses_in_words)
