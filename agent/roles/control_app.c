@@ -358,6 +358,7 @@ static struct control_instance *control_instance_find(struct control *c, int64_t
 static void control_do(struct control_app *ca, const struct plan_action *a)
 {
 	struct control_instance *ci = a->instance ? control_instance_find(ca->control, a->instance) : NULL;
+	char why[320];
 
 	switch (a->verb) {
 	case PLAN_START:
@@ -382,10 +383,12 @@ static void control_do(struct control_app *ca, const struct plan_action *a)
 			 * not. */
 			if (ci->rec.state == MODEL_INSTANCE_STARTING &&
 			    control_now_ms() - ci->since_ms >= (int64_t)ca->control->settings.health_ms) {
+				control_health_overdue(ci, a->reason, why, sizeof why);
 				control_event(ca->control, ca, ci->rec.id, "instance.unhealthy",
-					      "%s.%" PRId64 " is stopped: %s", ci->rec.type, ci->rec.id, a->reason);
+					      "%s.%" PRId64 " is stopped: %s", ci->rec.type, ci->rec.id, why);
 				if (!ci->rec.reason[0])
-					snprintf(ci->rec.reason, sizeof ci->rec.reason, "%s", a->reason);
+					snprintf(ci->rec.reason, sizeof ci->rec.reason, "%.*s",
+						 (int)sizeof ci->rec.reason - 1, why);
 				control_instance_crashed(ci);
 			}
 			control_instance_stop(ci, ci->rec.reason[0] && ci->rec.state == MODEL_INSTANCE_DRAINING

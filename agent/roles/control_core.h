@@ -463,6 +463,9 @@ void control_health_start(struct control_instance *ci);
 void control_health_stop(struct control_instance *ci);
 void control_health_now(struct control_instance *ci);		   /* a proxy could not connect */
 const char *control_health_why(const struct control_instance *ci); /* last failure, "" = none */
+/* Why an instance that had its time is not ready, for its owner: what its own last check found beside the planner's
+ * reason (scheduler/plan.c), or instead of it where it answered HTTP and said no. */
+void control_health_overdue(const struct control_instance *ci, const char *reason, char *out, size_t cap);
 
 /* control_routes.c */
 void control_worker_add(struct control *c, uint32_t worker, int32_t pid, int fd);

@@ -47,6 +47,7 @@ struct control_health {
 	struct loop_timer timer; /* next check, or deadline of this one */
 	unsigned pause_ms, failures;
 	uint32_t spread;      /* of the times between checks: hundreds of apps are not asked in one moment */
+	int status;	      /* of the answer that was the last failure; 0: it was none */
 	char why[120];	      /* last failure */
 	struct health_h2 *h2; /* owned; while one is under way */
 	char answer[16];      /* "HTTP/1.1 200" */
@@ -90,6 +91,7 @@ static void health_good(struct control_health *h)
 	struct control_instance *ci = h->ci;
 
 	h->failures = 0;
+	h->status = 0;
 	h->why[0] = 0;
 	health_wait(h, health_steady_ms(h));
 	control_instance_healthy(ci, true, "");
@@ -102,6 +104,7 @@ static void health_bad(struct control_health *h, const char *fmt, ...)
 	unsigned most = ci->health_failures ? ci->health_failures : LIMIT_HEALTH_FAILURES_DEFAULT;
 	va_list ap;
 
+	h->status = 0;
 	va_start(ap, fmt);
 	vsnprintf(h->why, sizeof h->why, fmt, ap);
 	va_end(ap);
@@ -115,6 +118,16 @@ static void health_bad(struct control_health *h, const char *fmt, ...)
 	health_wait(h, health_asks(h) && !ci->healthy ? HEALTH_SICK_GET_MS : HEALTH_SICK_MS);
 	if (h->failures >= most && ci->healthy)
 		control_instance_healthy(ci, false, h->why);
+}
+
+/* It listens and speaks HTTP, and says no itself. */
+static void health_answered(struct control_health *h, int status)
+{
+	struct control_instance *ci = h->ci;
+
+	health_bad(h, "GET %.60s was answered %d, wanted is 2xx or 3xx", ci->health_path, status);
+	if (ci->health == h)
+		h->status = status;
 }
 
 /* Where it should listen, for a person. */
@@ -205,7 +218,7 @@ static void health_read_h2(struct control_health *h)
 	else if (!path || (code >= 200 && code < 400))
 		health_good(h);
 	else
-		health_bad(h, "GET %.60s was answered with status %d", path, code);
+		health_answered(h, code);
 }
 
 static void health_send(struct control_health *h)
@@ -262,7 +275,7 @@ static void health_read(struct control_health *h)
 	if (code >= 200 && code < 400)
 		health_good(h);
 	else
-		health_bad(h, "GET %.60s was answered with status %d", h->ci->health_path, code);
+		health_answered(h, code);
 }
 
 static void health_on_io(void *arg, short what)
@@ -388,4 +401,22 @@ void control_health_now(struct control_instance *ci)
 const char *control_health_why(const struct control_instance *ci)
 {
 	return ci->health ? ci->health->why : "";
+}
+
+void control_health_overdue(const struct control_instance *ci, const char *reason, char *out, size_t cap)
+{
+	const char *why = control_health_why(ci);
+	char listens[160] = "";
+
+	if (!why[0]) {
+		snprintf(out, cap, "%s", reason);
+		return;
+	}
+	if (ci->health->status) {
+		snprintf(out, cap, "%s listens, but is not ready after %" PRIu64 " s: %s", ci->rec.type,
+			 (uint64_t)ci->app->control->settings.health_ms / 1000, why);
+		return;
+	}
+	control_proc_listeners(ci->pid, listens, sizeof listens);
+	snprintf(out, cap, "%s (last check: %s%s%s)", reason, why, listens[0] ? "; " : "", listens);
 }

@@ -96,7 +96,7 @@ void control_abort(struct control_app *ca, const char *reason)
 	struct control *c = ca->control;
 	int64_t release = ca->rec.candidate;
 	uint32_t version = ca->candidate.version;
-	char text[400], listens[160] = "";
+	char text[400];
 	struct control_instance *ci;
 	struct err e = {0};
 
@@ -106,8 +106,7 @@ void control_abort(struct control_app *ca, const char *reason)
 		const char *why = control_health_why(ci);
 		if (ca->why[0] || ci->rec.release != release || ci->rec.state != MODEL_INSTANCE_STARTING || !why[0])
 			continue;
-		control_proc_listeners(ci->pid, listens, sizeof listens);
-		snprintf(text, sizeof text, "%s (last check: %s%s%s)", reason, why, listens[0] ? "; " : "", listens);
+		control_health_overdue(ci, reason, text, sizeof text);
 		snprintf(ca->blame, sizeof ca->blame, "%s.%" PRId64, ci->rec.type, ci->rec.id);
 		break;
 	}

@@ -36,6 +36,13 @@ def test_wrong_port(node):
     check("0.0.0.0" in text, text)
 
 
+def test_health_path_says_no(node):
+    """an app whose health path is answered with an error: the deploy fails with path and status, not with a guess about ports"""
+    text = failed(node, "unwell", {"Procfile": "web: python3 -m http.server $PORT\n", "tulou.yaml": "health: { path: /up }\n"})
+    check("web listens, but is not ready after 4 s: GET /up was answered 404, wanted is 2xx or 3xx" in text, text)
+    check("0.0.0.0" not in text and "must listen" not in text, text)
+
+
 def test_exits_at_once(node):
     """an app that exits at once: the deploy fails with its exit code and its last words"""
     text = failed(node, "exits", {"Procfile": "web: sh -c 'echo my last words; exit 42'\n"})
