@@ -412,6 +412,9 @@ void control_types_load(struct control *c, int64_t release, struct control_types
  */
 int control_candidate(struct control_app *ca, int64_t release, struct err *e);
 void control_promote(struct control_app *ca);
+/* What the live release does now, for its owner: "URL is live" ("v3 is live" when url is NULL), or why nothing answers
+ * there. */
+void control_live_text(const struct control_app *ca, const char *url, char *out, size_t cap);
 void control_abort(struct control_app *ca, const char *reason);
 
 /* control_store.c */

@@ -315,6 +315,7 @@ void control_rolled(struct control_app *ca, const char *error)
 	int64_t build = w->build;
 	bool canary = control_canary_serves(ca, w->release);
 	uint32_t version = w->version;
+	char url[LIMIT_HOST + 80], text[sizeof url + 160];
 
 	if (!w->release)
 		return;
@@ -333,9 +334,12 @@ void control_rolled(struct control_app *ca, const char *error)
 			  "       v%" PRIu32 " is the canary and serves its part, the live release serves on; `tulou "
 			  "canary promote` rolls it out\n",
 			  version);
-	else if (!error)
-		build_say(c->builds, build, "       http%s://%s.%s%s is live\n", c->settings.https_count ? "s" : "",
-			  ca->rec.name, c->settings.domain_apps, c->port_suffix);
+	else if (!error) {
+		snprintf(url, sizeof url, "http%s://%s.%s%s", c->settings.https_count ? "s" : "", ca->rec.name,
+			 c->settings.domain_apps, c->port_suffix);
+		control_live_text(ca, url, text, sizeof text);
+		build_say(c->builds, build, "       %s\n", text);
+	}
 	build_rolled(c->builds, build, error);
 }
 

@@ -65,12 +65,45 @@ static void control_candidate_next(struct control_app *ca)
 		control_rolled(ca, e.text);
 }
 
+/* How many of a type the live release should run; -1: it has no such type. */
+static int control_live_count(const struct control_app *ca, const char *type)
+{
+	unsigned i = 0, k = 0;
+
+	while (i < ca->live.count && strcmp(ca->live.name[i], type) != 0)
+		i++;
+	while (k < ca->formation_count && strcmp(ca->formation[k].type, type) != 0)
+		k++;
+	return i == ca->live.count ? -1 : k < ca->formation_count ? (int)ca->formation[k].count : 0;
+}
+
+void control_live_text(const struct control_app *ca, const char *url, char *out, size_t cap)
+{
+	unsigned version = ca->live.version;
+	int web = control_live_count(ca, "web");
+
+	if (ca->rec.paused)
+		snprintf(out, cap, "v%u is the live release; nothing runs of it, as the app is paused", version);
+	else if (control_wanted(ca) == 0)
+		snprintf(out, cap, "v%u is the live release; nothing runs of it, as every process type is scaled to 0",
+			 version);
+	else if (web < 0)
+		snprintf(out, cap, "v%u runs; it has no web process, so nothing answers at an address", version);
+	else if (web == 0)
+		snprintf(out, cap, "v%u runs; nothing answers at its address, as web is scaled to 0", version);
+	else if (url)
+		snprintf(out, cap, "%s is live", url);
+	else
+		snprintf(out, cap, "v%u is live", version);
+}
+
 void control_promote(struct control_app *ca)
 {
 	struct control *c = ca->control;
 	int64_t old = ca->rec.release, fresh = ca->rec.candidate;
 	uint32_t version = ca->candidate.version;
 	struct err e = {0};
+	char text[160];
 
 	ca->rec.release = fresh;
 	ca->rec.candidate = 0;
@@ -82,7 +115,8 @@ void control_promote(struct control_app *ca)
 	ca->candidate = (struct control_types){0};
 	control_canary_promoted(ca, fresh);
 	c->deploys_ok++;
-	control_event(c, ca, 0, "deploy.succeeded", "v%" PRIu32 " is live", version);
+	control_live_text(ca, NULL, text, sizeof text);
+	control_event(c, ca, 0, "deploy.succeeded", "%s", text);
 	LOG_INFO("deploy succeeded", "tenant=%s app=%s release=v%" PRIu32, ca->rec.tenant_name, ca->rec.name, version);
 	if (ca->waiter.release == fresh) {
 		ca->waiter.barrier = UINT64_MAX; /* sent when this turn's routes are */

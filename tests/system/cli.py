@@ -109,6 +109,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             names = self.names(body)
             if "bad.txt" in names:
                 return self.stream("application/x-ndjson", ['{"build":8}\n', '{"log":" !     no\\n"}\n', '{"result":"failed","error":"compile failed"}\n'])
+            if "worker.txt" in names:
+                return self.stream("application/x-ndjson", ['{"build":10}\n', '{"result":"succeeded","release":5,"url":null}\n'])
             if "cut.txt" in names:
                 return self.stream("application/x-ndjson", ['{"build":9}\n', '{"log":"half'])
             log = json.dumps({"log": "-----> " + " ".join(names) + EVIL + "\n"}) + "\n"
@@ -308,6 +310,8 @@ def main():
     check("deploy: the log moves no cursor", "\x1b" not in r[1], repr(r[1]))
     r = run("deploy", folder(bad_txt="x"))
     check("deploy: a failed build is exit code 1 with its reason", r[0] == 1 and "compile failed" in r[2] and " !     no" in r[1], *r)
+    r = run("deploy", folder(worker_txt="x"))
+    check("deploy: without a web process, no address is said", r[0] == 0 and "Deployed v5: it has no web process" in r[1], *r)
     r = run("deploy", folder(cut_txt="x"))
     check("deploy: an answer that breaks off is exit code 4 and says where to look", r[0] == 4 and "tulou builds" in r[2], *r)
     r = run("deploy", "--json", folder(index_html="hi"))

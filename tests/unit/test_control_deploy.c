@@ -275,6 +275,30 @@ Test(control, restart_adopts_what_runs)
 	fake_stop(&f);
 }
 
+Test(control, a_release_that_answers_nowhere_is_not_called_live)
+{
+	fake_start(&f);
+	f.control->settings.health_ms = 10000; /* a worker is ready after 2 s */
+	app = fake_app_new(&f, "shop");
+	f.procfile = "worker: serve\n";
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+	cr_assert_not_null(strstr(f.log, "nothing runs of it, as every process type is scaled to 0"), "%s", f.log);
+	cr_assert_eq(store_formation_set(f.control->store, app, "worker", 1, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+	cr_assert_not_null(strstr(f.log, "v2 runs; it has no web process, so nothing answers at an address"), "%s",
+			   f.log);
+	cr_assert_null(strstr(f.log, "http://"), "%s", f.log);
+	cr_assert_eq(events("deploy.succeeded"), 2);
+	cr_assert_not_null(strstr(event_text, "no web process"), "%s", event_text);
+	f.procfile = "worker: serve\nweb: serve\n";
+	cr_assert_eq(store_formation_set(f.control->store, app, "web", 0, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+	cr_assert_not_null(strstr(f.log, "web is scaled to 0"), "%s", f.log);
+	fake_stop(&f);
+}
+
 /* kill -9 of control while it builds: whoever waits has lost the connection, so record, event and log must say it. */
 Test(control, a_build_that_control_left_behind_has_failed)
 {

@@ -78,6 +78,19 @@ static void upload_on_log(void *arg, const char *p, size_t n)
 		api_wake(u->x);
 }
 
+/* A release without a web process has no address, though its app has. */
+static bool upload_has_web(struct exchange *x, uint32_t version)
+{
+	struct model_release r = {0};
+	OWN_JSON json_t *types = NULL;
+
+	if (store_release_find(x->api->config.store, x->app.id, version, &r, NULL) < 0)
+		return true;
+	types = fields_object(r.types_json);
+	model_release_done(&r);
+	return json_object_get(types, "web") != NULL;
+}
+
 static void upload_on_built(void *arg, const struct model_build *b, uint32_t version, const char *error)
 {
 	struct upload *u = arg;
@@ -89,8 +102,9 @@ static void upload_on_built(void *arg, const struct model_build *b, uint32_t ver
 	else if (b && b->state == MODEL_BUILD_FAILED)
 		lines_json(&u->lines, json_pack("{s:s, s:o}", "result", "failed", "error", fields_safe(b->error)));
 	else
-		lines_json(&u->lines, json_pack("{s:s, s:I, s:s}", "result", "succeeded", "release",
-						(json_int_t)version, "url", url));
+		lines_json(&u->lines,
+			   json_pack("{s:s, s:I, s:s?}", "result", "succeeded", "release", (json_int_t)version, "url",
+				     upload_has_web(u->x, version) ? url : NULL));
 	u->done = true;
 	if (u->complete)
 		api_wake(u->x);

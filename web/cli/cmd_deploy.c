@@ -137,7 +137,8 @@ int cli_cmd_deploy(struct cli *c)
 	if (!d.succeeded)
 		return cli_fail(CLI_FAILED, "not deployed: %s", d.error[0] ? d.error : "the build failed");
 	if (!c->json)
-		cli_say("Deployed v%.0f%s%s\n", d.release, d.url[0] ? ": " : "", d.url);
+		cli_say("Deployed v%.0f: %s\n", d.release,
+			d.url[0] ? d.url : "it has no web process, so nothing answers at an address");
 	return CLI_OK;
 }
 
