@@ -142,7 +142,8 @@ void control_app_relimit(struct control_app *ca, const struct model_app *was)
 		control_event(c, ca, 0, "app.egress", "Egress changed: %.140s → %.140s", from, to);
 	}
 	if (was && was->profile != ca->rec.profile)
-		control_event(c, ca, 0, "app.profile", "Profile changed: %s → %s, for what starts from now on",
+		control_event(c, ca, 0, "app.profile",
+			      "Profile changed: %s → %s, egress at once, the rest for what starts from now on",
 			      quota_profile_name((enum quota_profile)was->profile),
 			      quota_profile_name((enum quota_profile)ca->rec.profile));
 	control_egress(ca, &egress);

@@ -90,11 +90,28 @@ class Api(http.server.BaseHTTPRequestHandler):
             if name == "nobodys":
                 return self.problem(400, "tenant: an operator must say whose app it is", "tenant")
             return self.answer(201, {**APP, "name": name, **json.loads(body)})
+        if m := re.fullmatch(r"/v1/apps/idle-([a-z]+)(/[a-z]+)?", path):
+            return self.idle(m[1], m[2])
         if path.startswith("/v1/apps/shop"):
             return self.app(key[:key.index(" ") + 1] + (path[len("/v1/apps/shop"):] or "/"), query, body)
         return self.problem(404, "there is no app of this name")
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+
+    def idle(self, why, rest):
+        """An app without an instance, for each reason."""
+        state = {"building": "empty", "failed": "empty", "refused": "empty"}.get(why, why)
+        if rest == "/instances":
+            return self.answer(200, {"items": [], "next": None, "waiting": None})
+        if rest == "/builds":
+            builds = {"building": [{"id": 1, "state": "running"}], "failed": [{"id": 1, "state": "failed", "error": "npm ended with 1" + EVIL}]}
+            return self.answer(200, {"items": builds.get(why, []), "next": None})
+        if rest == "/events":
+            events = {"refused": [{"kind": "deploy.failed", "text": "v1 failed: no $PORT"}], "crashed": [{"kind": "instance.exited", "text": "old"}, {"kind": "instance.crashloop", "text": "web.3 ends again and again"}]}
+            return self.answer(200, {"items": events.get(why, []), "next": None})
+        return self.answer(200, {**APP, "name": "idle", "state": state, "formation": {"web": 0, "worker": 0}, "candidate": {"version": 9} if state == "deploying" else None})
+
+    rolls = 0
 
     def app(self, key, query, body):
         if key == "GET /":
@@ -148,6 +165,15 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.stream("application/x-ndjson", [json.dumps({"output": command + "\n"}) + "\n", '{"exit_code":7}\n'])
         if key == "POST /rollback":
             return self.answer(202, {"version": 5, "note": "Rollback to v2"})
+        if key == "POST /restart":
+            return self.answer(202, {"version": 6, "note": "Restart"})
+        if key in ("GET /releases/5", "GET /releases/6"):
+            Api.rolls += 1
+            if Api.rolls == 1:
+                return self.problem(503, "the node is not ready")
+            return self.answer(200, {"version": int(key[-1]), "note": "x", "state": "pending" if Api.rolls == 2 else {"5": "live", "6": "failed"}[key[-1]]})
+        if key == "GET /events":
+            return self.answer(200, {"items": [{"kind": "deploy.failed", "text": "v6 failed: web exited with code 3"}], "next": None})
         return self.problem(404, "there is no such thing")
 
     @staticmethod
@@ -344,7 +370,27 @@ def main():
     r = run("run", "sh", "-c", "echo 'a b'; exit 7")
     check("run: quotes words, ends with the command's code", r[0] == 7 and r[1] == "sh -c 'echo '\\''a b'\\''; exit 7'\n", *r)
     r = run("rollback", "v2")
-    check("rollback v2", r[0] == 0 and json.loads(Api.seen[-1][3]) == {"version": 2} and "v5" in r[1], *r)
+    check("rollback v2", r[0] == 0 and [json.loads(x[3]) for x in Api.seen if x[1].endswith("/rollback")][-1] == {"version": 2} and "v5" in r[1], *r)
+    check("rollback ends when the release is live", Api.rolls == 3 and "v5 is the live release of shop" in r[1], Api.rolls, *r)
+    r = run("apps", "restart")
+    check("apps restart says that it failed, and why", r[0] == 1 and "Rolling out v6" in r[1] and "v6 failed: web exited with code 3" in r[2], *r)
+    r = run("apps", "restart", "--no-wait")
+    check("apps restart --no-wait says that it may fail", r[0] == 0 and "may fail yet" in r[1] and "tulou events" in r[1], *r)
+    r = run("rollback", "--json")
+    check("rollback --json: the release as it ended", r[0] == 0 and json.loads(r[1])["state"] == "live", *r)
+    for why, says in {"empty": "was never deployed.  Deploy it with: tulou deploy -a idle-empty", "paused": "is paused.  Start it again with: tulou apps resume idle-paused",
+                      "stopped": "scaled to zero (web=0 worker=0)", "deploying": "v9 is being rolled out", "building": "a build is under way", "failed": "its last build failed: npm ended with 1",
+                      "refused": "v1 failed: no $PORT", "crashed": "web.3 ends again and again"}.items():
+        r = run("ps", "-a", f"idle-{why}")
+        check(f"ps without instances: {why}", r[0] == 0 and says in r[1] and r[1].startswith("Nothing runs") and "\x1b" not in r[1], *r)
+    r = run("ps", "-a", "idle-empty", "--json")
+    check("ps --json without instances", json.loads(r[1])["items"] == [], *r)
+    r = run("apps", "profile", "strict")
+    check("apps profile: what is so at once, and what later", r[0] == 0 and re.search(r"^at once +egress: ", r[1], re.M) and "from its next start on" in r[1], *r)
+    r = run("run", "cat", stdin=b"hello\n")
+    check("run: says that it passes no input on", r[0] == 7 and "standard input was not passed on" in r[2], *r)
+    r = run("run", "cat", stdin=b"")
+    check("run: no word without input", r[0] == 7 and r[2] == "", *r)
     r = run("rollback", "two")
     check("rollback two is wrong usage", r[0] == 2, *r)
 

@@ -6,6 +6,7 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/follow.h"
 #include "web/cli/list.h"
 #include "web/cli/numbers.h"
 #include "web/cli/out.h"
@@ -233,13 +234,7 @@ int cli_cmd_apps_restart(struct cli *c)
 	code = cli_app_path(c, path, sizeof path, "/restart");
 	if (!code)
 		code = cli_call(c, "POST", path, NULL, &a);
-	if (!code && c->json && a.json)
-		cli_json(a.json);
-	else if (!code)
-		printf("%s restarts: new instances first, then the old ones leave (with rollout=hold the other way "
-		       "round).\n",
-		       c->app_name);
-	return code;
+	return code ? code : cli_follow(c, a.json);
 }
 
 static int print_all_limits(struct cli *c, json_t *app)
@@ -330,8 +325,26 @@ static int show_value(struct cli *c, const char *key, const char *label, const c
 int cli_cmd_apps_profile(struct cli *c)
 {
 	OWN_JSON json_t *body = c->argc > 0 ? json_pack("{s:s}", "profile", c->argv[0]) : NULL;
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128], text[CLI_EGRESS_TEXT];
+	int code;
 
-	return c->argc > 0 ? patch_next(c, body, "has another profile") : show_value(c, "profile", "profile", "-");
+	if (c->argc == 0)
+		return show_value(c, "profile", "profile", "-");
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, "PATCH", path, body, &a);
+	if (code)
+		return code;
+	if (c->json) {
+		cli_json(a.json);
+		return CLI_OK;
+	}
+	cli_say("%s has the %s profile.\n", c->app_name, cli_str(a.json, "profile"));
+	cli_pair("at once", "egress: %s", cli_numbers_effective(text, a.json));
+	cli_pair("later", "what it may see and execute, from its next start on; now: tulou apps restart -a %s",
+		 c->app_name);
+	return CLI_OK;
 }
 
 int cli_cmd_apps_health(struct cli *c)

@@ -74,8 +74,10 @@ static int config_patch(struct cli *c, json_t *body)
 	if (c->json)
 		cli_json(a.json);
 	else
-		printf("%s %zu config var%s of %s; it is released where the app has been deployed.\n", "Changed",
-		       json_object_size(body), json_object_size(body) == 1 ? "" : "s", c->app_name);
+		cli_say("Changed %zu config var%s of %s; it is released where the app has been deployed: `tulou events "
+			"-a "
+			"%s` says how that ended\n",
+			json_object_size(body), json_object_size(body) == 1 ? "" : "s", c->app_name, c->app_name);
 	return CLI_OK;
 }
 

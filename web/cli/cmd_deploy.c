@@ -5,6 +5,7 @@
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
+#include "web/cli/follow.h"
 #include "web/cli/list.h"
 #include "web/cli/out.h"
 #include "web/cli/pack.h"
@@ -346,9 +347,5 @@ int cli_cmd_rollback(struct cli *c)
 		code = cli_call(c, "POST", path, body, &a);
 	if (code)
 		return code;
-	if (c->json)
-		cli_json(a.json);
-	else
-		cli_say("Rolling out v%.0f: %s\n", cli_num(a.json, "version"), cli_str(a.json, "note"));
-	return CLI_OK;
+	return cli_follow(c, a.json);
 }

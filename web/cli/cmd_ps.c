@@ -10,6 +10,8 @@
 #include "web/cli/out.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void ps_row(struct cli_table *t, json_t *in)
@@ -37,9 +39,119 @@ static void ps_row(struct cli_table *t, json_t *in)
 					       : cli_str(throttle, "reason"));
 }
 
+/* Something below the app; an answer without JSON when it cannot be had: what it is for is said without it. */
+static void ps_ask(struct cli *c, const char *rest, struct cli_answer *a)
+{
+	char path[160];
+	struct cli_request r = {.method = "GET", .path = path, .quiet = true};
+
+	if (cli_app_path(c, path, sizeof path, rest) || cli_request(c, &r, a)) {
+		json_decref(a->json);
+		a->json = NULL;
+	}
+}
+
+/* The newest event of a kind that begins so; "" when there is none.  Borrowed from the answer. */
+static const char *ps_event(json_t *events, const char *kind)
+{
+	const char *text = "";
+	json_t *ev;
+	size_t i;
+
+	json_array_foreach(json_object_get(events, "items"), i, ev)
+	{
+		if (strncmp(cli_str(ev, "kind"), kind, strlen(kind)) == 0)
+			text = cli_str(ev, "text");
+	}
+	return text;
+}
+
+static bool ps_building(json_t *builds)
+{
+	json_t *b;
+	size_t i;
+
+	json_array_foreach(json_object_get(builds, "items"), i, b)
+	{
+		if (strcmp(cli_str(b, "state"), "running") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* "web=0 worker=0" */
+static const char *ps_formation(json_t *app, char *out, size_t cap)
+{
+	const char *type;
+	json_t *count;
+	size_t n = 0;
+
+	*out = 0;
+	json_object_foreach(json_object_get(app, "formation"), type, count)
+	{
+		if (n < cap)
+			n += (size_t)snprintf(out + n, cap - n, "%s%s=%lld", n ? " " : "", type,
+					      (long long)json_integer_value(count));
+	}
+	return out;
+}
+
+/* Never deployed, or not with success. */
+static void ps_empty(struct cli *c, json_t *builds, json_t *events)
+{
+	json_t *last = json_array_get(json_object_get(builds, "items"), 0);
+
+	if (strcmp(cli_str(last, "state"), "failed") == 0)
+		cli_say("Nothing runs: %s has no release, as its last build failed: %s\nSee: tulou builds log -a %s\n",
+			c->app_name, cli_str(last, "error"), c->app_name);
+	else if (*ps_event(events, "deploy.failed"))
+		cli_say("Nothing runs: %s has no live release: %s\nSee: tulou logs -a %s\n", c->app_name,
+			ps_event(events, "deploy.failed"), c->app_name);
+	else
+		cli_say("Nothing runs: %s was never deployed.  Deploy it with: tulou deploy -a %s\n", c->app_name,
+			c->app_name);
+}
+
+/* Why there is no instance, and what to do. */
+static void ps_none(struct cli *c)
+{
+	OWN_ANSWER struct cli_answer app = {0}, builds = {0}, events = {0};
+	const char *state, *why;
+	char text[512];
+
+	ps_ask(c, "", &app);
+	ps_ask(c, "/builds?limit=1", &builds);
+	ps_ask(c, "/events?limit=50", &events);
+	state = cli_str(app.json, "state");
+	why = ps_event(events.json, "instance.");
+	if (strcmp(state, "paused") == 0) {
+		cli_say("Nothing runs: %s is paused.  Start it again with: tulou apps resume %s\n", c->app_name,
+			c->app_name);
+	} else if (strcmp(state, "stopped") == 0) {
+		cli_say("Nothing runs: %s is scaled to zero (%s).  Start an instance with: tulou scale TYPE=1 -a %s\n",
+			c->app_name, ps_formation(app.json, text, sizeof text), c->app_name);
+	} else if (strcmp(state, "deploying") == 0) {
+		cli_say("Nothing runs yet: v%.0f is being rolled out.  See: tulou events -f -a %s\n",
+			cli_num(json_object_get(app.json, "candidate"), "version"), c->app_name);
+	} else if (ps_building(builds.json)) {
+		cli_say("Nothing runs yet: a build is under way.  See: tulou builds log -f -a %s\n", c->app_name);
+	} else if (strcmp(state, "empty") == 0) {
+		ps_empty(c, builds.json, events.json);
+	} else if (strcmp(state, "crashed") == 0) {
+		cli_say("Nothing runs: what was started ended again, or could not be started%s%s\n"
+			"It is tried again every few minutes; see: tulou logs -a %s\n",
+			*why ? ": " : "", why, c->app_name);
+	} else {
+		cli_say("Nothing runs at this moment, %.0f are wanted.%s%s\nSee: tulou events -a %s\n",
+			cli_num(json_object_get(app.json, "stats"), "instances_wanted"), *why ? "  Last: " : "", why,
+			c->app_name);
+	}
+}
+
 static void ps_after(struct cli *c, json_t *answer)
 {
-	(void)c;
+	if (json_array_size(json_object_get(answer, "items")) == 0)
+		ps_none(c);
 	if (*cli_str(answer, "waiting"))
 		cli_say("Waiting: %s\n", cli_str(answer, "waiting"));
 }
@@ -48,13 +160,8 @@ int cli_cmd_ps(struct cli *c)
 {
 	static const char *const heads[] = {"ID",     "TYPE",  "RELEASE", "STATE",     ">MEMORY",
 					    ">CPU S", ">PIDS", "STARTED", ">RESTARTS", "REASON"};
-	static const struct cli_list list = {
-		heads,
-		ARRAY_LEN(heads),
-		ps_row,
-		"Nothing runs. `tulou scale web=1` starts an instance, `tulou apps info` says why there is none.",
-		NULL,
-		ps_after};
+	static const struct cli_list list = {heads, ARRAY_LEN(heads), ps_row, NULL, /* ps_after says why */
+					     NULL,  ps_after};
 
 	return cli_list_show_app(c, "/instances", &list);
 }
@@ -138,6 +245,19 @@ struct run {
 	char text[256];
 };
 
+/* True when the standard input holds something that nobody will read: the API takes a command and gives its output. */
+static bool run_has_input(void)
+{
+	struct stat st;
+	int n = 0;
+
+	if (fstat(STDIN_FILENO, &st) < 0)
+		return false;
+	if (S_ISREG(st.st_mode))
+		return lseek(STDIN_FILENO, 0, SEEK_CUR) < st.st_size;
+	return (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) && ioctl(STDIN_FILENO, FIONREAD, &n) == 0 && n > 0;
+}
+
 static int run_line(void *arg, char *line, size_t n)
 {
 	struct run *r = arg;
@@ -159,8 +279,7 @@ static int run_line(void *arg, char *line, size_t n)
 	fflush(stdout);
 	if (json_is_integer(code)) {
 		r->code = (int)json_integer_value(code) & 255;
-		snprintf(r->text, sizeof r->text, "%s",
-			 *cli_str(j, "error") ? cli_str(j, "error") : cli_str(j, "text"));
+		snprintf(r->text, sizeof r->text, "%s", cli_str(j, "reason"));
 	}
 	return 0;
 }
@@ -236,6 +355,9 @@ int cli_cmd_run(struct cli *c)
 	if (!code)
 		code = cli_request(c, &q, &a);
 	cli_lines_done(&r.lines);
+	/* At the end: whoever writes into a pipe may begin after us. */
+	if (run_has_input())
+		cli_fail(0, "the standard input was not passed on: `tulou run` gives the command none");
 	if (code)
 		return code;
 	if (r.code < 0)

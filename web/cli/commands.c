@@ -82,6 +82,7 @@ static const struct cli_option maintenance[] = {
 static const struct cli_option realm[] = {{"realm", 0, "TEXT", "what browsers show with the question"}, END};
 static const struct cli_option strip[] = {{"strip", 0, NULL, "the app does not see the path's beginning"}, END};
 static const struct cli_option accept[] = {{"accept", 0, NULL, "the operator's word is the proof"}, END};
+static const struct cli_option no_wait[] = {{"no-wait", 0, NULL, "do not wait for how it ends"}, END};
 static const struct cli_option pause_hold[] = {{"hold", 0, NULL, "let instances run and requests wait"}, END};
 static const struct cli_option fsck[] = {{"repair", 0, NULL, "mend what can be mended"}, END};
 static const struct cli_option node_certs[] = {{"renew", 0, NULL, "order that of the control name now"}, END};
@@ -104,7 +105,8 @@ const struct cli_command cli_commands[] = {
 	{"apps", "pause", "[APP]", 0, 1, cli_cmd_apps_pause, "stop all instances, keep the formation", pause_hold,
 	 false},
 	{"apps", "resume", "[APP]", 0, 1, cli_cmd_apps_resume, "start them again", NULL, false},
-	{"apps", "restart", "[APP]", 0, 1, cli_cmd_apps_restart, "replace every instance, new ones first", NULL, false},
+	{"apps", "restart", "[APP]", 0, 1, cli_cmd_apps_restart, "replace every instance, new ones first", no_wait,
+	 false},
 	{"apps", "limits", "[KEY=VALUE...|reset]", 0, 20, cli_cmd_apps_limits,
 	 "show or set the limits of one instance; reset: those of the plan", NULL, false},
 	{"apps", "egress", "[none|public|DESTINATION...]", 0, LIMIT_EGRESS_RULES, cli_cmd_apps_egress,
@@ -130,7 +132,7 @@ const struct cli_command cli_commands[] = {
 	{"releases", NULL, "", 0, 0, cli_cmd_releases, "list releases", NULL, false},
 	{"releases", "info", "VERSION", 1, 1, cli_cmd_releases_info, "show one release", NULL, false},
 	{"rollback", NULL, "[VERSION]", 0, 1, cli_cmd_rollback,
-	 "go back to an earlier release (default: the one before)", NULL, false},
+	 "go back to an earlier release (default: the one before)", no_wait, false},
 
 	{"canary", NULL, "", 0, 0, cli_cmd_canary, "show the release that serves a part of the requests", NULL, false},
 	{"canary", "start", "[next|VERSION]", 0, 1, cli_cmd_canary_start,

@@ -13,7 +13,7 @@ struct cli_list {
 	const char *const *heads; /* as for cli_table_new() */
 	size_t count;
 	void (*row)(struct cli_table *t, json_t *item); /* adds one item */
-	const char *none;				/* said when there is nothing */
+	const char *none;				/* said when there is nothing; NULL: nothing is */
 	/* What the answer says beside its items, before and behind the table; NULL = nothing. */
 	void (*before)(struct cli *c, json_t *answer);
 	void (*after)(struct cli *c, json_t *answer);

@@ -92,7 +92,7 @@ void cli_table_print(struct cli *c, struct cli_table *t, const char *empty)
 
 	if (!t)
 		return;
-	if (t->rows == 1)
+	if (t->rows == 1 && empty)
 		printf("%s\n", empty);
 	for (size_t i = 0; i < t->rows * t->columns; i++)
 		if (t->cell[i] && width(t->cell[i]) > wide[i % t->columns])

@@ -17,7 +17,7 @@ struct cli_table;
 struct cli_table *cli_table_new(size_t columns, const char *const *heads);
 /* Adds a row of as many strings as there are columns. */
 void cli_table_add(struct cli_table *t, ...);
-/* Prints and frees it; `empty` when it has no row. */
+/* Prints and frees it; `empty` (NULL: nothing) when it has no row. */
 void cli_table_print(struct cli *c, struct cli_table *t, const char *empty);
 
 /* Prints "name:  value" with names padded to one width; value is escaped. */

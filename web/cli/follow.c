@@ -1,0 +1,91 @@
+/* Waiting for a release that was begun.  Layer web, program tulou. */
+#include "web/cli/follow.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "web/cli/call.h"
+#include "web/cli/cli.h"
+#include "web/cli/out.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FOLLOW_PAUSE_MS 300
+#define FOLLOW_LOST_MS 30000   /* the node may be upgraded meanwhile */
+#define FOLLOW_MAX_MS 1800000L /* above any deadline of a roll-out */
+
+/* Why it failed: the text of its event, "v5 failed: web exited with code 3". */
+static void failed_why(struct cli *c, double version, char *out, size_t cap)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[160], begins[32];
+	struct cli_request r = {.method = "GET", .path = path, .quiet = true};
+	json_t *ev;
+	size_t i;
+
+	snprintf(begins, sizeof begins, "v%.0f failed: ", version);
+	snprintf(out, cap, "%sits log and `tulou events` say why", begins);
+	if (cli_app_path(c, path, sizeof path, "/events?limit=50") || cli_request(c, &r, &a))
+		return;
+	json_array_foreach(json_object_get(a.json, "items"), i, ev)
+	{
+		if (strcmp(cli_str(ev, "kind"), "deploy.failed") == 0 &&
+		    strncmp(cli_str(ev, "text"), begins, strlen(begins)) == 0)
+			snprintf(out, cap, "%s", cli_str(ev, "text"));
+	}
+}
+
+static int follow_end(struct cli *c, json_t *release)
+{
+	char why[600];
+
+	if (c->json)
+		cli_json(release);
+	if (strcmp(cli_str(release, "state"), "failed") != 0) {
+		if (!c->json)
+			cli_say("v%.0f is the live release of %s\n", cli_num(release, "version"), c->app_name);
+		return CLI_OK;
+	}
+	failed_why(c, cli_num(release, "version"), why, sizeof why);
+	return cli_fail(CLI_FAILED, "%s\nThe release before it serves on.", why);
+}
+
+int cli_follow(struct cli *c, json_t *release)
+{
+	double version = cli_num(release, "version");
+	int64_t begun = clock_mono_us(), seen = begun;
+	char path[160], rest[48];
+	struct cli_request r = {.method = "GET", .path = path, .quiet = true};
+
+	if (cli_value(c, "no-wait") && c->json) {
+		cli_json(release);
+		return CLI_OK;
+	}
+	if (!c->json)
+		cli_say("Rolling out v%.0f: %s\n", version, cli_str(release, "note"));
+	if (cli_value(c, "no-wait")) {
+		cli_say("It may fail yet: `tulou events -a %s` says how it ended\n", c->app_name);
+		return CLI_OK;
+	}
+	fflush(stdout);
+	snprintf(rest, sizeof rest, "/releases/%.0f", version);
+	if (cli_app_path(c, path, sizeof path, rest))
+		return CLI_USAGE;
+	for (;;) {
+		OWN_ANSWER struct cli_answer a = {0};
+		int code = cli_request(c, &r, &a);
+		int64_t now = clock_mono_us();
+
+		if (!code && strcmp(cli_str(a.json, "state"), "pending") != 0)
+			return follow_end(c, a.json);
+		if (!code)
+			seen = now;
+		if ((code && code != CLI_UNREACHABLE) || now - seen > FOLLOW_LOST_MS * 1000 ||
+		    now - begun > FOLLOW_MAX_MS * 1000)
+			return cli_fail(code ? code : CLI_FAILED,
+					"v%.0f goes on, but its end was not seen; look with: tulou events -a %s",
+					version, c->app_name);
+		usleep(FOLLOW_PAUSE_MS * 1000);
+	}
+}
