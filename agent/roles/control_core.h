@@ -137,6 +137,7 @@ struct control_app {
 	TAILQ_ENTRY(control_app) starved; /* wants to start, but CONTROL_STARTS are in flight */
 	bool is_touched, is_starved, deleted;
 	bool is_loaded; /* the first reading is no change */
+	bool is_moved;	/* its limits changed with its tenant's, which is still to be told */
 	struct model_app rec;
 	struct model_formation formation[LIMIT_TYPES];
 	unsigned formation_count;

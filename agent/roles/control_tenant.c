@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define TENANT_USAGE_STALE_MS 60000 /* an older sample is of a group that is gone */
+#define TENANT_APART 3		    /* so many apps that follow one change have an event each */
 #define TENANT_POOL_FULL 16	    /* one part in so many of its bound is left: less than what a deploy takes */
 
 struct control_tenant *control_tenant_get(struct control *c, int64_t id)
@@ -65,9 +66,54 @@ static bool tenant_changes(enum quota_of of, const void *was, const void *is, ch
 	return n > 0;
 }
 
+/* Apps whose limits follow the tenant's, all by the same. */
+struct tenant_moved {
+	unsigned count, named;
+	char text[200]; /* of the first of them */
+	char names[90]; /* of `named` of them, "a, b" */
+};
+
+/* Puts the app among them; one that moved otherwise has an event of its own. */
+static void tenant_moved(struct tenant_moved *m, struct control_app *ca, const struct model_app *old)
+{
+	size_t n = strlen(m->names);
+	char text[sizeof m->text];
+
+	if (!tenant_changes(QUOTA_OF_LIMITS, &old->limits, &ca->rec.limits, text, sizeof text))
+		return;
+	if (m->count && strcmp(text, m->text) != 0) {
+		control_event(ca->control, ca, 0, "app.limits", "Limits of each instance changed: %s", text);
+		return;
+	}
+	memcpy(m->text, text, sizeof text);
+	m->count++;
+	ca->is_moved = true;
+	if (m->named + 1 < m->count || n + strlen(ca->rec.name) + 3 > sizeof m->names)
+		return;
+	snprintf(m->names + n, sizeof m->names - n, "%s%s", n ? ", " : "", ca->rec.name);
+	m->named++;
+}
+
+/* One event for many: else a plan's change would push all else out of the list. */
+static void tenant_moved_tell(struct control *c, struct control_tenant *t, const struct tenant_moved *m)
+{
+	struct control_app *ca;
+
+	if (m->count > TENANT_APART)
+		control_tenant_event(c, t, "app.limits", "Limits of each instance of %u apps changed: %s (%s%s)",
+				     m->count, m->text, m->names, m->named < m->count ? ", …" : "");
+	TAILQ_FOREACH(ca, &t->peers, peer)
+	{
+		if (ca->is_moved && m->count <= TENANT_APART)
+			control_event(c, ca, 0, "app.limits", "Limits of each instance changed: %s", m->text);
+		ca->is_moved = false;
+	}
+}
+
 static void tenant_refresh(struct control *c, struct control_tenant *t, const struct model_tenant *fresh)
 {
 	struct model_tenant was = t->rec;
+	struct tenant_moved moved = {0};
 	struct control_app *ca;
 	char text[300];
 
@@ -87,10 +133,13 @@ static void tenant_refresh(struct control *c, struct control_tenant *t, const st
 			continue;
 		ca->rec.limits = now.limits;
 		ca->rec.limits_own = now.limits_own;
+		tenant_moved(&moved, ca, &old);
+		old.limits = now.limits; /* told already */
 		control_app_relimit(ca, &old);
 		control_front_load(ca); /* its totals are told with its apps */
 		control_touch(ca);	/* the quota may allow more now */
 	}
+	tenant_moved_tell(c, t, &moved);
 }
 
 void control_tenant_changed(struct control *c, int64_t id)

@@ -14,7 +14,7 @@ static int64_t app;
 struct seen {
 	const char *kind;
 	unsigned n;
-	int64_t tenant;
+	int64_t tenant, app;
 	char text[384];
 };
 
@@ -26,6 +26,7 @@ static int see(void *arg, const struct model_event *ev)
 		return 0;
 	s->n++;
 	s->tenant = ev->tenant;
+	s->app = ev->app;
 	memcpy(s->text, ev->text, sizeof s->text);
 	return 0;
 }
@@ -98,6 +99,52 @@ Test(control_tenant, totals_come_before_the_first_launch_and_when_they_change)
 	told(limits_told, 1);
 	cr_assert_eq(f.tenants, 3, "a new control says it again for what runs");
 	cr_assert_eq(f.limit_count, 1, "and the limits");
+	fake_stop(&f);
+}
+
+/* Limits as the node has them from now on, for apps that follow it. */
+static void follow(bool own, unsigned from, unsigned to, const int64_t *ids, uint32_t pids)
+{
+	struct control *c = f.control;
+	struct model_tenant t = acme();
+	struct model_app rec;
+
+	for (unsigned i = from; i < to; i++) {
+		cr_assert_eq(store_app_get(c->store, ids[i], &rec, NULL), 0);
+		rec.limits_own = own;
+		cr_assert_eq(store_app_update(c->store, &rec, NULL), 0);
+		c->ops.app_changed(c, ids[i]);
+	}
+	c->settings.app.pids = pids;
+	cr_assert_eq(store_tenant_set(c->store, &t, &c->settings.app, NULL), 0);
+	c->ops.tenant_changed(c, t.id);
+	fake_run(&f, 20);
+}
+
+/* Of many apps that follow one change there is one event, of few each has its own. */
+Test(control_tenant, a_change_for_many_apps_is_told_once)
+{
+	int64_t ids[5];
+	char name[24];
+
+	fake_start(&f);
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(name, sizeof name, "app%u", i);
+		ids[i] = fake_app_new(&f, name);
+	}
+	follow(false, 0, 4, ids, 90);
+	cr_assert_eq(events("app.limits").n, 1);
+	cr_assert_eq(events("app.limits").app, 0, "the tenant's");
+	cr_assert_eq(events("app.limits").tenant, acme().id);
+	cr_assert(strstr(events("app.limits").text, "of 4 apps changed: "), "%s", events("app.limits").text);
+	cr_assert(strstr(events("app.limits").text, "(app0, app1, app2, app3)"), "%s", events("app.limits").text);
+	follow(true, 0, 2, ids, 80);
+	cr_assert_eq(events("app.limits").n, 3, "one for each of two");
+	cr_assert_eq(events("app.limits").app, ids[3]);
+	cr_assert(strstr(events("app.limits").text, "each instance changed: processes 90 → 80"), "%s",
+		  events("app.limits").text);
+	follow(true, 0, 2, ids, 80);
+	cr_assert_eq(events("app.limits").n, 3, "no change, no event");
 	fake_stop(&f);
 }
 
