@@ -214,6 +214,7 @@ struct model_build {
 	char commit[65];    /* "" for a tarball */
 	char buildpack[32]; /* "" until detected */
 	char error[256];    /* why it failed, one sentence */
+	char limit[24];	    /* which limit refused it, "quota.memory"; "" else.  Not kept: for who waits */
 	uint64_t bytes;	    /* size of the release tree */
 	int64_t created_ms, finished_ms;
 };

@@ -189,6 +189,14 @@ void build_fail(struct build *b, const char *fmt, ...)
 	build_end(b, text);
 }
 
+/* Fails with what stopped a step; a limit is named, so that who waits learns a refusal from a failure. */
+static void build_refuse(struct build *b, const struct err *e)
+{
+	if (e->code == EDQUOT)
+		snprintf(b->rec.limit, sizeof b->rec.limit, "%.23s", e->field);
+	build_fail(b, "%s", e->text);
+}
+
 /* The jobs' launch messages: what one build sandbox may use. */
 static void build_launch_init(const struct build *b, struct msg_launch *m, enum msg_kind kind, const char *type)
 {
@@ -285,7 +293,7 @@ void build_slug_comes(struct build *b)
 	build_launch_init(b, &m, MSG_KIND_STORE, "store");
 	b->storing = true;
 	if (build_job(b, BUILD_JOB_STORE, &m, &blob, (int[]){b->slug_r, b->result_w, b->log_w}, 3, &e) < 0)
-		build_fail(b, "%s", e.text);
+		build_refuse(b, &e);
 	else
 		own_close(&b->slug_r);
 }
@@ -343,7 +351,7 @@ static void build_roll_out(struct build *b)
 	build_line(b, "-----> Launching...");
 	if (bs->host->roll_out(bs->host->ctx, &b->rec, &b->manifest, note, &b->version, &e) < 0) {
 		b->rec.state = MODEL_BUILD_RUNNING; /* so that it ends as failed and its tree goes */
-		build_fail(b, "%s", e.text);
+		build_refuse(b, &e);
 	} else {
 		build_line(b, "       Released v%" PRIu32, b->version);
 		build_next(bs);
@@ -447,7 +455,7 @@ static void build_next(struct builds *bs)
 		b->has_slot = true;
 		bs->running++;
 		if (build_begin(b, &e) < 0) {
-			build_fail(b, "%s", e.text);
+			build_refuse(b, &e);
 			return; /* build_end has called this again */
 		}
 	}
@@ -536,12 +544,14 @@ void build_cancel(struct builds *bs, int64_t build, const char *reason)
 		build_fail(b, "%s", reason);
 }
 
-void build_rolled(struct builds *bs, int64_t build, const char *error)
+void build_rolled(struct builds *bs, int64_t build, const char *error, const char *limit)
 {
 	struct build *b = build_find(bs, build);
 
-	if (b && b->stage == BUILD_STAGE_ROLLOUT)
-		build_end(b, error);
+	if (!b || b->stage != BUILD_STAGE_ROLLOUT)
+		return;
+	snprintf(b->rec.limit, sizeof b->rec.limit, "%.23s", error ? limit : "");
+	build_end(b, error);
 }
 
 void build_app_gone(struct builds *bs, int64_t app)

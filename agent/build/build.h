@@ -77,8 +77,9 @@ bool build_running(const struct builds *bs, int64_t app, int64_t *ret);
 /* The app is gone: its build ends, its logs and cache are deleted. */
 void build_app_gone(struct builds *bs, int64_t app);
 
-/* The roll-out of the build's release ended: error NULL = live.  Lines for the log are given with build_say first. */
-void build_rolled(struct builds *bs, int64_t build, const char *error);
+/* The roll-out of the build's release ended: error NULL = live; limit: which one refused it, "" when it was none. Lines
+ * for the log are given with build_say first. */
+void build_rolled(struct builds *bs, int64_t build, const char *error, const char *limit);
 void build_say(struct builds *bs, int64_t build, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Deletes log and cache file.  Harmless when there is none. */

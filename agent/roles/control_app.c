@@ -343,9 +343,11 @@ static void control_do_start(struct control_app *ca, const struct plan_action *a
 	}
 	/* With hold nothing serves meanwhile: back to the old release at once. */
 	if (a->release == ca->rec.candidate &&
-	    (now - ca->nofit_since_ms >= CONTROL_NOFIT_MS || (ca->rec.release && control_holds(ca))))
+	    (now - ca->nofit_since_ms >= CONTROL_NOFIT_MS || (ca->rec.release && control_holds(ca)))) {
+		if (e.code == EDQUOT && !ca->why[0] && ca->waiter.release == a->release)
+			snprintf(ca->waiter.limit, sizeof ca->waiter.limit, "%.23s", e.field);
 		control_abort(ca, e.text);
-	else if (a->release == ca->rec.canary && now - ca->nofit_since_ms >= CONTROL_NOFIT_MS)
+	} else if (a->release == ca->rec.canary && now - ca->nofit_since_ms >= CONTROL_NOFIT_MS)
 		control_canary_nofit(ca, e.text);
 	loop_timer_start(c->loop, &ca->timer, CONTROL_RETRY_MS * 1000, control_on_timer, ca);
 }

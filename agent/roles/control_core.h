@@ -125,6 +125,7 @@ struct control_waiter {
 	uint64_t barrier; /* 0 until promoted */
 	uint32_t pending; /* workers that have not confirmed, bit per worker */
 	char error[400];  /* why it failed, until `late` tells */
+	char limit[24];	  /* which limit it was, "" = none */
 	struct loop_timer late;
 };
 

@@ -305,7 +305,7 @@ static void control_rolled_late(void *arg)
 	build_say(c->builds, w.build, "\n !     Deploy of v%" PRIu32 " failed: %s", w.version, w.error);
 	if (ca->blame[0])
 		control_show_log(ca, w.build);
-	build_rolled(c->builds, w.build, w.error);
+	build_rolled(c->builds, w.build, w.error, w.limit);
 }
 
 void control_rolled(struct control_app *ca, const char *error)
@@ -340,7 +340,7 @@ void control_rolled(struct control_app *ca, const char *error)
 		control_live_text(ca, url, text, sizeof text);
 		build_say(c->builds, build, "       %s\n", text);
 	}
-	build_rolled(c->builds, build, error);
+	build_rolled(c->builds, build, error, "");
 }
 
 /* --- host of agent/build --------------------------------------------------------------------------------------------

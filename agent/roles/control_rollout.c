@@ -61,8 +61,11 @@ static void control_candidate_next(struct control_app *ca)
 	struct err e = {0};
 
 	ca->next_release = 0;
-	if (next && control_candidate(ca, next, &e) < 0 && ca->waiter.release == next)
+	if (next && control_candidate(ca, next, &e) < 0 && ca->waiter.release == next) {
+		if (e.code == EDQUOT)
+			snprintf(ca->waiter.limit, sizeof ca->waiter.limit, "%.23s", e.field);
 		control_rolled(ca, e.text);
+	}
 }
 
 /* How many of a type the live release should run; -1: it has no such type. */

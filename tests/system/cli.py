@@ -83,6 +83,10 @@ class Api(http.server.BaseHTTPRequestHandler):
             name = json.loads(body)["name"]
             if name == "full":
                 return self.problem(403, "tenant acme: 50 apps are allowed", "name")
+            if name == "wide":
+                return self.problem(403, "tenant acme: net_packets_rate: 2000/s is over the tenant's quota of 1000/s", "net_packets_rate")
+            if name == "nofit":
+                return self.problem(403, "tenant acme: memory quota 1 GiB, 1 GiB committed, 0 bytes left, 64 MiB needed", "quota.memory")
             if name == "shop":
                 return self.problem(409, "name: it is taken", "name")
             if name == "Bad":
@@ -126,6 +130,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             names = self.names(body)
             if "bad.txt" in names:
                 return self.stream("application/x-ndjson", ['{"build":8}\n', '{"log":" !     no\\n"}\n', '{"result":"failed","error":"compile failed"}\n'])
+            if "large.txt" in names:
+                return self.stream("application/x-ndjson", ['{"build":11}\n', '{"result":"failed","error":"tenant acme: memory quota 1 GiB","limit":"quota.memory"}\n'])
             if "worker.txt" in names:
                 return self.stream("application/x-ndjson", ['{"build":10}\n', '{"result":"succeeded","release":5,"url":null}\n'])
             if "cut.txt" in names:
@@ -336,6 +342,12 @@ def main():
     check("deploy: the log moves no cursor", "\x1b" not in r[1], repr(r[1]))
     r = run("deploy", folder(bad_txt="x"))
     check("deploy: a failed build is exit code 1 with its reason", r[0] == 1 and "compile failed" in r[2] and " !     no" in r[1], *r)
+    r = run("deploy", folder(large_txt="x"))
+    check("deploy: a quota that is reached after the build is a refusal too", r[0] == 3 and "memory quota" in r[2], *r)
+    r = run("apps", "create", "wide", "net_packets=2000")
+    check("a quota's refusal names the limit as this command line does", r[0] == 3 and r[2] == "tulou: tenant acme: net_packets: 2000/s is over the tenant's quota of 1000/s\n", *r)
+    r = run("apps", "create", "nofit")
+    check("and not by the API's name before it", r[0] == 3 and r[2].startswith("tulou: tenant acme: memory quota"), *r)
     r = run("deploy", folder(worker_txt="x"))
     check("deploy: without a web process, no address is said", r[0] == 0 and "Deployed v5: it has no web process" in r[1], *r)
     r = run("deploy", folder(cut_txt="x"))

@@ -43,7 +43,7 @@ struct fake {
 	size_t log_len;
 	bool done;
 	uint32_t version;
-	char error[400];
+	char error[400], limit[24];
 	char verdict[8];
 	/* totals and limits that were told; order counts all messages */
 	struct msg_tenant tenant;

@@ -158,6 +158,7 @@ Test(control, candidate_that_never_listens_is_given_up)
 		0);
 	cr_assert(!fake_deploy(&f, app));
 	cr_assert(strstr(f.error, "web exited with code 3"), "%s", f.error);
+	cr_assert_str_eq(f.limit, "", "no limit's fault");
 	cr_assert(strstr(f.log, "| Traceback: boom"), "%s", f.log);
 	cr_assert(one_alive(&f));
 	cr_assert_eq(events("deploy.failed"), 2);
@@ -415,6 +416,7 @@ Test(control, a_held_rollout_that_does_not_fit_stops_nothing)
 	f.up_min = 100;
 	cr_assert(!fake_deploy(&f, app));
 	cr_assert(strstr(f.error, "tenant acme: memory quota 32 MiB"), "%s", f.error);
+	cr_assert_str_eq(f.limit, "quota.memory", "a refusal, though it comes after the build");
 	cr_assert(old->alive && f.up_min >= 1 && is_shown(PROXY_APP_SERVING), "the old one was touched");
 	cr_assert_eq(events("deploy.failed"), 1);
 	cr_assert(strstr(event_text, "nothing was stopped"), "%s", event_text);

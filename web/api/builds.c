@@ -93,14 +93,17 @@ static bool upload_has_web(struct exchange *x, uint32_t version)
 
 static void upload_on_built(void *arg, const struct model_build *b, uint32_t version, const char *error)
 {
+	const char *limit = b && b->limit[0] ? b->limit : NULL;
 	struct upload *u = arg;
 	char url[LIMIT_HOST + 64];
 
 	apps_url(u->x->api, u->x->app.name, url);
 	if (error)
-		lines_json(&u->lines, json_pack("{s:s, s:o}", "result", "failed", "error", fields_safe(error)));
+		lines_json(&u->lines, json_pack("{s:s, s:o, s:s*}", "result", "failed", "error", fields_safe(error),
+						"limit", limit));
 	else if (b && b->state == MODEL_BUILD_FAILED)
-		lines_json(&u->lines, json_pack("{s:s, s:o}", "result", "failed", "error", fields_safe(b->error)));
+		lines_json(&u->lines, json_pack("{s:s, s:o, s:s*}", "result", "failed", "error", fields_safe(b->error),
+						"limit", limit));
 	else
 		lines_json(&u->lines,
 			   json_pack("{s:s, s:I, s:s?}", "result", "succeeded", "release", (json_int_t)version, "url",

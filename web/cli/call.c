@@ -87,11 +87,23 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 	}
 }
 
+/* Where the sentence names it, as in "memory_bytes: …" and "tenant acme: memory_bytes: …". */
+static const char *in_words_at(const char *detail, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = strstr(detail, name); p; p = strstr(p + n, name))
+		if ((p == detail || p[-1] == ' ') && p[n] == ':')
+			return p;
+	return NULL;
+}
+
 /* The refusal in the words of this command line: "limits.burst: 0 is outside …" -> "burst: 0 is outside …", and
- * "memory_bytes: …" -> "memory: …". */
+ * "memory_bytes: …" -> "memory: …", by the table of config/quota.c. */
 static bool in_words(const struct cli *c, const char *detail, const char *field, char *out, size_t cap)
 {
-	const struct quota_key *k = field ? quota_key_find(field) : NULL;
+	const char *last = field ? strrchr(field, '.') : NULL, *at;
+	const struct quota_key *k = field ? quota_key_find(last ? last + 1 : field) : NULL;
 
 	/* KEY=plan, which is null for the API. */
 	if (field && strstr(detail, "the tenant is on no plan")) {
@@ -112,10 +124,10 @@ static bool in_words(const struct cli *c, const char *detail, const char *field,
 		snprintf(out, cap, "%s%s", c->words[i][1], detail + end);
 		return true;
 	}
-	if (!k || strncmp(detail, k->json, strlen(k->json)) != 0 || detail[strlen(k->json)] != ':')
-		return false;
-	snprintf(out, cap, "%s%s", k->name, detail + strlen(k->json));
-	return true;
+	at = k ? in_words_at(detail, k->json) : NULL;
+	if (at)
+		snprintf(out, cap, "%.*s%s%s", (int)(at - detail), detail, k->name, at + strlen(k->json));
+	return at != NULL;
 }
 
 static int refused(const struct cli *c, const struct cli_request *r, const struct cli_answer *a)
@@ -130,6 +142,9 @@ static int refused(const struct cli *c, const struct cli_request *r, const struc
 		detail = title;
 	if (detail && (a->status == 400 || a->status == 403) && in_words(c, detail, field, own, sizeof own))
 		return cli_fail(code, "%s", own);
+	/* "tenant acme: memory quota 1 GiB, …" names quota.memory already. */
+	if (field && (strncmp(field, "quota.", 6) == 0 || strncmp(field, "node.", 5) == 0) && a->status == 403)
+		field = NULL;
 	/* The field is named unless the sentence does it already. */
 	if (detail)
 		return cli_fail(code, "%s%s%s%s", field && *field && !strstr(detail, field) ? field : "",

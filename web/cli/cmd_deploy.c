@@ -20,7 +20,7 @@ struct deploy {
 	struct cli *c;
 	struct cli_lines lines;
 	long long build;
-	bool ended, succeeded, progress;
+	bool ended, succeeded, refused, progress;
 	char error[512], url[512];
 	double release;
 };
@@ -54,6 +54,7 @@ static int deploy_line(void *arg, char *line, size_t n)
 		d->ended = true;
 		d->succeeded = strcmp(json_string_value(result), "succeeded") == 0;
 		d->release = cli_num(j, "release");
+		d->refused = *cli_str(j, "limit") != 0;
 		snprintf(d->error, sizeof d->error, "%s", cli_str(j, "error"));
 		snprintf(d->url, sizeof d->url, "%s", cli_str(j, "url"));
 	}
@@ -136,7 +137,8 @@ int cli_cmd_deploy(struct cli *c)
 		return cli_fail(CLI_UNREACHABLE, "the answer ended before the build did; look with: tulou builds -a %s",
 				c->app_name);
 	if (!d.succeeded)
-		return cli_fail(CLI_FAILED, "not deployed: %s", d.error[0] ? d.error : "the build failed");
+		return cli_fail(d.refused ? CLI_REFUSED : CLI_FAILED, "not deployed: %s",
+				d.error[0] ? d.error : "the build failed");
 	if (!c->json)
 		cli_say("Deployed v%.0f: %s\n", d.release,
 			d.url[0] ? d.url : "it has no web process, so nothing answers at an address");
