@@ -67,6 +67,7 @@ static const char *front_number(json_t *l, const char *key, const char *unit, ch
 
 static void front_print(struct cli *c, json_t *f)
 {
+	/* A burst comes after its rate. */
 	static const char *const names[][3] = {
 		{"rate", "requests_per_second", "requests/s"},
 		{"burst", "burst", "requests"},
@@ -97,9 +98,14 @@ static void front_print(struct cli *c, json_t *f)
 			 ? front_list(json_object_get(f, "allow"), text, sizeof text)
 			 : "any");
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		json_t *l = json_object_get(f, "limits");
+		bool as_rate = strstr(names[i][1], "burst") && !json_is_integer(json_object_get(l, names[i][1])) &&
+			       json_is_integer(json_object_get(l, names[i - 1][1]));
 		char number[80];
-		cli_pair(names[i][0], "%s",
-			 front_number(json_object_get(f, "limits"), names[i][1], names[i][2], number));
+
+		/* A burst that was not said is as much as comes in a second. */
+		cli_pair(names[i][0], "%s%s", front_number(l, names[i - as_rate][1], names[i][2], number),
+			 as_rate ? " (as the rate)" : "");
 	}
 }
 
