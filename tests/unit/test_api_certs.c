@@ -177,6 +177,16 @@ Test(api_certs, https_is_a_setting_of_an_app)
 
 	cr_assert_eq(r.status, 200, "%s", r.body);
 	cr_assert(strstr(r.body, "\"https\":\"redirect\",\"hsts\":31536000"), "%s", r.body);
+	cr_assert_null(strstr(r.body, "\"note\":\"hsts"));
+	reply_done(&r);
+	/* What browsers were told outlives the setting. */
+	r = fix_request(f, "PATCH", "/v1/apps/shop", f->deployer, NULL, "{\"https\":\"off\"}");
+	cr_assert(strstr(r.body, "\"note\":\"hsts is 31536000 s, and is not sent without https"), "%s", r.body);
+	reply_done(&r);
+	r = fix_request(f, "PATCH", "/v1/apps/shop", f->deployer, NULL, "{\"https\":\"on\"}");
+	cr_assert(strstr(r.body, "browsers that came over https once come over https alone"), "%s", r.body);
+	reply_done(&r);
+	r = fix_request(f, "PATCH", "/v1/apps/shop", f->deployer, NULL, "{\"https\":\"redirect\"}");
 	reply_done(&r);
 	r = fix_request(f, "PATCH", "/v1/apps/shop", f->deployer, NULL, "{\"paused\":true}");
 	cr_assert(strstr(r.body, "\"https\":\"redirect\""), "%s", r.body);

@@ -263,6 +263,27 @@ static int app_held(const struct model_app *app, const struct model_serving *f, 
 		       : 0;
 }
 
+/* What a change of https does not take back: browsers were told, and are not told otherwise. */
+static json_t *app_https_note(const struct model_app *app)
+{
+	char text[256];
+
+	if (!app->hsts_s || app->https == MODEL_HTTPS_REDIRECT)
+		return NULL;
+	if (app->https == MODEL_HTTPS_OFF)
+		snprintf(
+			text, sizeof text,
+			"hsts is %u s, and is not sent without https: browsers that were told find nothing until it is "
+			"over; set https on and hsts 0 first, for so long",
+			(unsigned)app->hsts_s);
+	else
+		snprintf(text, sizeof text,
+			 "hsts is %u s: browsers that came over https once come over https alone, without a redirect; "
+			 "hsts 0 takes it back",
+			 (unsigned)app->hsts_s);
+	return json_string(text);
+}
+
 void api_app_patch(struct exchange *x)
 {
 	static const char *const keys[] = {"limits", "profile", "egress",  "paused", "health_path",
@@ -272,6 +293,7 @@ void api_app_patch(struct exchange *x)
 	struct model_serving serving;
 	struct err e = {0};
 	bool given = false;
+	json_t *answer, *note;
 
 	if (json_only(x->json, keys, &e) < 0 || json_get_bool(x->json, "paused", false, &app.paused, &e) < 0 ||
 	    app_health_path(x->json, app.health_path, &e) < 0 ||
@@ -287,7 +309,11 @@ void api_app_patch(struct exchange *x)
 	apps_changed(x);
 	/* Control may have changed more of it in answer. */
 	store_app_get(s, app.id, &x->app, NULL);
-	api_app_get(x);
+	answer = apps_json(x->api, &x->app);
+	note = json_object_get(x->json, "https") || json_object_get(x->json, "hsts") ? app_https_note(&x->app) : NULL;
+	if (note)
+		json_object_set_new(answer, "note", note);
+	api_answer_json(x, 200, answer);
 }
 
 void api_app_delete(struct exchange *x)

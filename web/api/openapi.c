@@ -82,27 +82,24 @@ static const struct {
 			       "created_at", TIME) "," P("note", STR) "}}"},
 	{"Formation", MAP(INT)},
 	{"App",
-	 OBJ("",
-	     P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) "," P("limits", REF("Limits")) "," P(
-		     "limits_own",
-		     BOOL) "," P("profile",
-				 REF("Profile")) "," P("egress",
-						       REF("Egress")) "," P("egress_effective",
-									    REF("EgressEffecti"
-										"ve")) "," P("heal"
-											     "th_"
-											     "pat"
-											     "h",
-											     STR) "," P("paused",
-													BOOL) "," P("ht"
-														    "tp"
-														    "s",
-														    STR) "," P("hsts",
-															       INT) "," P("serving",
-																	  REF("Serving")) "," P("formation",
-																				REF("Formation")) "," P("stats",
-																							ANY) "," P("git_url",
-																								   STR))},
+	 OBJ("", P(
+			 "name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) "," P("limits", REF("Limits")) "," P("limits_own", BOOL) "," P("profile", REF("Profile")) "," P("egress", REF("Egress")) "," P("egress_effective", REF("EgressEffecti"
+																																											    "ve")) "," P("heal"
+																																													 "th_"
+																																													 "pat"
+																																													 "h",
+																																													 STR) "," P("paused",
+																																														    BOOL) "," P("ht"
+																																																"tp"
+																																																"s",
+																																																STR) "," P("hsts",
+																																																	   INT) "," P("serving",
+																																																		      REF(
+																																																			      "Serving")) "," P("formation",
+																																																						REF("Formation")) "," P("stats",
+																																																									ANY) "," P("git_url",
+																																																										   STR) "," P("note",
+																																																											      STR))},
 	{"Serving", OBJ("", P("concurrency", INT) "," P("drain_seconds", INT) "," P("rollout", STR) "," P(
 				    "access_log", STR) "," P("hold", BOOL))},
 	{"Apps", LIST(REF("App"))},

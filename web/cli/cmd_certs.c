@@ -209,5 +209,7 @@ int cli_cmd_apps_https(struct cli *c)
 	}
 	cli_pair("https", "%s", cli_str(a.json, "https"));
 	cli_pair("hsts", "%lld", (long long)json_integer_value(json_object_get(a.json, "hsts")));
+	if (*cli_str(a.json, "note"))
+		cli_pair("note", "%s", cli_str(a.json, "note"));
 	return CLI_OK;
 }
