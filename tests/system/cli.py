@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -156,6 +157,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {"recent": some, "total": some, "refused": {}})
         if key == "GET /releases/3":
             return self.answer(200, {"version": 3, "state": "live", "created_at": NOW, "note": "Deploy", "types": {"web": "node a.js"}})
+        if key == "GET /front":
+            return self.answer(200, {"maintenance": {"on": False}, "limits": {"requests_per_second": 100, "burst": 300, "client_requests_per_second": 10, "client_burst": None}})
         if key == "PATCH /front":
             return self.problem(400, "limits.body_bytes: 5 EiB is outside 0 B to 1 TiB", "limits.body_bytes")
         if key == "GET /logs" and "follow=1" in query:
@@ -397,6 +400,25 @@ def main():
         check(f"ps without instances: {why}", r[0] == 0 and says in r[1] and r[1].startswith("Nothing runs") and "\x1b" not in r[1], *r)
     r = run("ps", "-a", "idle-empty", "--json")
     check("ps --json without instances", json.loads(r[1])["items"] == [], *r)
+    r = run("front")
+    check("front: a burst that was not set is the rate's", re.search(r"^client-burst +10 requests \(as the rate\)$", r[1], re.M) and re.search(r"^burst +300 requests$", r[1], re.M)
+          and re.search(r"^concurrent +no limit$", r[1], re.M), *r)
+    pem = os.path.join(home, "node.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", pem + ".key", "-out", pem, "-days", "1",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem, pem + ".key")
+    secure = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    secure.socket = tls.wrap_socket(secure.socket, server_side=True)
+    threading.Thread(target=secure.serve_forever, daemon=True).start()
+    there = f"https://localhost:{secure.server_address[1]}"
+    r = run("whoami", TULOU_URL=there)
+    check("a certificate that is not trusted: says so, and what to do", r[0] == 4 and "not trusted" in r[2] and "TULOU_CA=FILE" in r[2] and f"http.{there}/.sslCAInfo" in r[2], *r)
+    r = run("whoami", TULOU_URL=there, TULOU_CA=pem)
+    check("TULOU_CA: it is", r[0] == 0 and "acme" in r[1], *r)
+    r = run("whoami", TULOU_URL=there.replace("localhost", "127.0.0.1"), TULOU_CA=pem)
+    check("a certificate of another name", r[0] == 4 and "a name that the node's certificate is for" in r[2], *r)
+    secure.shutdown()
     r = run("apps", "profile", "strict")
     check("apps profile: what is so at once, and what later", r[0] == 0 and re.search(r"^at once +egress: ", r[1], re.M) and "from its next start on" in r[1], *r)
     r = run("run", "cat", stdin=b"hello\n")

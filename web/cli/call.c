@@ -155,6 +155,22 @@ static int refused(const struct cli *c, const struct cli_request *r, const struc
 			next_step(c, a->status, detail ? detail : ""));
 }
 
+/* It answers, with a certificate that nobody known here vouches for, or of another name. */
+static int untrusted(const struct cli *c, const char *error)
+{
+	const char *host = strstr(c->base, "://") ? strstr(c->base, "://") + 3 : c->base;
+
+	if (strstr(error, "subject name"))
+		return cli_fail(CLI_UNREACHABLE, "%s: %s\nUse a name that the node's certificate is for.", c->base,
+				error);
+	return cli_fail(
+		CLI_UNREACHABLE,
+		"%s: its certificate is not trusted here: %s\n"
+		"If the node signs its own: copy that from the node, and name the file (PEM) with TULOU_CA=FILE;\n"
+		"for git: git config --global http.https://%s/.sslCAInfo FILE.  See tulou(1), ENVIRONMENT.",
+		c->base, error, host);
+}
+
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
@@ -230,6 +246,8 @@ static void set_common(struct cli *c, const struct cli_request *r, struct transf
 	/* A silent connection ends, a slow one does not: on_progress counts, as curl's lowest speed, 1 byte a second,
 	 * is more than a heartbeat makes. */
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	if (getenv("TULOU_CA") && *getenv("TULOU_CA"))
+		curl_easy_setopt(curl, CURLOPT_CAINFO, getenv("TULOU_CA"));
 	/* Names below localhost are this host's, whatever proxy the environment names. */
 	if (strstr(c->base, ".localhost") || strstr(c->base, "//localhost") || strstr(c->base, "//127.0.0.1"))
 		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
@@ -282,6 +300,8 @@ int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *r
 		ret->status = 0;
 		if (r->quiet)
 			return CLI_UNREACHABLE;
+		if (rc == CURLE_PEER_FAILED_VERIFICATION || rc == CURLE_SSL_CACERT_BADFILE)
+			return untrusted(c, error[0] ? error : curl_easy_strerror(rc));
 		return cli_fail(CLI_UNREACHABLE, "%s %s: %s%s", c->base,
 				started ? "broke off the answer" : "does not answer",
 				t.idle	   ? "nothing came for too long"
