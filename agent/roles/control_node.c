@@ -55,10 +55,11 @@ json_t *control_node_json(struct control *c)
 				      (int)n.wanted));
 	json_object_set_new(o, "apps_by_state", by_state);
 	json_object_set_new(o, "capacity",
-			    json_pack("{s:I,s:I,s:f,s:f,s:i}", "memory_bytes",
-				      (json_int_t)h->memory * CONTROL_OVERCOMMIT, "memory_committed_bytes",
-				      (json_int_t)c->used.memory, "cpu", (double)h->cpus, "cpu_committed",
-				      (double)c->used.cpu / 1000, "instances", LIMIT_INSTANCES));
+			    json_pack("{s:I,s:i,s:I,s:f,s:f,s:i}", "memory_bytes",
+				      (json_int_t)h->memory * CONTROL_OVERCOMMIT, "memory_overcommit",
+				      CONTROL_OVERCOMMIT, "memory_committed_bytes", (json_int_t)c->used.memory, "cpu",
+				      (double)h->cpus, "cpu_committed", (double)c->used.cpu / 1000, "instances",
+				      LIMIT_INSTANCES));
 	json_object_set_new(o, "apps_disk", c->disk.total ? control_pool_json(c) : json_null());
 	json_object_set_new(o, "cpu_cores", json_real(c->host_cpu_now));
 	json_object_set_new(o, "requests_per_second", json_real(c->host_rate_now));

@@ -9,6 +9,7 @@
 #include "agent/supervise/stack.h"
 #include "base/fd.h"
 #include "base/own.h"
+#include "base/parse.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -337,6 +339,36 @@ static uint64_t read_sysctl(const char *path)
 	return fd_read_file(AT_FDCWD, path, 256, &text, NULL) < 0 ? UINT64_MAX : strtoull(text, NULL, 10);
 }
 
+/* A limit above what the host has is no promise that anything keeps. */
+static void check_settings(struct check *c)
+{
+	const struct {
+		const char *name;
+		const struct quota_limits *limits;
+	} rows[] = {{"app", &c->settings->app}, {"build", &c->settings->build}};
+	char is[PARSE_BYTES_TEXT], has[PARSE_BYTES_TEXT], what[32];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct sysinfo host;
+	uint64_t memory;
+
+	if (sysinfo(&host) < 0)
+		return;
+	memory = (uint64_t)host.totalram * host.mem_unit;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(what, sizeof what, "%s.memory", rows[i].name);
+		parse_bytes_text(rows[i].limits->memory, is);
+		parse_bytes_text(memory, has);
+		if (rows[i].limits->memory > memory)
+			say(c, SUPERVISE_WARN, what, "is %s, and this host has %s: nothing can use so much", is, has);
+		else
+			say(c, SUPERVISE_OK, what, "%s of this host's %s", is, has);
+		snprintf(what, sizeof what, "%s.cpu", rows[i].name);
+		if (cpus > 0 && rows[i].limits->cpu > cpus * 1000)
+			say(c, SUPERVISE_WARN, what, "is %g, and there are %ld CPUs here: nothing can use so much",
+			    rows[i].limits->cpu / 1000.0, cpus);
+	}
+}
+
 static void check_limits(struct check *c)
 {
 	/* What CHECK_INSTANCES ordinary apps need of what all of them share. */
@@ -373,6 +405,7 @@ static void check_limits(struct check *c)
 		else
 			say(c, SUPERVISE_OK, limits[i].name, "%ju", (uintmax_t)v);
 	}
+	check_settings(c);
 	getrlimit(RLIMIT_NOFILE, &rl);
 	if (rl.rlim_max < LIMIT_INSTANCES * 3)
 		say(c, SUPERVISE_WARN, "RLIMIT_NOFILE",

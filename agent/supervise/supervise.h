@@ -131,8 +131,8 @@ const char *supervise_verdict_name(enum supervise_verdict v); /* "ok", "warn", "
 unsigned supervise_check(const struct settings *settings, const char *program_dir,
 			 void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
 			 void *arg);
-/* The same, but only the host's limits that bite at hundreds of apps, for a node that starts: cheap, changes nothing.
- */
+/* The same, but only the host's limits that bite at hundreds of apps, and settings that say more than the host has, for
+ * a node that starts: cheap, changes nothing. */
 void supervise_check_limits(const struct settings *settings,
 			    void (*report)(void *arg, enum supervise_verdict v, const char *what, const char *text),
 			    void *arg);

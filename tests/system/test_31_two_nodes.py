@@ -101,6 +101,18 @@ def test_check(node):
     check("listen.https[0]" in said and "listen.http[0]" in said, said)
 
 
+def test_check_more_than_the_host_has(node):
+    """--check names settings by which an instance may use more than the host has"""
+    path = os.path.join(node.dir, "wide.yaml")
+    for app, words in (("{ memory: 4TiB, cpu: 1000000 }", "warn"), ("{ memory: 64MiB, cpu: 100 }", "ok")):
+        with open(path, "w") as f:
+            f.write(open(node.settings).read() + f"\napp: {app}\n")
+        said = run(os.path.join(BUILD, "tuloud"), "-c", path, "--check").stdout
+        check(re.search(rf"^{words} +app.memory .*this host", said, re.M), said)
+        equal(bool(re.search(r"^warn +app.cpu .*nothing can use so much", said, re.M)), words == "warn", said)
+    os.unlink(path)
+
+
 def test_kept_in_place(node):
     """the names are held over SIGHUP and SIGUSR2, and over settings that would take another node's"""
     before = app(node)

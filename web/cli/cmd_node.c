@@ -37,9 +37,12 @@ int cli_cmd_node(struct cli *c)
 	cli_pair("cpu", "%.0f cores, %s promised, load %.2f %.2f %.2f", cli_num(a.json, "cpus"),
 		 cli_plain(x, cli_num(capacity, "cpu_committed")), json_number_value(json_array_get(load, 0)),
 		 json_number_value(json_array_get(load, 1)), json_number_value(json_array_get(load, 2)));
-	cli_pair("memory", "%s used of %s, %s promised", cli_bytes(x, cli_num(a.json, "memory_used_bytes")),
-		 cli_bytes(y, cli_num(a.json, "memory_bytes")),
-		 cli_bytes(z, cli_num(capacity, "memory_committed_bytes")));
+	cli_pair("memory", "%s used of the host's %s", cli_bytes(x, cli_num(a.json, "memory_used_bytes")),
+		 cli_bytes(y, cli_num(a.json, "memory_bytes")));
+	/* Limits are caps, not reservations: their sum says nothing of what is free. */
+	cli_pair("limits", "%s of memory together, of %s that they may add up to",
+		 cli_bytes(z, cli_num(capacity, "memory_committed_bytes")),
+		 cli_bytes(x, cli_num(capacity, "memory_bytes")));
 	cli_pair("disk", "%s used of %s", cli_bytes(x, cli_num(a.json, "disk_used_bytes")),
 		 cli_bytes(y, cli_num(a.json, "disk_bytes")));
 	cli_pair("pressure", "cpu %.1f %%, memory %.1f %%, io %.1f %%", cli_num(pressure, "cpu"),
