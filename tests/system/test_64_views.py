@@ -166,6 +166,42 @@ def test_front_speaks_the_words_of_its_command(node):
     check("keeps no access log" not in tulou(node, "logs", "--access"), "it is on")
 
 
+def test_commands_say_how_things_ended(node):
+    """restart and rollback end with the release, ps says why nothing runs, profile what is so at once, run that it passes no input on"""
+    node.app("words", node.acme)
+    say = lambda *words, want=0: tulou(node, *words, app="words", want=want)
+    check("words was never deployed" in say("ps"), "never deployed")
+    node.deploy("words", node.acme, {"package.json": "{"})
+    check("its last build failed" in say("ps"), say("ps"))
+    tree = {"server.py": SERVER % {"version": "v1"}, "Procfile": "web: python3 server.py\n"}
+    node.deploy_ok("words", node.acme, tree)
+    check("v2 is the live release of words" in say("apps", "restart", "words"), "a restart")
+    check("v3 is the live release" in say("rollback", "v1"), "a rollback")
+    say("scale", "web=0")
+    wait_for("its end", lambda: not node.instances("words", node.acme), 30)
+    check("scaled to zero (web=0)" in say("ps"), "scaled to zero")
+    say("scale", "web=1")
+    wait_for("an instance", lambda: [i for i in node.instances("words", node.acme) if i["state"] == "running"])
+    say("apps", "pause", "words")
+    wait_for("its end", lambda: not node.instances("words", node.acme), 30)
+    check("words is paused" in say("ps"), "paused")
+    say("apps", "resume", "words")
+    wait_for("an instance", lambda: [i for i in node.instances("words", node.acme) if i["state"] == "running"])
+    text = say("apps", "profile", "strict")
+    check(re.search(r"^at once +egress: none \(strict profile\)$", text, re.M) and "from its next start on" in text, text)
+    say("apps", "profile", "default")
+    env = dict(os.environ, TULOU_URL=f"http://127.0.0.1:{node.port}", TULOU_TOKEN=node.acme, TULOU_APP="words", HOME=node.dir)
+    r = subprocess.run([os.path.join(BUILD, "tulou"), "run", "cat"], input="lost", capture_output=True, text=True, env=env, timeout=60)
+    check(r.returncode == 0 and r.stdout == "" and "standard input was not passed on" in r.stderr, r)
+    # One that finds no room beside the old one: the reason is printed, and the old one serves on.
+    node.api("PUT", "/v1/tenants/acme/quota", {"memory_bytes": "300MiB"}, want=200)
+    text = say("apps", "restart", "words", want=1)
+    check(re.search(r"v\d+ failed: tenant acme: memory quota 300 MiB", text) and "serves on" in text, text)
+    equal(node.get("words")[0], 200, "the old one")
+    node.api("PUT", "/v1/tenants/acme/quota", {"memory_bytes": "4GiB"}, want=200)
+    node.api("DELETE", "/v1/apps/words", token=node.acme, want=204)
+
+
 def test_a_canary_waits_serves_and_is_given_up(node):
     """a deploy to a canary waits for it; one that crashes is taken away, says why, and nobody notices"""
     check("no canary" in tulou(node, "canary", "abort", want=1), "nothing to abort")
