@@ -39,180 +39,134 @@
 static const struct {
 	const char *name, *schema;
 } schemas[] = {
+	/* A schema a paragraph: what the formatter makes of these is not for people. */
+	/* clang-format off */
 	{"Status", OBJ("", P("status", STR))},
 	{"Version", OBJ("", P("version", STR) "," P("commit", STR) "," P("node", STR))},
 	{"Object", ANY},
 	{"Empty", OBJ("", "")},
-	{"Problem",
-	 "{\"type\":\"object\",\"required\":[\"type\",\"title\",\"status\",\"detail\"],\"properties\":{" P(
-		 "type", STR) "," P("title", STR) "," P("status", INT) "," P("detail", STR) "," P("field", STR) "}}"},
-	{"Who",
-	 OBJ("\"role\"", P("role", STR) "," P("tenant", "{\"type\":[\"string\",\"null\"]}") "," P("token_id", INT))},
+	{"Problem", "{\"type\":\"object\",\"required\":[\"type\",\"title\",\"status\",\"detail\"],\"properties\":{" P("type", STR) ","
+		P("title", STR) "," P("status", INT) "," P("detail", STR) "," P("field", STR) "}}"},
+	{"Who", OBJ("\"role\"", P("role", STR) "," P("tenant", "{\"type\":[\"string\",\"null\"]}") ","
+		P("token_id", INT))},
 	{"SessionNew", OBJ("\"token\"", P("token", STR))},
-	{"Egress", OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") "," P(
-					   "allow", ARRAY(STR)))},
-	{"EgressEffective",
-	 OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") "," P(
-				 "allow", ARRAY(STR)) "," P("why", NULLABLE))},
+	{"Egress", OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") ","
+		P("allow", ARRAY(STR)))},
+	{"EgressEffective", OBJ("\"mode\"", P("mode", "{\"type\":\"string\",\"enum\":[\"none\",\"public\",\"list\"]}") ","
+		P("allow", ARRAY(STR)) "," P("why", NULLABLE))},
 	{"Profile", "{\"type\":\"string\",\"enum\":[\"default\",\"strict\"]}"},
-	{"Plan", OBJ("", P("name", STR) "," P("created_at", TIME) "," POLICY "," P("limits", REF("Limits")) "," P(
-				 "tenants", INT) "," LOWERED)},
+	{"Plan", OBJ("", P("name", STR) "," P("created_at", TIME) "," POLICY "," P("limits", REF("Limits")) ","
+		P("tenants", INT) "," LOWERED)},
 	{"Plans", LIST(REF("Plan"))},
 	{"PlanNew", OBJ("\"name\"", P("name", STR) "," POLICY "," P("limits", REF("Limits")))},
 	{"PlanChange", OBJ("", POLICY "," P("limits", REF("Limits")))},
-	{"Tenant",
-	 OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) "," P(
-			 "own", ARRAY(STR)) "," POLICY "," P("used", REF("Quota")) "," P("usage", ANY) "," LOWERED)},
-	{"Lowered", ARRAY(OBJ("\"app\"", P("app", STR) "," P("tenant", STR) "," P("from", REF("Limits")) "," P(
-						 "to", REF("Limits"))))},
-	{"Above", ARRAY(OBJ("\"app\"", P("app", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
-					       "quota", REF("Quota"))))},
+	{"Tenant", OBJ("", P("name", STR) "," P("created_at", TIME) "," P("plan", NULLABLE) ","
+		P("own", ARRAY(STR)) "," POLICY "," P("used", REF("Quota")) "," P("usage", ANY) "," LOWERED)},
+	{"Lowered", ARRAY(OBJ("\"app\"", P("app", STR) "," P("tenant", STR) "," P("from", REF("Limits")) ","
+		P("to", REF("Limits"))))},
+	{"Above", ARRAY(OBJ("\"app\"", P("app", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) ","
+		P("quota", REF("Quota"))))},
 	{"QuotaSet", "{\"type\":\"object\",\"properties\":{" LOWERED "}}"},
 	{"Tenants", LIST(REF("Tenant"))},
 	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("plan", NULLABLE) "," POLICY)},
 	{"TenantChange", OBJ("", P("plan", NULLABLE) "," POLICY)},
-	{"Usage", LIST(OBJ("", P("app", STR) "," P("hour", TIME) "," P("cpu_seconds", NUM) "," P(
-				       "memory_byte_seconds",
-				       INT) "," P("requests", INT) "," P("bytes_in", INT) "," P("bytes_out", INT)))},
-	{"Tokens", LIST(OBJ("", P("id", INT) "," P("role", STR) "," P("name", STR) "," P("hint", STR) "," P(
-					"created_at", TIME) "," P("used_at", TIME)))},
+	{"Usage", LIST(OBJ("", P("app", STR) "," P("hour", TIME) "," P("cpu_seconds", NUM) ","
+		P("memory_byte_seconds", INT) "," P("requests", INT) "," P("bytes_in", INT) ","
+		P("bytes_out", INT)))},
+	{"Tokens", LIST(OBJ("", P("id", INT) "," P("role", STR) "," P("name", STR) "," P("hint", STR) ","
+		P("created_at", TIME) "," P("used_at", TIME)))},
 	{"TokenNew", OBJ("\"role\"", P("role", STR) "," P("name", STR))},
 	{"TokenMade", OBJ("", P("id", INT) "," P("role", STR) "," P("name", STR) "," P("token", STR))},
-	{"ReleaseRef", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("version", INT) "," P(
-			       "created_at", TIME) "," P("note", STR) "}}"},
+	{"ReleaseRef", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("version", INT) ","
+		P("created_at", TIME) "," P("note", STR) "}}"},
 	{"Formation", MAP(INT)},
-	{"App",
-	 OBJ("", P(
-			 "name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) "," P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) "," P("limits", REF("Limits")) "," P("limits_own", BOOL) "," P("profile", REF("Profile")) "," P("egress", REF("Egress")) "," P("egress_effective", REF("EgressEffecti"
-																																											    "ve")) "," P("heal"
-																																													 "th_"
-																																													 "pat"
-																																													 "h",
-																																													 STR) "," P("paused",
-																																														    BOOL) "," P("ht"
-																																																"tp"
-																																																"s",
-																																																STR) "," P("hsts",
-																																																	   INT) "," P("serving",
-																																																		      REF(
-																																																			      "Serving")) "," P("formation",
-																																																						REF("Formation")) "," P("stats",
-																																																									ANY) "," P("git_url",
-																																																										   STR) "," P("note",
-																																																											      STR))},
-	{"Serving", OBJ("", P("concurrency", INT) "," P("drain_seconds", INT) "," P("rollout", STR) "," P(
-				    "access_log", STR) "," P("hold", BOOL))},
+	{"App", OBJ("", P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) ","
+		P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) ","
+		P("limits", REF("Limits")) "," P("limits_own", BOOL) "," P("profile", REF("Profile")) ","
+		P("egress", REF("Egress")) "," P("egress_effective", REF("EgressEffective")) ","
+		P("health_path", STR) "," P("paused", BOOL) "," P("https", STR) "," P("hsts", INT) ","
+		P("serving", REF("Serving")) "," P("formation", REF("Formation")) "," P("stats", ANY) ","
+		P("git_url", STR) "," P("note", STR))},
+	{"Serving", OBJ("", P("concurrency", INT) "," P("drain_seconds", INT) "," P("rollout", STR) ","
+		P("access_log", STR) "," P("hold", BOOL))},
 	{"Apps", LIST(REF("App"))},
-	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) "," P(
-					   "profile", REF("Profile")) "," P("egress", REF("Egress")))},
-	{"AppChange",
-	 OBJ("", P("limits", "{\"anyOf\":[" REF("Limits") ",{\"type\":\"null\"}]}") "," P(
-			 "profile",
-			 REF("Profi"
-			     "le")) "," P("egress",
-					  REF("Egress")) "," P("paused",
-							       BOOL) "," P("health_path",
-									   STR) "," P("https",
-										      STR) "," P("hsts",
-												 INT) "," P("serving",
-													    REF("Servin"
-														"g")))},
-	{"Release", OBJ("", P("version", INT) "," P("state", STR) "," P("note", STR) "," P("build", INT) "," P(
-				    "types", MAP(STR)) "," P("created_at", TIME))},
+	{"AppNew", OBJ("\"name\"", P("name", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) ","
+		P("profile", REF("Profile")) "," P("egress", REF("Egress")))},
+	{"AppChange", OBJ("", P("limits", "{\"anyOf\":[" REF("Limits") ",{\"type\":\"null\"}]}") ","
+		P("profile", REF("Profile")) "," P("egress", REF("Egress")) "," P("paused", BOOL) ","
+		P("health_path", STR) "," P("https", STR) "," P("hsts", INT) "," P("serving", REF("Serving")))},
+	{"Release", OBJ("", P("version", INT) "," P("state", STR) "," P("note", STR) "," P("build", INT) ","
+		P("types", MAP(STR)) "," P("created_at", TIME))},
 	{"Releases", LIST(REF("Release"))},
 	{"Rollback", OBJ("", P("version", INT))},
-	{"Build",
-	 OBJ("",
-	     P("id", INT) "," P("state", STR) "," P("source", STR) "," P("commit", STR) "," P("buildpack", STR) "," P(
-		     "error", STR) "," P("size_bytes", INT) "," P("created_at", TIME) "," P("finished_at", TIME))},
+	{"Build", OBJ("", P("id", INT) "," P("state", STR) "," P("source", STR) "," P("commit", STR) ","
+		P("buildpack", STR) "," P("error", STR) "," P("size_bytes", INT) "," P("created_at", TIME) ","
+		P("finished_at", TIME))},
 	{"Builds", LIST(REF("Build"))},
 	{"Config", MAP(STR)},
 	{"ConfigChange", MAP("{\"type\":[\"string\",\"null\"]}")},
 	{"Instances", LIST(ANY)},
 	{"DomainNew", OBJ("\"host\"", P("host", STR))},
 	{"DomainVerify", OBJ("", P("accept", BOOL))},
-	{"Domain",
-	 OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) "," P("checked_at", TIME) "," P(
-			 "verified_at", TIME) "," P("error", NULLABLE) "," P("record", ANY) "," P("url", STR))},
+	{"Domain", OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) ","
+		P("checked_at", TIME) "," P("verified_at", TIME) "," P("error", NULLABLE) ","
+		P("record", ANY) "," P("url", STR))},
 	{"Domains", LIST(REF("Domain"))},
-	{"FrontLimits",
-	 OBJ("",
-	     P("requests_per_second", ORNULL) "," P("burst", ORNULL) "," P("client_requests_per_second", ORNULL) "," P(
-		     "client_burst", ORNULL) "," P("concurrent", ORNULL) "," P("body_bytes", ORNULL) "," P("seconds",
-													   ORNULL))},
-	{"Maintenance", OBJ("", P("on", BOOL) "," P("text", STR) "," P("retry_after", INT) "," P("allow", ARRAY(STR)))},
-	{"Front", OBJ("", P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
-				  "auth", "{\"type\":["
-					  "\"object\",\"null\"]"
-					  "}") "," P("allow", ARRAY(STR)) "," P("limits", REF("FrontLimits")))},
-	{"FrontChange", OBJ("", P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) "," P(
-					"auth", "{\"type\":["
-						"\"object\",\"null\"]"
-						"}") "," P("allow", ARRAY(STR)) "," P("limits", REF("FrontLimits")))},
-	{"Canary",
-	 OBJ("", P("version", "{\"type\":[\"integer\",\"string\",\"null\"]}") "," P("weight", INT) "," P(
-			 "header", STR) "," P("instances",
-					      INT) "," P("state",
-							 "{\"type\":[\"string\",\"null\"],\"enum\":["
-							 "\"waiting\",\"starting\",\"serving\",\"promoting\","
-							 "null]}") "," P("stats", "{\"type\":[\"object\",\"null\"]}"))},
+	{"FrontLimits", OBJ("", P("requests_per_second", ORNULL) "," P("burst", ORNULL) ","
+		P("client_requests_per_second", ORNULL) "," P("client_burst", ORNULL) ","
+		P("concurrent", ORNULL) "," P("body_bytes", ORNULL) "," P("seconds", ORNULL))},
+	{"Maintenance", OBJ("", P("on", BOOL) "," P("text", STR) "," P("retry_after", INT) ","
+		P("allow", ARRAY(STR)))},
+	{"Front", OBJ("", P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) ","
+		P("auth", "{\"type\":[\"object\",\"null\"]}") "," P("allow", ARRAY(STR)) ","
+		P("limits", REF("FrontLimits")))},
+	{"FrontChange", OBJ("", P("maintenance", REF("Maintenance")) "," P("sticky", BOOL) ","
+		P("auth", "{\"type\":[\"object\",\"null\"]}") "," P("allow", ARRAY(STR)) ","
+		P("limits", REF("FrontLimits")))},
+	{"Canary", OBJ("", P("version", "{\"type\":[\"integer\",\"string\",\"null\"]}") ","
+		P("weight", INT) "," P("header", STR) "," P("instances", INT) ","
+		P("state", "{\"type\":[\"string\",\"null\"],\"enum\":[\"waiting\",\"starting\",\"serving\",\"promoting\",null]}") ","
+		P("stats", "{\"type\":[\"object\",\"null\"]}"))},
 	{"PathRoute", OBJ("\"path\",\"app\"", P("path", STR) "," P("app", NULLABLE) "," P("strip", BOOL))},
 	{"PathRoutes", LIST(REF("PathRoute"))},
 	{"CertificateRenew", OBJ("", P("host", STR))},
-	{"CertificateHosts",
-	 OBJ("",
-	     P("hosts",
-	       ARRAY(OBJ("", P("host", STR) "," P("state", STR) "," P("origin", STR) "," P("certificate", STR) "," P(
-				     "not_after", TIME) "," P("next_try", TIME) "," P("error", STR)))))},
+	{"CertificateHosts", OBJ("", P("hosts", ARRAY(OBJ("", P("host", STR) "," P("state", STR) ","
+		P("origin", STR) "," P("certificate", STR) "," P("not_after", TIME) "," P("next_try", TIME) ","
+		P("error", STR)))))},
 	{"CertificateNew", OBJ("\"certificate\",\"key\"", P("certificate", STR) "," P("key", STR))},
-	{"Certificate",
-	 OBJ("", P("id", STR) "," P("names", ARRAY(STR)) "," P("covers", ARRAY(STR)) "," P("origin", STR) "," P(
-			 "issuer",
-			 STR) "," P("kind",
-				    STR) "," P("sha256",
-					       STR) "," P("not_before",
-							  TIME) "," P("not_after",
-								      TIME) "," P("created_at",
-										  TIME) "," P("ocsp",
-											      REF("CertificateOcsp")))},
-	{"CertificateOcsp",
-	 OBJ("", P("status", STR) "," P("stapled", BOOL) "," P("must_staple", BOOL) "," P("responder", STR) "," P(
-			 "this_update", TIME) "," P("next_update", TIME) "," P("revoked_at",
-									       TIME) "," P("next_try",
-											   TIME) "," P("error", STR))},
+	{"Certificate", OBJ("", P("id", STR) "," P("names", ARRAY(STR)) "," P("covers", ARRAY(STR)) ","
+		P("origin", STR) "," P("issuer", STR) "," P("kind", STR) "," P("sha256", STR) ","
+		P("not_before", TIME) "," P("not_after", TIME) "," P("created_at", TIME) ","
+		P("ocsp", REF("CertificateOcsp")))},
+	{"CertificateOcsp", OBJ("", P("status", STR) "," P("stapled", BOOL) "," P("must_staple", BOOL) ","
+		P("responder", STR) "," P("this_update", TIME) "," P("next_update", TIME) ","
+		P("revoked_at", TIME) "," P("next_try", TIME) "," P("error", STR))},
 	{"Certificates", LIST(REF("Certificate"))},
 	{"NodeCertificates", LIST(ANY)},
-	{"Quantiles", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("count", INT) "," P("p50_ms", NUM) "," P(
-			      "p95_ms", NUM) "," P("p99_ms", NUM) "}}"},
-	{"LatencyOf",
-	 OBJ("", P("seconds", INT) "," P("requests", INT) "," P("status", MAP(INT)) "," P(
-			 "duration", REF("Quantiles")) "," P("upstream", REF("Quantiles")) "," P("queue",
-												 REF("Quantiles")))},
-	{"Latency", OBJ("", P("recent", REF("LatencyOf")) "," P("total", REF("LatencyOf")) "," P("refused", MAP(INT)))},
-	{"TalkerList",
-	 ARRAY(OBJ("\"name\"",
-		   P("name", STR) "," P("tenant", NULLABLE) "," P("requests", INT) "," P("bytes", INT) "," P(
-			   "seconds", NUM) "," P("errors", INT) "," P("share", NUM) "," P("uncertain", NUM)))},
-	{"Talkers", OBJ("\"by\",\"seconds\",\"requests\"",
-			P("by", STR) "," P("seconds", NUM) "," P("requests", INT) "," P("bytes", INT) "," P(
-				"request_seconds", NUM) "," P("errors", INT) "," P("sampled", INT) "," P("workers", INT) "," P("workers_missing", INT) "," P("clients", REF("TalkerList")) "," P("paths",
-																								 REF("TalkerList")) "," P("hosts",
-																											  REF(
-																												  "TalkerList")) "," P("statuses",
-																														       REF(
-																															       "TalkerList")) "," P("apps",
-																																		    REF("TalkerList")) "," P("tenants",
-																																					     REF(
-																																						     "TalkerList")) "," P("agents",
-																																									  REF(
-																																										  "TalkerList")))},
-	{"Events", LIST(OBJ("", P("id", INT) "," P("time", TIME) "," P("kind", STR) "," P("tenant", STR) "," P(
-					"app", STR) "," P("instance", STR) "," P("text", STR)))},
+	{"Quantiles", "{\"type\":[\"object\",\"null\"],\"properties\":{" P("count", INT) ","
+		P("p50_ms", NUM) "," P("p95_ms", NUM) "," P("p99_ms", NUM) "}}"},
+	{"LatencyOf", OBJ("", P("seconds", INT) "," P("requests", INT) "," P("status", MAP(INT)) ","
+		P("duration", REF("Quantiles")) "," P("upstream", REF("Quantiles")) ","
+		P("queue", REF("Quantiles")))},
+	{"Latency", OBJ("", P("recent", REF("LatencyOf")) "," P("total", REF("LatencyOf")) ","
+		P("refused", MAP(INT)))},
+	{"TalkerList", ARRAY(OBJ("\"name\"", P("name", STR) "," P("tenant", NULLABLE) ","
+		P("requests", INT) "," P("bytes", INT) "," P("seconds", NUM) "," P("errors", INT) ","
+		P("share", NUM) "," P("uncertain", NUM)))},
+	{"Talkers", OBJ("\"by\",\"seconds\",\"requests\"", P("by", STR) "," P("seconds", NUM) ","
+		P("requests", INT) "," P("bytes", INT) "," P("request_seconds", NUM) "," P("errors", INT) ","
+		P("sampled", INT) "," P("workers", INT) "," P("workers_missing", INT) ","
+		P("clients", REF("TalkerList")) "," P("paths", REF("TalkerList")) ","
+		P("hosts", REF("TalkerList")) "," P("statuses", REF("TalkerList")) ","
+		P("apps", REF("TalkerList")) "," P("tenants", REF("TalkerList")) ","
+		P("agents", REF("TalkerList")))},
+	{"Events", LIST(OBJ("", P("id", INT) "," P("time", TIME) "," P("kind", STR) "," P("tenant", STR) ","
+		P("app", STR) "," P("instance", STR) "," P("text", STR)))},
 	{"History", ANY},
 	{"RunNew", OBJ("\"command\"", P("command", STR))},
 	{"Node", ANY},
-	{"State", "{\"type\":\"object\",\"properties\":{" P("generation", INT) "," P("node", REF("Node")) "," P(
-			  "apps", "{\"type\":\"array\",\"items\":" ANY "}") "}}"},
+	{"State", "{\"type\":\"object\",\"properties\":{" P("generation", INT) "," P("node", REF("Node")) ","
+		P("apps", "{\"type\":\"array\",\"items\":" ANY "}") "}}"},
 	{"Epoch", OBJ("", P("epoch", INT))},
 	{"Eligibility", OBJ("", P("eligible", BOOL) "," P("draining", BOOL) "," P("epoch", INT))},
 	{"WorkItem", OBJ("\"op\"", P("op", STR) "," P("app", STR) "," P("formation", REF("Formation")))},
@@ -220,6 +174,7 @@ static const struct {
 	{"Work", OBJ("\"epoch\",\"work\"", P("epoch", INT) "," P("work", ARRAY(REF("WorkItem"))))},
 	{"WorkRefused", OBJ("", P("index", INT) "," P("reason", STR))},
 	{"WorkDone", OBJ("", P("refused", ARRAY(REF("WorkRefused"))))},
+	/* clang-format on */
 };
 
 /* "/v1/tenants/{t}/tokens/{id}" -> "{tenant}" spelled out, and one parameter each. */
