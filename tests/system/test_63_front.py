@@ -28,10 +28,15 @@ def dns_answer(q):
     return out
 
 
-def serve_dns(s):
-    while True:
-        q, peer = s.recvfrom(2000)
+def serve_dns(s, over):
+    s.settimeout(0.2)
+    while not over.is_set():
+        try:
+            q, peer = s.recvfrom(2000)
+        except TimeoutError:
+            continue
         s.sendto(dns_answer(q), peer)
+    s.close()  # by who reads it, or its number may be another's file meanwhile
 
 
 def setup():
@@ -48,13 +53,15 @@ def setup():
         check(r.returncode == 0, line + ": " + r.stderr)
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind((NAMESERVER, 53))
-    threading.Thread(target=serve_dns, args=(s,), daemon=True).start()
+    over = threading.Event()
+    dns = threading.Thread(target=serve_dns, args=(s, over), daemon=True)
+    dns.start()
     node = Node("front", proof="required")
     node.outside = node.dir + "/outside"
     os.makedirs(node.outside + "/.well-known")
     server = subprocess.Popen(inner + [sys.executable, "-m", "http.server", "80", "--bind", OUTSIDE, "--directory", node.outside],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    node.undo = lambda: (s.close(), [(p.kill(), p.wait()) for p in (server, world)], [(libc.setns(fd, kind), os.close(fd)) for fd, kind in home], os.chdir(cwd))
+    node.undo = lambda: (over.set(), dns.join(), [(p.kill(), p.wait()) for p in (server, world)], [(libc.setns(fd, kind), os.close(fd)) for fd, kind in home], os.chdir(cwd))
     conf = node.dir + "/resolv.conf"
     with open(conf, "w") as f:
         f.write(f"nameserver {NAMESERVER}\n")
