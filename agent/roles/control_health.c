@@ -1,10 +1,11 @@
 /* Health checks.  Layer agent, control process.
  *
- *   web, starting:   connect, by TCP or to its unix socket, (or HTTP GET health_path, 2xx/3xx) every 50 ms, growing to
- * 500 ms, until it succeeds
- *   web, running:    connect every 10 s, or with health.interval the GET that often; 3 failures in a row
- * (health.failures), a second apart, = unhealthy, checked every second (the GET: every 5 s) until it answers again
- *   other types:     healthy after having run for 2 s
+ *   web, starting    connect, by TCP or to its unix socket, or GET health_path (2xx, 3xx);
+ *                    after 50 ms, then ever later up to 500 ms, until it succeeds
+ *   web, running     connect every 10 s, or with health.interval the GET that often;
+ *                    3 failures in a row (health.failures), a second apart: unhealthy;
+ *                    then each second (the GET: every 5 s) until it answers again
+ *   other types      healthy after having run for 2 s
  *
  *   of apps with `protocol: h2c`: SETTINGS of HTTP/2 instead of the bare connection, and the GET over it
  *
