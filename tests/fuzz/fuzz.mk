@@ -14,9 +14,9 @@ $(O)/fuzz/dns: tests/fuzz/fuzz_dns.c agent/resolve/dns.c agent/resolve/dns.h
 	$(Q)mkdir -p $(@D)/corpus/dns
 	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_dns.c agent/resolve/dns.c
 
-$(O)/fuzz/front: tests/fuzz/fuzz_front.c web/proxy/front.c web/proxy/front.h agent/resolve/dns.c agent/resolve/dns.h
+$(O)/fuzz/front: tests/fuzz/fuzz_front.c $(wildcard base/*.c) web/proxy/front.c web/proxy/front.h agent/resolve/dns.c agent/resolve/dns.h
 	$(Q)mkdir -p $(@D)/corpus/front
-	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_front.c web/proxy/front.c agent/resolve/dns.c base/err.c base/parse.c -lcrypto
+	$(Q)$(FUZZ_CC) $(STD) $(FUZZ_FLAGS) -o $@ tests/fuzz/fuzz_front.c web/proxy/front.c agent/resolve/dns.c base/err.c base/parse.c base/utf8.c -lcrypto
 
 $(O)/fuzz/proxyproto: tests/fuzz/fuzz_proxyproto.c web/http/proxyproto.c web/http/proxyproto.h
 	$(Q)mkdir -p $(@D)/corpus/proxyproto
