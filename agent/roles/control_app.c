@@ -369,13 +369,16 @@ static void control_do(struct control_app *ca, const struct plan_action *a)
 	case PLAN_ROUTE:
 		if (ci && !ci->routed) {
 			ci->routed = true;
-			control_routes_instance(ci, PROXY_INSTANCE_UP);
+			control_routes_instance(ci, control_routes_up(ci));
 			control_touch(ca);
 		}
 		break;
 	case PLAN_UNROUTE:
 		if (ci) {
 			snprintf(ci->rec.reason, sizeof ci->rec.reason, "%s", a->reason);
+			/* One that is replaced because its checks fail has failed: the next is given its time. */
+			if (!ci->healthy && ci->rec.state == MODEL_INSTANCE_RUNNING)
+				control_instance_crashed(ci);
 			control_instance_unroute(ci);
 		}
 		break;

@@ -31,7 +31,7 @@ static void canary_groups(struct control_app *ca)
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
 		if (ci->routed)
-			control_routes_instance(ci, PROXY_INSTANCE_UP);
+			control_routes_instance(ci, control_routes_up(ci));
 	}
 }
 

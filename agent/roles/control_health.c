@@ -2,7 +2,7 @@
  *
  *   web, starting    connect, by TCP or to its unix socket, or GET health_path (2xx, 3xx);
  *                    after 50 ms, then ever later up to 500 ms, until it succeeds
- *   web, running     connect every 10 s, or with health.interval the GET that often;
+ *   web, running     connect every 10 s, and with health.interval the GET that often;
  *                    3 failures in a row (health.failures), a second apart: unhealthy;
  *                    then each second (the GET: every 5 s) until it answers again
  *   other types      healthy after having run for 2 s
@@ -48,6 +48,7 @@ struct control_health {
 	struct loop_timer timer; /* next check, or deadline of this one */
 	unsigned pause_ms, failures;
 	uint32_t spread;      /* of the times between checks: hundreds of apps are not asked in one moment */
+	int64_t ask_ms;	      /* monotonic: from then on a running one is asked for its path again */
 	int status;	      /* of the answer that was the last failure; 0: it was none */
 	char why[120];	      /* last failure */
 	struct health_h2 *h2; /* owned; while one is under way */
@@ -78,19 +79,34 @@ static bool health_asks(const struct control_health *h)
 	return h->ci->health_path && h->ci->health_every_ms;
 }
 
-/* Until the next check of one that is well: an eighth more or less than its interval. */
-static unsigned health_steady_ms(struct control_health *h)
+/* ... with the check that begins now?  In between only its port is looked at. */
+static bool health_asks_now(const struct control_health *h)
 {
-	unsigned ms = health_asks(h) ? h->ci->health_every_ms : HEALTH_STEADY_MS;
+	return health_asks(h) && (h->failures > 0 || !h->ci->healthy || control_now_ms() >= h->ask_ms);
+}
 
+/* An eighth more or less. */
+static unsigned health_spread(struct control_health *h, unsigned ms)
+{
 	h->spread = h->spread * 1664525u + 1013904223u;
 	return ms - ms / 8 + (h->spread >> 8) % (ms / 4);
+}
+
+/* Until the next check of one that is well. */
+static unsigned health_steady_ms(struct control_health *h)
+{
+	unsigned ms = health_spread(h, HEALTH_STEADY_MS);
+	int64_t left = h->ask_ms - control_now_ms();
+
+	return health_asks(h) && left < ms ? (unsigned)(left > HEALTH_SICK_MS ? left : HEALTH_SICK_MS) : ms;
 }
 
 static void health_good(struct control_health *h)
 {
 	struct control_instance *ci = h->ci;
 
+	if (h->state == HEALTH_READING && health_asks(h)) /* it was asked */
+		h->ask_ms = control_now_ms() + health_spread(h, ci->health_every_ms);
 	h->failures = 0;
 	h->status = 0;
 	h->why[0] = 0;
@@ -175,7 +191,7 @@ static void health_on_deadline(void *arg)
 static bool health_wants_http(const struct control_health *h)
 {
 	if (h->ci->rec.state != MODEL_INSTANCE_STARTING)
-		return health_asks(h);
+		return health_asks_now(h);
 	return h->ci->health_path || h->ci->h2c;
 }
 
@@ -364,8 +380,7 @@ void control_health_start(struct control_instance *ci)
 		health_wait(h, HEALTH_FIRST_MS);
 	} else if (web) {
 		/* Those that ran before this control are not all looked at in one moment. */
-		unsigned ms = health_steady_ms(h);
-		health_wait(h, HEALTH_SICK_MS + (h->spread >> 8) % ms);
+		health_wait(h, HEALTH_SICK_MS + (h->spread >> 8) % HEALTH_STEADY_MS);
 	} else if (!ci->healthy) {
 		health_wait(h, HEALTH_OTHER_MS);
 	}

@@ -247,6 +247,7 @@ void control_instance_healthy(struct control_instance *ci, bool healthy, const c
 	if (ci->healthy == healthy)
 		return;
 	ci->healthy = healthy;
+	ci->sick_since_ms = healthy ? 0 : control_now_ms();
 	control_names_instance(ci);
 	if (ci->routed)
 		control_routes_instance(ci, control_routes_up(ci));
@@ -306,7 +307,7 @@ void control_instance_crashed(struct control_instance *ci)
 {
 	struct control_app *ca = ci->app;
 	struct control *c = ca->control;
-	int64_t now = control_now_ms();
+	int64_t now = control_now_ms(), healthy_ms;
 	bool looping;
 
 	if (ci->crashed)
@@ -317,8 +318,8 @@ void control_instance_crashed(struct control_instance *ci)
 	if (!ca->backoffs)
 		return;
 	looping = control_looping(ca, ci->rec.type);
-	plan_exited(ca->backoffs, ci->rec.release, ci->rec.type, ci->healthy_since_ms ? now - ci->healthy_since_ms : 0,
-		    now);
+	healthy_ms = (ci->sick_since_ms ? ci->sick_since_ms : now) - ci->healthy_since_ms;
+	plan_exited(ca->backoffs, ci->rec.release, ci->rec.type, ci->healthy_since_ms ? healthy_ms : 0, now);
 	control_canary_crashed(ci);
 	if (!looping && control_looping(ca, ci->rec.type) && ci->rec.release == ca->rec.release)
 		control_event(c, ca, ci->rec.id, "instance.crashloop",

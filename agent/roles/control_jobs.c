@@ -239,6 +239,16 @@ static void control_formation_warn(struct control *c, const struct model_build *
 	}
 }
 
+/* A health path may come from three places, so that there is none is seen only here. */
+static void control_health_warn(struct control *c, const struct control_app *ca, const struct model_build *b,
+				const struct manifest *m)
+{
+	if (m->app.health_every_ms && !m->app.health_path[0] && !ca->rec.health_path[0])
+		build_say(c->builds, b->id,
+			  " !     health.interval: no health path is set, so a running instance is only asked for a "
+			  "connection; set health.path in tulou.yaml\n");
+}
+
 static int control_roll_out(void *ctx, const struct model_build *b, const struct manifest *m, const char *note,
 			    uint32_t *version, struct err *e)
 {
@@ -260,6 +270,7 @@ static int control_roll_out(void *ctx, const struct model_build *b, const struct
 		result = control_formation_default(ca, m, e);
 	if (result == 0) {
 		control_formation_warn(c, b, m);
+		control_health_warn(c, ca, b, m);
 		control_disk_add(ca, b->bytes);
 		ca->waiter = (struct control_waiter){.release = r.id, .build = b->id, .version = r.version};
 		*version = r.version;

@@ -414,6 +414,29 @@ static void supervisor_take_worker(struct supervisor *s, struct takeover_process
 	}
 }
 
+/* Listens where nobody does yet.  A worker whose supervisor was killed between giving it the listeners and its taking
+ * them has them in its channel, where nobody sees them, until it has run: it is given a second. */
+static int supervisor_listen(struct supervisor *s, struct err *e)
+{
+	for (int tries = 0;; tries++) {
+		int r = listeners_open(&s->listeners, &s->settings, e);
+		bool unready = false;
+
+		if (r != -EADDRINUSE || tries == 100)
+			return r;
+		for (unsigned i = 0; i < s->old_count; i++) {
+			struct takeover_process *p = &s->old[i];
+			if (p->record.role != ROLE_PROXY || p->record.fd_count > 0)
+				continue;
+			unready = true;
+			takeover_sockets(p, supervisor_take_socket, s);
+		}
+		if (!unready)
+			return r;
+		usleep(10000);
+	}
+}
+
 /* Takes from the processes of an earlier run what this run goes on with. */
 static int supervisor_take_over(struct supervisor *s, struct err *e)
 {
@@ -493,7 +516,7 @@ static int supervisor_start(struct supervisor *s, struct err *e)
 	names_answer(&s->names, s->loop);
 	if ((r = supervisor_dirs(s, e)) < 0 || (r = supervisor_user(s->settings.user_proxy, &proxy, e)) < 0)
 		return r;
-	if ((r = supervisor_take_over(s, e)) < 0 || (r = listeners_open(&s->listeners, &s->settings, e)) < 0 ||
+	if ((r = supervisor_take_over(s, e)) < 0 || (r = supervisor_listen(s, e)) < 0 ||
 	    (r = listeners_open_api(&s->listeners, &s->settings, proxy.pw_gid, e)) < 0)
 		return r;
 	if (pipe2(s->access, O_CLOEXEC | O_NONBLOCK) < 0)

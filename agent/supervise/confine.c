@@ -9,6 +9,18 @@
 
 #define CONFINE_SLOW 10 /* looks from one at the confined to the next while nothing else is to be seen */
 
+static void confine_turn(void *arg);
+
+static bool confine_wanted(const struct supervise *s)
+{
+	return s->settings.confine && cgroup_can_confine(s->cgroup);
+}
+
+static int confine_wait(struct supervise *s)
+{
+	return loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
+}
+
 /* Gives the tenant's instances the class that fits: a CPU that runs nothing but the idle class is taken for a free one
  * by the kernel (sched_idle_cpu() of kernel/sched/fair.c), which sends those who wake to where the confined are. */
 static void confine_classes(struct supervise *s, struct tenant *t)
@@ -34,6 +46,10 @@ int confine_cpus(struct tenant *t, enum cgroup_cpus which)
 			 t->cpus.late);
 		t->cpus.told = true;
 	}
+	if (r == 0)
+		t->cpus.told = false;
+	if (t->cpus.late && !loop_timer_pending(&t->s->confine_timer))
+		confine_wait(t->s);
 	return r;
 }
 
@@ -138,21 +154,21 @@ static void confine_turn(void *arg)
 	struct supervise *s = arg;
 	int64_t now = clock_mono_us();
 
-	if (TAILQ_EMPTY(&s->tenants_looked)) {
-		shelter_turn(s, now);
-		return; /* the next tenant begins it again */
-	}
-	loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
 	confine_again(s);
-	confine_look_around(s, now);
+	if (s->cpus_late || (confine_wanted(s) && !TAILQ_EMPTY(&s->tenants_looked)))
+		confine_wait(s); /* else the next tenant begins it again */
+	if (!confine_wanted(s))
+		return; /* lists that an earlier supervisor has left are all there is to do */
+	if (!TAILQ_EMPTY(&s->tenants_looked))
+		confine_look_around(s, now);
 	shelter_turn(s, now);
 }
 
 int confine_start(struct supervise *s)
 {
-	if (!s->settings.confine || !cgroup_can_confine(s->cgroup) || loop_timer_pending(&s->confine_timer))
+	if (!confine_wanted(s) || loop_timer_pending(&s->confine_timer))
 		return 0;
-	return loop_timer_start(s->loop, &s->confine_timer, (int64_t)LIMIT_CONFINE_MS * 1000, confine_turn, s);
+	return confine_wait(s);
 }
 
 void confine_stop(struct supervise *s)

@@ -360,7 +360,7 @@ def sockets(seen, first=settings(s8=1), late=0):
                         reply(peer, stream, data=b"ok")
                     elif f[":path"] == "/no":
                         reply(peer, stream, "403", data=b"no")
-                    elif f[":path"] == "/refused" and n == 0:
+                    elif f[":path"] == "/refused" and len(seen) == 1:
                         peer.send(peer.reset(stream, REFUSED))
                     else:
                         peer.send(peer.headers(stream, [(":status", "200"), ("sec-websocket-protocol", "chat"), ("sec-websocket-accept", "wrong")]))
@@ -422,7 +422,7 @@ def test_websockets_that_end(worker):
     n = start(worker, app)
     # Refused, it did nothing: it is begun once more.
     c = client(worker, UPGRADE.replace(b"/ws?x", b"/refused"))
-    assert c.response()[0] in (101, 502)
+    assert c.head()[0].startswith("HTTP/1.1 101") and len(seen) == 2
     c.close()
     worker.reaches(f"stats {n}", in_flight=0)
     # The client leaves; the app hears of it and the connection goes on.
@@ -442,6 +442,21 @@ def test_websockets_that_end(worker):
         r = get(worker, "a.test", "/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key)
         assert r[0] == 400 and b"Sec-WebSocket-Key" in r[2], r
     worker.reaches("worker", connections=0)
+
+
+def test_websockets_leave_room(worker):
+    """They may take half of what an instance's connections carry, so that its requests go on beside them."""
+    seen = []
+    app = sockets(seen, settings(s3=4, s8=1))  # 4 streams at a time
+    start(worker, app)
+    held = []
+    for _ in range(8 * 4 // 2):
+        held.append(client(worker, UPGRADE))
+        assert held[-1].head()[0].startswith("HTTP/1.1 101") and held[-1].take(2) == b"hi"
+    assert client(worker, UPGRADE).response()[0] == 503
+    assert get(worker, "a.test")[2] == b"ok"
+    held.pop().close()
+    until("room again", lambda: client(worker, UPGRADE).response()[0] == 101)
 
 
 def test_websockets_wait_for_settings(worker):

@@ -159,8 +159,11 @@ def test_killed_before_ready(node):
     for p in old:
         os.kill(p, signal.SIGKILL)
     wait_for("new workers", lambda: len(set(node.role_pids("proxy")) - old) == 2)
-    time.sleep(0.3)  # they have been given what they need by now, and wait
     waiting = set(node.role_pids("proxy")) - old
+    port = f"0100007F:{node.port:04X} 00000000:0000 0A"
+    listener = next(line.split()[9] for line in open("/proc/net/tcp") if port in line)
+    has = lambda pid: any(os.readlink(f) == f"socket:[{listener}]" for f in glob.glob(f"/proc/{pid}/fd/*") if os.path.islink(f))
+    wait_for("they have the listener", lambda: all(has(p) for p in waiting))
     node.kill()
     for p in control:
         os.kill(p, signal.SIGKILL)

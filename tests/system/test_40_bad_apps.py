@@ -98,13 +98,13 @@ def test_running_one_fails_its_check(node):
         wait_for("another", lambda: len(who() - names) == 1, 20)
         check(bad not in who(), "the ill one serves again")
         wait_for("it is gone", lambda: bad not in [f"web.{i['id']}" for i in node.instances("ill") if i["state"] != "exited"], 20)
-    check(bad in event["text"] and "GET /up was answered with status 503" in event["text"], event["text"])
+    check(bad in event["text"] and "GET /up was answered 503" in event["text"], event["text"])
     check(not load.failures and load.ok, load.failures[:3])
 
 
 def test_the_only_one_fails_its_check_and_recovers(node):
     """it serves on when what would take its place is ill too, and is well again once it says so; without an interval nobody asks"""
-    end = time.time() + 5
+    end = time.time() + 12  # build and start of the first take less, beside other work too
     deploy_ill(node, "alone", "", str(end))
     time.sleep(max(0, end - time.time()))
     kinds = lambda: [e["kind"] for e in node.events("alone")]

@@ -78,13 +78,22 @@ static void upload_on_log(void *arg, const char *p, size_t n)
 		api_wake(u->x);
 }
 
-/* A release without a web process has no address, though its app has. */
-static bool upload_has_web(struct exchange *x, uint32_t version)
+/* A release without a web process has no address, though its app has; nor has one of which none is wanted now. */
+static bool upload_answers(struct exchange *x, uint32_t version)
 {
+	struct store *s = x->api->config.store;
+	struct model_formation f[LIMIT_TYPES * 2];
 	struct model_release r = {0};
+	struct model_app app = {0};
 	OWN_JSON json_t *types = NULL;
+	int n = store_formation_get(s, x->app.id, f, ARRAY_LEN(f), NULL);
 
-	if (store_release_find(x->api->config.store, x->app.id, version, &r, NULL) < 0)
+	if (store_app_get(s, x->app.id, &app, NULL) == 0 && app.paused)
+		return false;
+	for (int i = 0; i < n; i++)
+		if (strcmp(f[i].type, "web") == 0 && f[i].count == 0)
+			return false;
+	if (store_release_find(s, x->app.id, version, &r, NULL) < 0)
 		return true;
 	types = fields_object(r.types_json);
 	model_release_done(&r);
@@ -107,7 +116,7 @@ static void upload_on_built(void *arg, const struct model_build *b, uint32_t ver
 	else
 		lines_json(&u->lines,
 			   json_pack("{s:s, s:I, s:s?}", "result", "succeeded", "release", (json_int_t)version, "url",
-				     upload_has_web(u->x, version) ? url : NULL));
+				     upload_answers(u->x, version) ? url : NULL));
 	u->done = true;
 	if (u->complete)
 		api_wake(u->x);

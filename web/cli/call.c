@@ -300,7 +300,10 @@ int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *r
 		ret->status = 0;
 		if (r->quiet)
 			return CLI_UNREACHABLE;
-		if (rc == CURLE_PEER_FAILED_VERIFICATION || rc == CURLE_SSL_CACERT_BADFILE)
+		if (rc == CURLE_SSL_CACERT_BADFILE)
+			return cli_fail(CLI_USAGE, "TULOU_CA: %s holds no certificates in PEM that can be read",
+					getenv("TULOU_CA") ? getenv("TULOU_CA") : "the list of authorities");
+		if (rc == CURLE_PEER_FAILED_VERIFICATION)
 			return untrusted(c, error[0] ? error : curl_easy_strerror(rc));
 		return cli_fail(CLI_UNREACHABLE, "%s %s: %s%s", c->base,
 				started ? "broke off the answer" : "does not answer",

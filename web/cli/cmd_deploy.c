@@ -141,7 +141,7 @@ int cli_cmd_deploy(struct cli *c)
 				d.error[0] ? d.error : "the build failed");
 	if (!c->json)
 		cli_say("Deployed v%.0f: %s\n", d.release,
-			d.url[0] ? d.url : "it has no web process, so nothing answers at an address");
+			d.url[0] ? d.url : "nothing answers at an address now; its log above says why");
 	return CLI_OK;
 }
 

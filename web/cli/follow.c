@@ -38,17 +38,32 @@ static void failed_why(struct cli *c, double version, char *out, size_t cap)
 
 static int follow_end(struct cli *c, json_t *release)
 {
+	const char *state = cli_str(release, "state");
 	char why[600];
 
 	if (c->json)
 		cli_json(release);
-	if (strcmp(cli_str(release, "state"), "failed") != 0) {
+	if (strcmp(state, "live") == 0) {
 		if (!c->json)
 			cli_say("v%.0f is the live release of %s\n", cli_num(release, "version"), c->app_name);
 		return CLI_OK;
 	}
+	if (strcmp(state, "failed") != 0)
+		return cli_fail(CLI_FAILED, "v%.0f was ended, or another took its place, before it was live",
+				cli_num(release, "version"));
 	failed_why(c, cli_num(release, "version"), why, sizeof why);
 	return cli_fail(CLI_FAILED, "%s\nThe release before it serves on.", why);
+}
+
+/* A release that becomes the canary is pending for as long as it is one. */
+static bool is_canary(struct cli *c, double version)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[160];
+	struct cli_request r = {.method = "GET", .path = path, .quiet = true};
+
+	return !cli_app_path(c, path, sizeof path, "/canary") && !cli_request(c, &r, &a) &&
+	       json_is_number(json_object_get(a.json, "version")) && cli_num(a.json, "version") == version;
 }
 
 int cli_follow(struct cli *c, json_t *release)
@@ -79,6 +94,14 @@ int cli_follow(struct cli *c, json_t *release)
 
 		if (!code && strcmp(cli_str(a.json, "state"), "pending") != 0)
 			return follow_end(c, a.json);
+		if (!code && is_canary(c, version)) {
+			if (c->json)
+				cli_json(a.json);
+			else
+				cli_say("v%.0f is the canary of %s: `tulou canary -a %s` shows how it does\n", version,
+					c->app_name, c->app_name);
+			return CLI_OK;
+		}
 		if (!code)
 			seen = now;
 		if ((code && code != CLI_UNREACHABLE) || now - seen > FOLLOW_LOST_MS * 1000 ||

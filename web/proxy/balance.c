@@ -186,7 +186,8 @@ bool balance_rests(struct proxy *p, const struct instance *i)
 	return rank == 2 && !balance_panic(p, a);
 }
 
-/* group: GROUP_ANY, or whether it is the canary's; of one group none that is put aside. */
+/* group: GROUP_ANY, or whether it is the canary's; of one group none that is put aside.  When all that are not the
+ * canary's are sick they keep their share: a canary of one instance cannot serve for all. */
 #define GROUP_ANY 2
 static struct instance *balance_best(struct proxy *p, struct app *a, unsigned group, const uint64_t *tried, unsigned n,
 				     bool *busy)
@@ -219,7 +220,7 @@ static struct instance *balance_best(struct proxy *p, struct app *a, unsigned gr
 				panic = balance_panic(p, a);
 			rank = panic ? 0 : 2;
 		}
-		if (rank >= 2 && group != GROUP_ANY)
+		if (group != GROUP_ANY && (rank == 2 || (rank == 3 && group)))
 			continue;
 		if (!best || rank < best_rank || (rank == best_rank && count < best_count)) {
 			best = i;

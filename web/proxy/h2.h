@@ -116,6 +116,7 @@ struct h2_client {
 struct h2_upstream {
 	struct upstream u;
 	struct h2_stream s;
+	bool tunnel; /* counted in the instance's */
 };
 
 /* ---- h2.c ---- */

@@ -232,11 +232,24 @@ static struct h2 *h2_back_pick(struct proxy *p, struct instance *i)
 	return i->session_count < LIMIT_H2_SESSIONS || !least ? h2_back_new(p, i) : least;
 }
 
+/* WebSockets stay for hours: half of what all sessions take is left to requests. */
+static bool h2_back_crowded(struct instance *i)
+{
+	struct h2 *h = TAILQ_FIRST(&i->sessions);
+	unsigned room = h && h->greeted ? h2_back_room(h) : LIMIT_H2_STREAMS;
+
+	return i->tunnels > 0 && i->tunnels >= LIMIT_H2_SESSIONS * room / 2;
+}
+
 struct upstream *h2_back_get(struct proxy *p, struct instance *i, struct client *c)
 {
 	struct h2_upstream *x;
 	struct h2 *h;
 
+	if (c->upgrade && h2_back_crowded(i)) {
+		errno = EAGAIN;
+		return NULL;
+	}
 	/* Those that were told to go away may be many for a moment, but not for ever. */
 	if (i->session_count >= LIMIT_H2_SESSIONS * 2) {
 		errno = ECONNREFUSED;
@@ -256,6 +269,8 @@ struct upstream *h2_back_get(struct proxy *p, struct instance *i, struct client 
 	x->u.conn.fd = -1;
 	x->u.connected = h->connected && (h->greeted || !c->upgrade);
 	x->u.reused = h->used;
+	x->tunnel = c->upgrade;
+	i->tunnels += x->tunnel;
 	h->used = true;
 	h->timer.deadline_us = 0;
 	i->upstreams++;
@@ -268,6 +283,7 @@ void h2_back_put(struct upstream *u)
 	struct h2_stream *st = u->conn.stream;
 	struct h2 *h = st->h2;
 
+	u->inst->tunnels -= PROXY_OF(u, struct h2_upstream, u)->tunnel;
 	conn_close(u->proxy, &u->conn);
 	if (h)
 		h2_back_rest(h);

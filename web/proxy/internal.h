@@ -180,6 +180,7 @@ struct instance {
 	unsigned idle_count;
 	TAILQ_HEAD(, h2) sessions; /* of HTTP/2 */
 	unsigned session_count;
+	unsigned tunnels;	 /* WebSockets among their streams */
 	unsigned errors;	 /* in a row */
 	unsigned pauses;	 /* it was put aside so often in a row */
 	int64_t aside_us;	 /* until when, 0 = it is not; then one request tries it */

@@ -13,8 +13,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 def free_port():
     """Below those that the kernel gives to connections, so that it stays free until the proxy listens."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="utf-8") as f:
+        low = int(f.read().split()[0])
     while True:
-        port = random.randrange(10000, 32000)
+        port = random.randrange(10000, max(low, 12000))
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
