@@ -212,7 +212,7 @@ struct control_instance {
 	uint32_t drain_pending; /* workers with requests in flight, bit per worker, and control_old_workers() */
 	int64_t since_ms;	/* in its state, monotonic */
 	int64_t healthy_since_ms;
-	int64_t sick_since_ms; /* a running one whose checks fail, 0 = they do not */
+	int64_t sick_since_ms;	       /* a running one whose checks fail, 0 = they do not */
 	int64_t started_ms;	       /* wall */
 	char *health_path;	       /* owned; NULL = TCP only */
 	uint32_t health_every_ms;      /* it is asked for while it runs; 0 = only at the start */

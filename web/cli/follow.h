@@ -6,7 +6,8 @@ struct cli;
 
 #include <jansson.h>
 
-/* Follows the release that the answer names ({"version","note"}) until it is live, the canary, or has failed, and prints that; with
+/* Follows the release that the answer names ({"version","note"}) until it is live, the canary, or has failed, and
+ * prints that; with
  * --json the release as it is then.  With --no-wait only that it began.  CLI_OK, CLI_FAILED with the printed reason, or
  * CLI_UNREACHABLE. */
 int cli_follow(struct cli *c, json_t *release);
