@@ -8,13 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEALTH_H2_MAX 65536 /* bytes that an app may say before it has answered */
+#define HEALTH_H2_MAX 32768  /* bytes that an app may say before it has answered */
+#define HEALTH_H2_HEAD 32768 /* of heads, uncompressed (RFC 7541 makes thousands of one): as of an HTTP/1.1 head */
 
 struct health_h2 {
 	nghttp2_session *ng;
 	bool greeted, closed;
 	int status;
-	size_t got;
+	size_t got, head;
 };
 
 static int health_h2_on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
@@ -37,10 +38,28 @@ static int health_h2_on_header(nghttp2_session *ng, const nghttp2_frame *f, cons
 	(void)ng;
 	(void)f;
 	(void)flags;
+	h->head += n + len + 32; /* as RFC 9113, 6.5.2 counts them */
+	if (h->head > HEALTH_H2_HEAD)
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	/* nghttp2 has checked that it is three digits. */
 	if (n == 7 && memcmp(name, ":status", 7) == 0 && len == 3)
 		h->status = (value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0');
 	return 0;
+}
+
+/* What is not of HTTP is ignored, and counts. */
+static int health_h2_on_invalid(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size_t n,
+				const uint8_t *value, size_t len, uint8_t flags, void *arg)
+{
+	struct health_h2 *h = arg;
+
+	(void)ng;
+	(void)f;
+	(void)name;
+	(void)value;
+	(void)flags;
+	h->head += n + len + 32;
+	return h->head > HEALTH_H2_HEAD ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 static int health_h2_on_closed(nghttp2_session *ng, int32_t id, uint32_t code, void *arg)
@@ -69,6 +88,7 @@ struct health_h2 *health_h2_new(const char *host, const char *path)
 	if (h && nghttp2_session_callbacks_new(&cb) == 0) {
 		nghttp2_session_callbacks_set_on_frame_recv_callback(cb, health_h2_on_frame);
 		nghttp2_session_callbacks_set_on_header_callback(cb, health_h2_on_header);
+		nghttp2_session_callbacks_set_on_invalid_header_callback(cb, health_h2_on_invalid);
 		nghttp2_session_callbacks_set_on_stream_close_callback(cb, health_h2_on_closed);
 		ok = nghttp2_session_client_new(&h->ng, cb, h) == 0 &&
 		     nghttp2_submit_settings(h->ng, NGHTTP2_FLAG_NONE, NULL, 0) == 0;

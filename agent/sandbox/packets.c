@@ -23,6 +23,7 @@
 #define PRIORITY_RAW (-300) /* NF_IP_PRI_RAW of linux/netfilter_ipv4.h */
 #define TCP_FLAGS 13	    /* their offset in the header, RFC 9293 section 3.1 */
 #define TCP_ACK 0x10
+#define LOOPBACK_IFINDEX 1 /* in every network namespace (net/core/dev.c, since Linux 3.8) */
 #define MATCH "bpf"
 #define MATCH_REVISION 1
 
@@ -156,6 +157,34 @@ static void compare(struct bound *b, enum nft_cmp_ops op, uint8_t v)
 	expression_end(b, x);
 }
 
+/* Loads 32 bits about the packet, in the host's byte order, and compares them; an order is one of the network's. */
+static void compare_meta(struct bound *b, uint32_t key, enum nft_cmp_ops op, uint32_t v)
+{
+	struct expression x = expression(b, "meta");
+	struct nlattr *data;
+
+	bound_u32(b, NFTA_META_DREG, NFT_REG_1);
+	bound_u32(b, NFTA_META_KEY, key);
+	expression_end(b, x);
+	if (op != NFT_CMP_EQ && op != NFT_CMP_NEQ) {
+		x = expression(b, "byteorder");
+		bound_u32(b, NFTA_BYTEORDER_SREG, NFT_REG_1);
+		bound_u32(b, NFTA_BYTEORDER_DREG, NFT_REG_1);
+		bound_u32(b, NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+		bound_u32(b, NFTA_BYTEORDER_LEN, 4);
+		bound_u32(b, NFTA_BYTEORDER_SIZE, 4);
+		expression_end(b, x);
+		v = htobe32(v);
+	}
+	x = expression(b, "cmp");
+	bound_u32(b, NFTA_CMP_SREG, NFT_REG_1);
+	bound_u32(b, NFTA_CMP_OP, op);
+	data = bound_nest(b, NFTA_CMP_DATA);
+	bound_attr(b, NFTA_DATA_VALUE, &v, sizeof v);
+	bound_nest_end(b, data);
+	expression_end(b, x);
+}
+
 /* chain: where NFT_GOTO leads; NULL with a verdict that ends there. */
 static void verdict(struct bound *b, uint32_t code, const char *chain)
 {
@@ -227,6 +256,17 @@ static void rule_of_the_many(struct bound *b, int segments)
 	bound_u32(b, NFTA_MATCH_REV, MATCH_REVISION);
 	bound_attr(b, NFTA_MATCH_INFO, &info, sizeof info);
 	expression_end(b, x);
+	verdict(b, (uint32_t)NFT_GOTO, REFUSED);
+	rule_end(b, all);
+}
+
+/* meta oif != lo, meta length > MTU, goto refused */
+static void rule_of_the_large(struct bound *b)
+{
+	struct nlattr *all = rule(b, CHAIN);
+
+	compare_meta(b, NFT_META_OIF, NFT_CMP_NEQ, LOOPBACK_IFINDEX);
+	compare_meta(b, NFT_META_LEN, NFT_CMP_GT, PACKETS_MTU);
 	verdict(b, (uint32_t)NFT_GOTO, REFUSED);
 	rule_end(b, all);
 }
@@ -307,6 +347,7 @@ size_t packets_batch(void *room, size_t cap, enum packets_form form, uint64_t ra
 	rule_of_connections(&b);
 	if (segments >= 0)
 		rule_of_the_many(&b, segments);
+	rule_of_the_large(&b);
 	rule_of_the_rest(&b, rate);
 	/* Nothing is acknowledged but the last rule, which comes after all of them. */
 	b.head->nlmsg_flags |= NLM_F_ACK;
@@ -510,7 +551,7 @@ int packets_get(int fd, struct packets *ret)
 
 	if (send(fd, room, n, 0) != (ssize_t)n)
 		return -errno;
-	/* Four rules and an end: whatever comes beyond a few datagrams is not ours. */
+	/* Five rules and an end: whatever comes beyond a few datagrams is not ours. */
 	for (int i = 0; i < 8 && r == 1; i++) {
 		ssize_t got = recv(fd, room, sizeof room, 0);
 		if (got < 0)

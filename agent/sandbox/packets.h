@@ -12,16 +12,20 @@
  *   many in one       refused: UDP_SEGMENT (udp(7)) makes up to 128 datagrams of one packet, behind this hook.  As an
  *                     option of the socket seccomp refuses it (agent/supervise/seccomp_args.c), but as a control
  *                     message of sendmsg(2) no filter of system calls can see it, nor do nf_tables' own expressions
+ *   large             refused, but over loopback: it would be cut into fragments behind this hook
  *   all else          below the rate, loopback included: datagrams, connections that begin, ICMP; beyond it, the chain
  *                     `refused` counts and drops.  A change of the rate leaves that chain, and so the count, alone
+ *
+ * Pieces of datagrams that never become whole fill the memory in which the host puts them together again, 4 MiB for all
+ * (ip-sysctl, ipfrag_high_thresh), for 30 s.  So the host also drops fragments that come over a link in any way, before
+ * it would begin to (agent/supervise/net_rules.c).
  *
  * How many segments a packet has is said by a BPF program of three instructions, as xt_bpf(8)'s match; it is loaded
  * once for all instances (packets_segments(), Linux 5.1).  A kernel without CONFIG_NFT_COMPAT or
  * CONFIG_NETFILTER_XT_MATCH_BPF gets the table without that rule; the supervisor tries it when it starts
  * (net_segments()).
  *
- * The program never gets CAP_NET_ADMIN, so it stays.  Fragments are cut behind the hook too and count once: the rates
- * in bytes bound them. */
+ * The program never gets CAP_NET_ADMIN, so it stays. */
 #ifndef TULOU_AGENT_SANDBOX_PACKETS_H
 #define TULOU_AGENT_SANDBOX_PACKETS_H
 
@@ -30,7 +34,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PACKETS_ROOM 2048 /* bytes of a batch, and of its answer */
+#define PACKETS_ROOM 2560 /* bytes of a batch, and of its answer */
+#define PACKETS_MTU 1500  /* of the link; the kernel's default for veth */
 
 enum packets_form {
 	PACKETS_MAKE,	 /* there is none */

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -29,6 +30,7 @@
 #define NAMES_BACKLOG 128
 #define NAMES_MOUNTINFO (8u << 20)
 #define NAMES_ROOT "tulou/" /* what every abstract name of ours begins with */
+#define NAMES_SECOND "#"    /* and what follows it where a stranger had the name itself */
 
 enum name_kind { NAME_LOCK_FILE, NAME_FOLDER, NAME_CGROUP, NAME_TABLE, NAME_POOL, NAME_LINKS };
 
@@ -44,7 +46,6 @@ struct names_try {
 	const struct name *name;
 	const char *mountinfo;
 	pid_t holder; /* another process; 0 = nobody, -1 = not to be seen from here */
-	uid_t uid;    /* of a socket's holder */
 	bool take;
 };
 
@@ -216,8 +217,9 @@ static socklen_t socket_address(const char *name, struct sockaddr_un *a)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
 }
 
-/* Who listens there, by its credentials when it began to (unix(7), SO_PEERCRED).  Nobody: holder 0. */
-static void socket_ask(const char *name, struct names_try *t)
+/* The process that listens there, by its credentials when it began to (unix(7), SO_PEERCRED): its pid, 0 when nobody
+ * does, -1 when that is not to be seen, as with a full backlog; then *uid is root's. */
+static pid_t socket_holder(const char *name, uid_t *uid)
 {
 	OWN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un a;
@@ -225,31 +227,51 @@ static void socket_ask(const char *name, struct names_try *t)
 	struct ucred who = {0};
 	socklen_t size = sizeof who;
 
-	t->holder = 0;
-	t->uid = 0;
+	*uid = 0;
 	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)&a, len) < 0) {
-		t->holder = errno == ECONNREFUSED ? 0 : -1;
-		/* A full backlog says no pid, and one that is not told counts as root's. */
-		if (t->holder && names_diag_uid(name, &t->uid) == -ENOENT)
-			t->holder = 0;
-	} else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
-		t->holder = who.pid > 0 ? who.pid : -1;
-		t->uid = who.uid;
+		return -1;
+	if (connect(fd, (const struct sockaddr *)&a, len) < 0)
+		return errno == ECONNREFUSED ? 0 : -1;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
+		return -1;
+	*uid = who.uid;
+	return who.pid > 0 ? who.pid : -1;
+}
+
+/* As names_diag_each(), of a kernel that does not say owners: those who listen are asked (proc(5), /proc/net/unix). */
+static int socket_each_asked(bool (*fn)(void *arg, const char *name, uid_t uid), void *arg)
+{
+	OWN_FILE FILE *in = fopen("/proc/net/unix", "re");
+	OWN_FREE char *line = NULL;
+	size_t cap = 0;
+	uid_t uid;
+
+	if (!in)
+		return -errno;
+	while (getline(&line, &cap, in) > 0) {
+		char *at = strchr(line, '@');
+		if (!at || strncmp(at + 1, NAMES_ROOT, sizeof NAMES_ROOT - 1) != 0)
+			continue;
+		at[strcspn(at, "\n")] = 0;
+		if (socket_holder(at + 1, &uid) && !fn(arg, at + 1, uid))
+			break;
 	}
+	return 0;
 }
 
 /* Whether two names of one kind cannot be side by side. */
-static bool socket_clash(const struct name *n, const char *other)
+static bool socket_clash(const struct name *n, const char *bound)
 {
-	const char *value = n->path + sizeof NAMES_ROOT - 1;
+	const char *value = n->path + sizeof NAMES_ROOT - 1, *other;
 	size_t kind = strcspn(value, "/") + 1, a, b;
+	char plain[sizeof n->path];
 	struct cidr x, y;
 
-	if (strncmp(other, NAMES_ROOT, sizeof NAMES_ROOT - 1) != 0)
+	if (strncmp(bound, NAMES_ROOT, sizeof NAMES_ROOT - 1) != 0)
 		return false;
-	other += sizeof NAMES_ROOT - 1;
+	snprintf(plain, sizeof plain, "%s", bound + sizeof NAMES_ROOT - 1);
+	plain[strcspn(plain, NAMES_SECOND)] = 0;
+	other = plain;
 	if (strncmp(value, other, kind) != 0)
 		return false;
 	value += kind;
@@ -271,57 +293,99 @@ static bool socket_clash(const struct name *n, const char *other)
 	return strcmp(value, other) == 0;
 }
 
-/* Looks through all abstract names of the network namespace (proc(5), /proc/net/unix) for one that root holds and that
- * clashes.  Anybody may bind any name: what is not root's is no node's. */
-static bool socket_clashes(struct names_try *t)
-{
-	OWN_FILE FILE *in = fopen("/proc/net/unix", "re");
-	OWN_FREE char *line = NULL;
-	size_t cap = 0;
+struct socket_walk {
+	struct names_try *t;
+	const char *own; /* the name that we have bound, NULL = none */
+	bool clash;	 /* a node has one that cannot be beside ours */
+	bool stranger;	 /* somebody who is none has ours, or one that cannot be beside it */
+	uid_t uid;	 /* who that is */
+};
 
-	while (in && getline(&line, &cap, in) > 0) {
-		char *at = strchr(line, '@');
-		if (!at)
-			continue;
-		at[strcspn(at, "\n")] = 0;
-		/* Our own, once it is bound, is not asked: others may fill its backlog. */
-		if (!socket_clash(t->name, at + 1) || (t->take && strcmp(at + 1, t->name->path) == 0))
-			continue;
-		socket_ask(at + 1, t);
-		if (t->holder && t->holder != getpid() && is_node(t->uid))
-			return true;
+static bool on_socket(void *arg, const char *name, uid_t uid)
+{
+	struct socket_walk *w = arg;
+
+	if (!socket_clash(w->t->name, name) || (w->own && strcmp(name, w->own) == 0))
+		return true;
+	/* Anybody may bind any name: what is not root's is no node's. */
+	if (!is_node(uid)) {
+		w->stranger = true;
+		w->uid = uid;
+		return true;
 	}
+	w->t->holder = socket_holder(name, &uid);
+	/* A name that nobody listens on is one of a node that takes it just now. */
+	w->t->holder = w->t->holder ? w->t->holder : -1;
+	w->clash = w->t->holder != getpid();
+	return !w->clash;
+}
+
+/* Looks through all abstract names of the network namespace for one that a node holds and that clashes. */
+static int socket_clashes(struct names_try *t, const char *own, struct socket_walk *w, struct err *e)
+{
+	int r;
+
+	*w = (struct socket_walk){.t = t, .own = own};
 	t->holder = 0;
-	return false;
+	r = names_diag_each(NAMES_ROOT, on_socket, w);
+	if (r < 0) {
+		*w = (struct socket_walk){.t = t, .own = own};
+		r = socket_each_asked(on_socket, w);
+	}
+	if (r < 0)
+		return err_set(e, -r, "cannot list the names of sockets: %s", strerror(-r));
+	if (!w->clash)
+		t->holder = 0;
+	return 0;
+}
+
+/* A socket that listens on the name and, with `second`, one beside it: NAMES_SECOND and a number.  A descriptor, or
+ * negative errno. */
+static int socket_bind(const char *name, bool second, char bound[128])
+{
+	OWN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un a;
+	socklen_t len;
+	uint32_t mark = 0;
+
+	if (fd < 0 || (second && getrandom(&mark, sizeof mark, 0) != sizeof mark))
+		return -errno;
+	snprintf(bound, 128, second ? "%.90s" NAMES_SECOND "%08" PRIx32 : "%.90s", name, mark);
+	len = socket_address(bound, &a);
+	if (bind(fd, (const struct sockaddr *)&a, len) < 0 || listen(fd, NAMES_BACKLOG) < 0)
+		return -errno;
+	return TAKE_FD(fd);
 }
 
 static int socket_try(struct names_try *t, struct err *e)
 {
-	OWN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un a;
-	socklen_t len = socket_address(t->name->path, &a);
+	struct socket_walk w;
+	OWN_FD int fd = -1;
+	char bound[128];
+	int r;
 
-	if (fd < 0)
-		return err_errno(e, "cannot make a socket");
-	if (!t->take)
-		return socket_clashes(t) ? -EBUSY : TAKE_FD(fd);
-	if (bind(fd, (const struct sockaddr *)&a, len) < 0) {
-		if (errno != EADDRINUSE)
+	if (t->take)
+		fd = socket_bind(t->name->path, false, bound);
+	if (fd < 0) {
+		if (t->take && fd != -EADDRINUSE)
+			return err_set(e, -fd, "cannot hold the name %s: %s", t->name->path, strerror(-fd));
+		r = socket_clashes(t, NULL, &w, e);
+		if (r < 0 || w.clash)
+			return r < 0 ? r : -EBUSY;
+		fd = t->take ? socket_bind(t->name->path, true, bound) : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd < 0)
 			return err_errno(e, "cannot hold the name %s", t->name->path);
-		socket_ask(t->name->path, t);
-		if (t->holder && !is_node(t->uid)) {
-			LOG_WARN("a name of this node is bound by somebody who is none",
-				 "setting=%s value=%s pid=%d uid=%u", t->name->field, t->name->value, (int)t->holder,
-				 (unsigned)t->uid);
-			return socket_clashes(t) ? -EBUSY : TAKE_FD(fd);
-		}
-		t->holder = t->holder ? t->holder : -1;
-		return -EBUSY;
+		if (!t->take)
+			return TAKE_FD(fd);
 	}
-	if (listen(fd, NAMES_BACKLOG) < 0)
-		return err_errno(e, "cannot hold the name %s", t->name->path);
 	/* Ours stands before the others are looked at: of two that start at once at least one sees the other. */
-	return socket_clashes(t) ? -EBUSY : TAKE_FD(fd);
+	r = socket_clashes(t, bound, &w, e);
+	if (r < 0 || w.clash)
+		return r < 0 ? r : -EBUSY;
+	if (w.stranger)
+		LOG_WARN("a name of this node is bound by somebody who is none", "setting=%s value=%s uid=%u",
+			 t->name->field, t->name->value, (unsigned)w.uid);
+	return TAKE_FD(fd);
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------------- */
@@ -349,13 +413,15 @@ static bool name_is(const struct names_try *t, int fd)
 {
 	struct sockaddr_un want, have = {0};
 	socklen_t len = socket_address(t->name->path, &want), got = sizeof have;
+	size_t second = sizeof NAMES_SECOND - 1;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0 || S_ISSOCK(st.st_mode) != name_is_socket(t->name))
 		return false;
 	if (!name_is_socket(t->name))
 		return lock_stands(t, &st);
-	return getsockname(fd, (struct sockaddr *)&have, &got) == 0 && got == len && memcmp(&have, &want, len) == 0;
+	return getsockname(fd, (struct sockaddr *)&have, &got) == 0 && got >= len && memcmp(&have, &want, len) == 0 &&
+	       (got == len || (got > len + second && memcmp((char *)&have + len, NAMES_SECOND, second) == 0));
 }
 
 static int names_take_one(struct names *n, struct names *carried, struct names_try *t, struct err *e)

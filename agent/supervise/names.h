@@ -9,8 +9,8 @@
  *   network.pool          abstract socket; one that overlaps too    the network namespace
  *   network.link_prefix   abstract socket; the beginning of another the network namespace
  *
- * Anybody may bind an abstract name: what is not root's, by SO_PEERCRED or, with a full backlog, by sock_diag(7)
- * (names_diag.h), is warned of and no node's.
+ * Anybody may bind an abstract name: what is not root's, by sock_diag(7) (names_diag.h), is warned of and no node's; a
+ * node takes a second name beside its own then, for others to see.
  * The kernel gives all of them back when the process ends, however it ends.  Our children have none of them: each
  * closes what it did not open, or is executed, and every descriptor is CLOEXEC. */
 #ifndef TULOU_AGENT_SUPERVISE_NAMES_H

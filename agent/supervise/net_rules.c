@@ -136,6 +136,11 @@ int net_ruleset(const struct net *n, const struct settings *s, const char *on_li
 		   "ct state established,related accept\n"
 		   "counter drop\n"
 		   "}\n"
+		   /* Before the kernel puts fragments together (NF_IP_PRI_CONNTRACK_DEFRAG, -400): its memory for that
+		    * is one for all, and no instance sends any (agent/sandbox/packets.h). */
+		   "chain fragments { type filter hook prerouting priority -450; policy accept;\n"
+		   "iifname \"%s*\" ip frag-off & 0x3fff != 0 counter drop\n"
+		   "}\n"
 		   "chain raw { type filter hook prerouting priority raw; policy accept;\n"
 		   "iifname \"%s*\" jump from_link_raw\n"
 		   "}\n"
@@ -152,7 +157,7 @@ int net_ruleset(const struct net *n, const struct settings *s, const char *on_li
 		   "iifname \"%s*\" goto from_link_forward\n"
 		   "oifname \"%s*\" goto to_link_forward\n"
 		   "}\n",
-		   p, p, NET_IP_ARGS(net_host_address(n)), p, p, p, p);
+		   p, p, p, NET_IP_ARGS(net_host_address(n)), p, p, p, p);
 	/* An address of the pool that nobody has any more is refused at once: by the default route, a request would
 	 * leave the host and a stranger could answer it. */
 	buf_printf(out,

@@ -87,21 +87,22 @@ static int add_ioctl(scmp_filter_ctx ctx, const uint32_t *list, size_t n)
 
 /* Options of sockets by level, as blocks of numbers.  Left out: SO_ATTACH_BPF and its kin (50–52); IPSEC and XFRM
  * policies (IP 16 and 17, IPv6 34 and 35); iptables' and multicast routers' (from 64 on; IPv6 64 and 65);
- * TCP_REPAIR (19) and TCP_ULP (31, kernel TLS and others); UDP_ENCAP (100: ESP and L2TP in UDP); UDP_SEGMENT
- * (103: 128 datagrams in one, which agent/sandbox/packets.h refuses as a control message too). */
+ * TCP_MAXSEG (2: a packet of 64 KiB that is 700 behind all that counts packets), TCP_REPAIR (19) and TCP_ULP (31,
+ * kernel TLS and others); UDP_ENCAP (100: ESP and L2TP in UDP); UDP_SEGMENT (103: 128 datagrams in one, which
+ * agent/sandbox/packets.h refuses as a control message too). */
 #define UDP_SEGMENT_OPTION 103
 static const struct {
 	uint32_t level, mask, value; /* (option & mask) == value */
 } options[] = {
-	{SOL_SOCKET, ~31u, 0},	  {SOL_SOCKET, ~15u, 32},  {SOL_SOCKET, ~1u, 48},   {SOL_SOCKET, ~0u, 53},
-	{SOL_SOCKET, ~1u, 54},	  {SOL_SOCKET, ~7u, 56},   {SOL_SOCKET, ~31u, 64},  {IPPROTO_IP, ~15u, 0},
-	{IPPROTO_IP, ~1u, 18},	  {IPPROTO_IP, ~3u, 20},   {IPPROTO_IP, ~7u, 24},   {IPPROTO_IP, ~31u, 32},
-	{IPPROTO_TCP, ~15u, 0},	  {IPPROTO_TCP, ~1u, 16},  {IPPROTO_TCP, ~0u, 18},  {IPPROTO_TCP, ~3u, 20},
-	{IPPROTO_TCP, ~3u, 24},	  {IPPROTO_TCP, ~1u, 28},  {IPPROTO_TCP, ~0u, 30},  {IPPROTO_TCP, ~31u, 32},
-	{IPPROTO_UDP, ~1u, 0},	  {IPPROTO_UDP, ~0u, 101}, {IPPROTO_UDP, ~0u, 102}, {IPPROTO_UDP, ~0u, 104},
-	{IPPROTO_IPV6, ~31u, 0},  {IPPROTO_IPV6, ~1u, 32}, {IPPROTO_IPV6, ~3u, 36}, {IPPROTO_IPV6, ~7u, 40},
-	{IPPROTO_IPV6, ~15u, 48}, {IPPROTO_IPV6, ~1u, 66}, {IPPROTO_IPV6, ~3u, 68}, {IPPROTO_IPV6, ~7u, 72},
-	{SOL_NETLINK, ~15u, 0},
+	{SOL_SOCKET, ~31u, 0},	 {SOL_SOCKET, ~15u, 32},  {SOL_SOCKET, ~1u, 48},   {SOL_SOCKET, ~0u, 53},
+	{SOL_SOCKET, ~1u, 54},	 {SOL_SOCKET, ~7u, 56},	  {SOL_SOCKET, ~31u, 64},  {IPPROTO_IP, ~15u, 0},
+	{IPPROTO_IP, ~1u, 18},	 {IPPROTO_IP, ~3u, 20},	  {IPPROTO_IP, ~7u, 24},   {IPPROTO_IP, ~31u, 32},
+	{IPPROTO_TCP, ~1u, 0},	 {IPPROTO_TCP, ~0u, 3},	  {IPPROTO_TCP, ~3u, 4},   {IPPROTO_TCP, ~7u, 8},
+	{IPPROTO_TCP, ~1u, 16},	 {IPPROTO_TCP, ~0u, 18},  {IPPROTO_TCP, ~3u, 20},  {IPPROTO_TCP, ~3u, 24},
+	{IPPROTO_TCP, ~1u, 28},	 {IPPROTO_TCP, ~0u, 30},  {IPPROTO_TCP, ~31u, 32}, {IPPROTO_UDP, ~1u, 0},
+	{IPPROTO_UDP, ~0u, 101}, {IPPROTO_UDP, ~0u, 102}, {IPPROTO_UDP, ~0u, 104}, {IPPROTO_IPV6, ~31u, 0},
+	{IPPROTO_IPV6, ~1u, 32}, {IPPROTO_IPV6, ~3u, 36}, {IPPROTO_IPV6, ~7u, 40}, {IPPROTO_IPV6, ~15u, 48},
+	{IPPROTO_IPV6, ~1u, 66}, {IPPROTO_IPV6, ~3u, 68}, {IPPROTO_IPV6, ~7u, 72}, {SOL_NETLINK, ~15u, 0},
 };
 
 static int add_setsockopt(scmp_filter_ctx ctx)

@@ -142,8 +142,8 @@ def test_kept_in_place(node):
 
 
 def test_strangers(node):
-    """a stranger who listens on a node's names, with room in the backlog or without, does not keep it from starting, and is told of"""
-    for full in (False, True):
+    """a stranger on a node's names, who listens or not, with room in the backlog or without, does not keep it from starting, is told of, and lets no second node in"""
+    for how in ("bound", "listens", "full"):
         other = Node("squat")
         own = [f"tulou/pool/{other.pool}", f"tulou/table/tulou_{other.cgroup.replace('-', '_')}", f"tulou/links/{other.prefix[:2]}"]
         squatter = subprocess.Popen([sys.executable, "-c", f"""
@@ -153,9 +153,11 @@ kept = []
 for name in {own!r}:
     s = socket.socket(socket.AF_UNIX)
     s.bind("\\0" + name)
-    s.listen(0)
     kept.append(s)
-    for _ in range({2 if full else 0}):
+    if {how!r} == "bound":
+        continue
+    s.listen(0)
+    for _ in range({2 if how == "full" else 0}):
         c = socket.socket(socket.AF_UNIX)
         c.setblocking(False)
         kept.append(c)
@@ -170,8 +172,16 @@ input()
             equal(squatter.stdout.readline(), b"\n", "the stranger")
             other.start()
             text = open(other.log, errors="replace").read()
-            equal(text.count("bound by somebody who is none"), 2, text)
+            equal(text.count("bound by somebody who is none"), 3, text)
             check("uid=65534" in text, text)
+            for setting, same in (("network.pool", {"pool": other.pool}), ("network.link_prefix", {"prefix": other.prefix})):
+                code, said = second(other, **same)
+                check(code == 1 and f"field={setting} " in said and f"(pid {other.process.pid})" in said, said)
+            if how == "full":  # the names are carried over an execution in place, a second choice too
+                other.process.send_signal(signal.SIGUSR2)
+                wait_for("the program to be executed again", lambda: open(other.log, errors="replace").read().count("node serves") > 1)
+                code, said = second(other, pool=other.pool)
+                check(code == 1 and "field=network.pool " in said, said)
         finally:
             squatter.kill()
             squatter.wait()

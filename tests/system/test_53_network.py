@@ -566,6 +566,32 @@ def test_packets_of_many(node):
         check("not available" in inside(node, "__import__('socket').socket(2, 2)." + ask), ask)
 
 
+def frag_memory():
+    return int(re.search(r"^FRAG: inuse \d+ memory (\d+)", open("/proc/net/sockstat").read(), re.M).group(1))
+
+
+def test_fragments(node):
+    """what does not fit the link is refused at its source, and no piece of a datagram that comes over it takes memory of the host, which all share"""
+    code = "exec(\"import socket\\nu=socket.socket(2,2)\\ntry: u.sendto(b'x'*%d,('%s',9)); k='sent'\\nexcept OSError as e: k=e.errno\\nraise SystemExit(k)\",{})"
+    for to, size, want in ((WORLD[0], 1472, "sent"), (WORLD[0], 1473, "1"), (WORLD[0], 65000, "1"), ("127.0.0.1", 65000, "sent")):
+        refused = packets(node)[1]
+        check(want in inside(node, code % (size, to), "one"), f"{size} bytes to {to}")
+        equal(packets(node)[1] - refused, want == "1", f"counted as refused: {size} bytes to {to}")
+    # Pieces that something else than its own kernel made: the first 8 bytes of 200 datagrams, none of which goes on.
+    pid = [i for i in node.instances("one") if i["state"] == "running"][0]["pid"]
+    host = node.pool.split("/")[0].rsplit(".", 1)[0] + ".1"
+    raw = f"""import socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for i in range(200):
+    s.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 1428, i, 0x2000, 64, 17, 0, b"\\0" * 4, socket.inet_aton("{host}")) + bytes(1408), ("{host}", 0))
+"""
+    was, before = counter(node, "fragments", "counter packets"), frag_memory()
+    r = run("nsenter", "-t", str(pid), "-n", sys.executable, "-c", raw)
+    equal(r.returncode, 0, r.stderr)
+    wait_for("they are dropped", lambda: counter(node, "fragments", "counter packets") - was >= 200)
+    check(frag_memory() <= before, f"{frag_memory()} bytes for pieces, {before} before")
+
+
 def test_packets_of_a_tenant(node):
     """a tenant's total holds at the host's end, for all that leaves its instances, but neither for TCP that exists nor for names; who lost what is told"""
     dropped = lambda: counter(node, "tenant_refuse", "counter packets")

@@ -71,3 +71,37 @@ Test(health_h2, a_path_is_asked_for)
 	cr_assert_eq(ASKED("/up", SETTINGS GOAWAY, false, &status), -ECONNRESET);
 	cr_assert_eq(ASKED("/up", SETTINGS "\xff\xff\xff\xff\xff\xff\xff\xff\xff", false, &status), -EPROTO);
 }
+
+/* A field of 4 KiB, kept in the table of RFC 7541 and named 20,000 times by a byte each: the check ends long before. */
+Test(health_h2, a_head_of_thousands_of_fields_ends_it)
+{
+	enum { VALUE = 4000, TIMES = 20000, FRAME = 16384 };
+	static uint8_t block[VALUE + TIMES + 32], out[sizeof block + 64] = {0};
+	size_t n = 0, len = 0;
+	int status;
+
+	memcpy(block,
+	       "\x08\x03"
+	       "103"
+	       "\x40\x01"
+	       "a\x7f\xa1\x1e",
+	       11);
+	n = 11;
+	memset(block + n, 'x', VALUE);
+	n += VALUE;
+	memset(block + n, 0xbe, TIMES);
+	n += TIMES;
+	memcpy(out, SETTINGS, sizeof SETTINGS - 1);
+	len = sizeof SETTINGS - 1;
+	for (size_t at = 0; at < n; at += FRAME) {
+		size_t part = n - at < FRAME ? n - at : FRAME;
+		uint8_t head[9] = {0, (uint8_t)(part >> 8), (uint8_t)part, at ? 9 : 1, at + part == n ? 4 : 0, 0, 0, 0,
+				   1};
+		memcpy(out + len, head, 9);
+		memcpy(out + len + 9, block + at, part);
+		len += 9 + part;
+	}
+	cr_assert_eq(asked("/up", out, len, false, &status), -EPROTO);
+	cr_assert_eq(asked("/up", out, sizeof SETTINGS - 1 + 9 + 11 + VALUE, false, &status), 0,
+		     "up to there it is allowed");
+}

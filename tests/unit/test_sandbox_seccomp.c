@@ -194,6 +194,9 @@ static int arguments(void)
 	EXPECT(setsockopt(udp, IPPROTO_IP, 35 /* ADD_MEMBERSHIP */, &one, sizeof one), EINVAL); /* the kernel's */
 	EXPECT(setsockopt(udp, IPPROTO_UDP, 104 /* GRO */, &one, sizeof one), 0);
 	EXPECT(setsockopt(netlink, 270, 11 /* EXT_ACK */, &one, sizeof one), 0);
+	EXPECT(setsockopt(tcp, IPPROTO_TCP, 2 /* MAXSEG */, &one, sizeof one), ENOPROTOOPT);
+	EXPECT(setsockopt(tcp, IPPROTO_TCP, 3 /* CORK */, &one, sizeof one), 0);
+	EXPECT(setsockopt(tcp, IPPROTO_TCP, 12 /* QUICKACK */, &one, sizeof one), 0);
 	EXPECT(setsockopt(tcp, IPPROTO_TCP, 31 /* ULP */, "tls", 3), ENOPROTOOPT);
 	EXPECT(setsockopt(tcp, IPPROTO_TCP, 19 /* REPAIR */, &one, sizeof one), ENOPROTOOPT);
 	EXPECT(setsockopt(udp, IPPROTO_UDP, 100 /* ENCAP */, &one, sizeof one), ENOPROTOOPT);
