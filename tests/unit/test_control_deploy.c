@@ -601,3 +601,38 @@ Test(control, drained_node_stops_all_and_comes_back)
 	cr_assert(fake_until(&f, one_alive, 2000));
 	fake_stop(&f);
 }
+
+static int64_t sick_id;
+
+static bool sick_replaced(struct fake *x)
+{
+	struct fake_instance *i = fake_newest(x, app);
+
+	return fake_alive(x, app) == 1 && i && (int64_t)i->launch.instance != sick_id;
+}
+
+/* One that is well at its start and sick soon after is replaced, but ever later: each counts as a failure. */
+Test(control, who_is_replaced_for_its_checks_has_failed)
+{
+	struct control_app *ca;
+	struct control_instance *ci;
+	const struct plan_backoff *b;
+
+	fake_start(&f);
+	app = fake_app_new(&f, "shop");
+	cr_assert(fake_deploy(&f, app));
+	ca = control_app_get(f.control, app);
+	for (unsigned n = 1; n <= 3; n++) {
+		sick_id = (int64_t)fake_newest(&f, app)->launch.instance;
+		ci = map_get(f.control->instances, &sick_id, sizeof sick_id);
+		cr_assert(ci && ci->routed);
+		control_instance_healthy(ci, false, "GET /up was answered 500");
+		/* What the canary does to the routes leaves it the last choice. */
+		cr_assert_eq(control_routes_up(ci), PROXY_INSTANCE_SICK);
+		cr_assert(fake_until(&f, sick_replaced, 8000), "the %uth is not replaced", n);
+		b = plan_backoff_find(ca->backoffs, ca->rec.release, "web");
+		cr_assert(b && b->crashes == n, "%u of %u", b ? b->crashes : 0, n);
+	}
+	cr_assert_geq(b->retry_ms, control_now_ms() + 500, "the pause grows");
+	fake_stop(&f);
+}
