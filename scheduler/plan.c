@@ -104,14 +104,20 @@ static bool plan_has_type(const char *const *types, const char *type)
 	return false;
 }
 
-static unsigned plan_wanted(const struct plan_input *in, const char *const *types, const char *type)
+/* Of an app that is not paused. */
+static unsigned plan_formation(const struct plan_input *in, const char *const *types, const char *type)
 {
-	if (in->app->paused || !plan_has_type(types, type))
+	if (!plan_has_type(types, type))
 		return 0;
 	for (unsigned i = 0; i < in->formation_count; i++)
 		if (strcmp(in->formation[i].type, type) == 0)
 			return in->formation[i].count;
 	return 0;
+}
+
+static unsigned plan_wanted(const struct plan_input *in, const char *const *types, const char *type)
+{
+	return in->app->paused ? 0 : plan_formation(in, types, type);
 }
 
 /* Is the release the canary, and nothing else? */
@@ -237,6 +243,12 @@ static bool plan_failed(const struct plan_input *in, char *reason, size_t cap)
 
 	if (!in->candidate_types) {
 		snprintf(reason, cap, "the release to roll out does not exist");
+		return true;
+	}
+	for (const char *const *t = in->candidate_types; app->paused && in->paused_meanwhile && *t; t++) {
+		if (plan_formation(in, in->candidate_types, *t) == 0)
+			continue;
+		snprintf(reason, cap, "the app was paused");
 		return true;
 	}
 	for (unsigned i = 0; i < in->instance_count; i++) {

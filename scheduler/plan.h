@@ -7,8 +7,9 @@
  *
  *   candidate set -> start its instances beside the old ones -> all of its web instances healthy -> PROMOTE
  *        |                                                                                          |
- *        +-- one of them exits or misses the health deadline -> ABORT (old release serves on)        +-> route new,
- * drain old, stop old
+ *        +-- one of them exits or misses the health deadline, or the app is paused -> ABORT          +-> route new,
+ *            (old release serves on)                                                                    drain old, stop
+ * old
  *
  * With `hold` (an app with a volume, or one that must not run twice) the order is the other way round, while requests
  * wait in the proxies:
@@ -77,6 +78,7 @@ struct plan_input {
 	uint64_t health_ms, drain_ms;
 	unsigned start_budget; /* START actions allowed now (node-wide concurrency and capacity) */
 	bool node_draining;    /* nothing new is started */
+	bool paused_meanwhile; /* the app was paused after its roll-out began: what no check has seen is not promoted */
 	bool hold;	       /* no two releases of the app ever run beside each other: see below */
 };
 

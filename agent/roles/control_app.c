@@ -484,6 +484,8 @@ static void control_plan_app(struct control_app *ca)
 		.node_draining = c->draining,
 	};
 
+	ca->candidate_paused = ca->candidate_paused && ca->rec.paused;
+	in.paused_meanwhile = ca->rec.paused && !ca->candidate_paused;
 	if (ca->deleted) {
 		app.release = app.candidate = app.canary = 0;
 		in.live_types = in.candidate_types = in.canary_types = NULL;

@@ -156,6 +156,7 @@ struct control_app {
 	int64_t canary_ms;     /* wall: since when canary_base counts */
 	struct stats_sum canary_base;
 	int64_t candidate_since_ms;
+	bool candidate_paused;		  /* the app was paused when the roll-out began, and is since */
 	int64_t next_release;		  /* of a build that ended while another roll-out was under way; 0 = none */
 	int64_t nofit_since_ms;		  /* since when an instance that is wanted has been refused; 0 = all fits */
 	char refused[64];		  /* the limit that was told last; "" once all that is wanted is there */

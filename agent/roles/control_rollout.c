@@ -46,6 +46,7 @@ int control_candidate(struct control_app *ca, int64_t release, struct err *e)
 		return r;
 	}
 	ca->candidate_since_ms = control_now_ms();
+	ca->candidate_paused = ca->rec.paused;
 	ca->nofit_since_ms = 0;
 	ca->why[0] = ca->blame[0] = 0;
 	control_written(c);
@@ -66,6 +67,7 @@ static void control_candidate_next(struct control_app *ca)
 			snprintf(ca->waiter.limit, sizeof ca->waiter.limit, "%.23s", e.field);
 		control_rolled(ca, e.text);
 	}
+	ca->candidate_paused = false; /* it was asked for while the app ran */
 }
 
 /* How many of a type the live release should run; -1: it has no such type. */
@@ -134,14 +136,16 @@ void control_abort(struct control_app *ca, const char *reason)
 	int64_t release = ca->rec.candidate;
 	uint32_t version = ca->candidate.version;
 	char text[400];
+	bool paused = ca->rec.paused && !ca->candidate_paused; /* no fault of an instance */
 	struct control_instance *ci;
 	struct err e = {0};
 
-	snprintf(text, sizeof text, "%s", ca->why[0] ? ca->why : reason);
+	snprintf(text, sizeof text, "%s", ca->why[0] && !paused ? ca->why : reason);
 	TAILQ_FOREACH(ci, &ca->instances, link)
 	{
 		const char *why = control_health_why(ci);
-		if (ca->why[0] || ci->rec.release != release || ci->rec.state != MODEL_INSTANCE_STARTING || !why[0])
+		if (paused || ca->why[0] || ci->rec.release != release || ci->rec.state != MODEL_INSTANCE_STARTING ||
+		    !why[0])
 			continue;
 		control_health_overdue(ci, reason, text, sizeof text);
 		snprintf(ca->blame, sizeof ca->blame, "%s.%" PRId64, ci->rec.type, ci->rec.id);

@@ -184,6 +184,20 @@ Test(scheduler, promotes_at_once_when_nothing_is_wanted)
 	cr_assert_eq(bench_plan(&b)[0].verb, PLAN_PROMOTE);
 }
 
+Test(scheduler, a_rollout_that_is_paused_ends_unseen)
+{
+	struct bench b;
+	bench_init(&b);
+	b.app.candidate = 11;
+	b.app.paused = true;
+	b.in.candidate_types = web_only;
+	b.in.paused_meanwhile = true;
+	cr_assert_eq(bench_plan(&b)[0].verb, PLAN_ABORT);
+	cr_assert_str_eq(b.actions[0].reason, "the app was paused");
+	b.formation[0].count = 0;
+	cr_assert_eq(bench_plan(&b)[0].verb, PLAN_PROMOTE, "there was nothing to see");
+}
+
 Test(scheduler, old_release_leaves_after_the_new_one_serves)
 {
 	struct bench b;

@@ -1,0 +1,115 @@
+/* Releases against a fake supervisor: what pausing, restarts and canaries make of them. */
+#include "tests/unit/control_fake.h"
+
+#include "base/own.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+static struct fake f;
+static int64_t app;
+static char event_text[384];
+
+static int last_event(void *arg, const struct model_event *ev)
+{
+	if (strcmp(ev->kind, arg) == 0)
+		memcpy(event_text, ev->text, sizeof event_text);
+	return 0;
+}
+
+/* The text of the newest of a kind; "" when there is none. */
+static const char *event(char *kind)
+{
+	event_text[0] = 0;
+	store_event_list(f.control->store, 0, 0, 0, 1000, last_event, kind, NULL);
+	return event_text;
+}
+
+static bool one_up(struct fake *x)
+{
+	return fake_alive(x, app) == 1 && x->up == 1;
+}
+
+static bool two_alive(struct fake *x)
+{
+	return fake_alive(x, app) == 2;
+}
+
+static bool none_alive(struct fake *x)
+{
+	return fake_alive(x, app) == 0;
+}
+
+static bool settled(struct fake *x)
+{
+	(void)x;
+	return control_app_get(f.control, app)->rec.candidate == 0;
+}
+
+static enum model_release_state state_of(uint32_t version)
+{
+	struct model_release r = {0};
+	enum model_release_state s;
+
+	cr_assert_eq(store_release_find(f.control->store, app, version, &r, NULL), 0);
+	s = r.state;
+	model_release_done(&r);
+	return s;
+}
+
+static void change(void (*what)(struct model_app *a, int64_t value), int64_t value)
+{
+	struct model_app a;
+
+	cr_assert_eq(store_app_get(f.control->store, app, &a, NULL), 0);
+	what(&a, value);
+	cr_assert_eq(store_app_update(f.control->store, &a, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+}
+
+static void set_paused(struct model_app *a, int64_t value)
+{
+	a->paused = value;
+}
+
+static void begin(void)
+{
+	fake_start(&f);
+	app = fake_app_new(&f, "shop");
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+}
+
+static void release_new(int64_t from, bool its_config, const char *note)
+{
+	uint32_t version;
+	struct err e = {0};
+
+	cr_assert_eq(f.control->ops.release_new(f.control, app, from, its_config, note, &version, &e), 0, "%s", e.text);
+}
+
+Test(control, pausing_ends_a_rollout)
+{
+	begin();
+	f.next_app = FAKE_APP_DEAF;
+	release_new(0, false, "Restart");
+	cr_assert(fake_until(&f, two_alive, 2000));
+	change(set_paused, true);
+	cr_assert(fake_until(&f, none_alive, 3000));
+	cr_assert_str_eq(event("deploy.failed"), "v2 failed: the app was paused");
+	cr_assert_eq(state_of(1), MODEL_RELEASE_LIVE);
+	cr_assert_eq(state_of(2), MODEL_RELEASE_FAILED);
+	f.next_app = FAKE_APP_LISTENS;
+	change(set_paused, false);
+	cr_assert(fake_until(&f, one_up, 3000), "the release before it serves again");
+	cr_assert(strstr(fake_newest(&f, app)->env, "TULOU_RELEASE=v1\n"));
+
+	/* Of an app that was paused before, nothing was to be seen: as it asks for. */
+	change(set_paused, true);
+	cr_assert(fake_until(&f, none_alive, 3000));
+	release_new(0, false, "Restart");
+	cr_assert(fake_until(&f, settled, 2000));
+	cr_assert_eq(state_of(3), MODEL_RELEASE_LIVE);
+	cr_assert(strstr(event("deploy.succeeded"), "nothing runs of it, as the app is paused"), "%s", event_text);
+	fake_stop(&f);
+}
