@@ -95,6 +95,9 @@ int store_config_set(struct store *s, int64_t app, const char *key, const char *
 int store_config_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg, struct err *e);
 /* As one JSON object text, owned by the caller (free). */
 int store_config_json(struct store *s, int64_t app, char **ret, struct err *e);
+/* What a release that is made now gets: `defaults` (JSON object text, what the app's files say; NULL: nothing) with the
+ * app's own vars on top.  As above. */
+int store_config_release(struct store *s, int64_t app, const char *defaults, char **ret, struct err *e);
 
 int store_formation_set(struct store *s, int64_t app, const char *type, uint32_t count, struct err *e);
 /* Fills at most cap rows, returns the count or negative errno; ordered by type. */

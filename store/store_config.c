@@ -125,6 +125,28 @@ int store_config_json(struct store *s, int64_t app, char **ret, struct err *e)
 	return 0;
 }
 
+int store_config_release(struct store *s, int64_t app, const char *defaults, char **ret, struct err *e)
+{
+	OWN_FREE char *own_text = NULL;
+	OWN_JSON json_t *all = NULL, *own = NULL;
+	char *text;
+	int r = store_config_json(s, app, &own_text, e);
+
+	if (r < 0)
+		return r;
+	all = defaults ? json_read(defaults, strlen(defaults), 4u * LIMIT_CONFIG_TOTAL, NULL) : NULL;
+	if (!json_is_object(all)) {
+		json_decref(all);
+		all = json_object();
+	}
+	own = json_read(own_text, strlen(own_text), 4u * LIMIT_CONFIG_TOTAL, NULL);
+	text = own && json_object_update(all, own) == 0 ? json_dumps(all, JSON_COMPACT) : NULL;
+	if (!text)
+		return err_set(e, ENOMEM, "out of memory");
+	*ret = text;
+	return 0;
+}
+
 int store_formation_set(struct store *s, int64_t app, const char *type, uint32_t count, struct err *e)
 {
 	struct model_tenant t = {0};

@@ -543,8 +543,6 @@ int control_job_start(void *ctx, struct build_job *j, struct msg_launch *m, int 
 void control_job_stop(void *ctx, struct build_job *j, bool forget);
 int control_release(struct control_app *ca, const struct model_release *r, struct err *e); /* candidate, or next */
 void control_rolled(struct control_app *ca, const char *error); /* the waiter's roll-out ended; NULL = live */
-char *control_config(struct control *c, int64_t app, const char *defaults_json,
-		     struct err *e); /* merged; owned by the caller */
 
 /* control_ops.c */
 void control_ops_init(struct control *c);

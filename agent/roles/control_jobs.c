@@ -163,24 +163,6 @@ void control_on_job(struct control *c, const struct msg_instance *m)
 
 /* --- releases ----------------------------------------------------------------------------------------------------- */
 
-char *control_config(struct control *c, int64_t app, const char *defaults_json, struct err *e)
-{
-	OWN_FREE char *own_text = NULL;
-	OWN_JSON json_t *all = NULL, *own = NULL;
-
-	if (store_config_json(c->store, app, &own_text, e) < 0)
-		return NULL;
-	all = defaults_json ? json_read(defaults_json, strlen(defaults_json), 4u * LIMIT_CONFIG_TOTAL, NULL) : NULL;
-	if (!json_is_object(all)) {
-		json_decref(all);
-		all = json_object();
-	}
-	own = json_read(own_text, strlen(own_text), 4u * LIMIT_CONFIG_TOTAL, e);
-	if (!own || json_object_update(all, own) < 0)
-		return NULL;
-	return json_dumps(all, JSON_COMPACT);
-}
-
 int control_release(struct control_app *ca, const struct model_release *r, struct err *e)
 {
 	if (ca->rec.canary == MODEL_CANARY_NEXT)
@@ -263,9 +245,10 @@ static int control_roll_out(void *ctx, const struct model_build *b, const struct
 	snprintf(r.note, sizeof r.note, "%s", note);
 	r.types_json = manifest_types_json(m);
 	r.app_json = manifest_app_json(m);
-	r.config_json = control_config(c, b->app, defaults, e);
-	result = r.config_json && r.types_json && r.app_json ? store_release_add(c->store, &r, e)
-							     : err_set(e, ENOMEM, "the release cannot be made");
+	result = r.types_json && r.app_json ? store_config_release(c->store, b->app, defaults, &r.config_json, e)
+					    : err_set(e, ENOMEM, "the release cannot be made");
+	if (result == 0)
+		result = store_release_add(c->store, &r, e);
 	if (result == 0)
 		result = control_formation_default(ca, m, e);
 	if (result == 0) {

@@ -49,15 +49,18 @@ static int ops_release_copy(struct control *c, struct control_app *ca, const str
 		from->app_json ? json_read(from->app_json, strlen(from->app_json), 4u * LIMIT_CONFIG_TOTAL, NULL)
 			       : NULL;
 	OWN_FREE char *defaults = json_dumps(json_object_get(app, "env"), JSON_COMPACT);
-	int result;
+	int result = 0;
 
 	snprintf(r.note, sizeof r.note, "%s", note);
 	r.types_json = strdup(from->types_json ? from->types_json : "{}");
 	r.app_json = strdup(from->app_json ? from->app_json : "{}");
-	r.config_json = its_config ? strdup(from->config_json ? from->config_json : "{}")
-				   : control_config(c, ca->rec.id, defaults, e);
-	result = r.types_json && r.app_json && r.config_json ? store_release_add(c->store, &r, e)
-							     : err_set(e, ENOMEM, "out of memory");
+	if (its_config)
+		r.config_json = strdup(from->config_json ? from->config_json : "{}");
+	else
+		result = store_config_release(c->store, ca->rec.id, defaults, &r.config_json, e);
+	if (result == 0)
+		result = r.types_json && r.app_json && r.config_json ? store_release_add(c->store, &r, e)
+								     : err_set(e, ENOMEM, "out of memory");
 	if (result == 0)
 		result = control_release(ca, &r, e);
 	if (result == 0)

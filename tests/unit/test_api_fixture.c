@@ -102,14 +102,16 @@ static int fake_release_new(void *ctx, int64_t app, int64_t from, bool use_confi
 	struct model_app a;
 	int ret;
 
-	(void)use_config;
 	if (f->busy)
 		return err_set(e, EBUSY, "another roll-out is running");
 	store_app_get(f->store, app, &a, NULL);
 	store_release_get(f->store, from ? from : a.release, &src, NULL);
 	snprintf(r.note, sizeof r.note, "%s", note);
 	r.types_json = strdup(src.types_json ? src.types_json : "{}");
-	r.config_json = strdup("{}");
+	if (use_config)
+		r.config_json = strdup(src.config_json);
+	else
+		store_config_release(f->store, app, NULL, &r.config_json, NULL);
 	r.app_json = strdup("{}");
 	ret = store_release_add(f->store, &r, e);
 	*version = r.version;
@@ -497,7 +499,7 @@ static void release_live(struct fix *f, void *arg)
 	if (f->shop.release)
 		store_release_state(f->store, f->shop.release, MODEL_RELEASE_RETIRED, NULL);
 	r.types_json = strdup("{\"web\":\"node a.js\",\"worker\":\"node b.js\"}");
-	r.config_json = strdup("{}");
+	cr_assert_eq(store_config_release(f->store, f->shop.id, NULL, &r.config_json, &e), 0, "%s", e.text);
 	r.app_json = strdup("{}");
 	snprintf(r.note, sizeof r.note, "Deploy");
 	cr_assert_eq(store_release_add(f->store, &r, &e), 0, "%s", e.text);

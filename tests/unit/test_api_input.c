@@ -209,6 +209,17 @@ Test(api, content_types_and_sizes)
 	fix_stop(f);
 }
 
+static void roll_newest(struct fix *f, void *arg)
+{
+	struct model_release r = {0};
+
+	(void)arg;
+	cr_assert_eq(store_release_find(f->store, f->shop.id, 3, &r, NULL), 0);
+	f->shop.candidate = r.id;
+	cr_assert_eq(store_app_update(f->store, &f->shop, NULL), 0);
+	model_release_done(&r);
+}
+
 Test(api, config_vars_have_a_total)
 {
 	struct fix *f = fix_start(false);
@@ -240,6 +251,24 @@ Test(api, config_vars_have_a_total)
 	cr_assert_eq(f->released, 0, "nothing changed");
 	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop/config", f->deployer, "{\"K\":\"w\"}"), 200);
 	cr_assert_eq(f->released, 1);
+	/* that one failed: the live release does not have it yet, so the same again makes another */
+	r = fix_request(f, "PATCH", "/v1/apps/shop/config", f->deployer, NULL, "{\"K\":\"w\"}");
+	cr_assert(strstr(r.text, "Tulou-Changed: 0\r\n") && strstr(r.text, "Tulou-Release: 3\r\n"), "%s", r.text);
+	cr_assert_eq(f->released, 2);
+	reply_done(&r);
+	r = fix_request(f, "GET", "/v1/apps/shop/releases/3", f->deployer, NULL, NULL);
+	cr_assert_not_null(strstr(r.body, "\"note\":\"Set config K\""), "%s", r.body);
+	reply_done(&r);
+	/* one that is under way and has it is the one to wait for */
+	fix_call(f, roll_newest, NULL);
+	r = fix_request(f, "PATCH", "/v1/apps/shop/config", f->deployer, NULL, "{\"K\":\"w\"}");
+	cr_assert(strstr(r.text, "Tulou-Release: 3\r\n"), "%s", r.text);
+	cr_assert_eq(f->released, 2);
+	reply_done(&r);
+	r = fix_request(f, "PATCH", "/v1/apps/shop/config", f->deployer, NULL, "{\"NOPE\":null}");
+	cr_assert(r.status == 200 && strstr(r.text, "Tulou-Changed: 0\r\n"), "%s", r.text);
+	cr_assert_eq(f->released, 2, "nothing changed");
+	reply_done(&r);
 	f->busy = true;
 	cr_assert_eq(fix_status(f, "PATCH", "/v1/apps/shop/config", f->deployer, "{\"K\":null,\"L\":\"1\"}"), 409);
 	r = fix_request(f, "GET", "/v1/apps/shop/config", f->deployer, NULL, NULL);

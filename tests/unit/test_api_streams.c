@@ -478,9 +478,24 @@ Test(api, fleet_writes_carry_an_epoch)
 	fix_stop(f);
 }
 
+static void set_config(struct fix *f, void *arg)
+{
+	cr_assert_eq(store_config_set(f->store, f->shop.id, "LATE", arg, NULL), 0);
+}
+
+static void config_of_4(struct fix *f, void *arg)
+{
+	struct model_release r = {0};
+
+	cr_assert_eq(store_release_find(f->store, f->shop.id, 4, &r, NULL), 0);
+	snprintf(arg, 64, "%s", r.config_json);
+	model_release_done(&r);
+}
+
 Test(api, releases_rollback_and_restart)
 {
 	struct fix *f = fix_start(false);
+	char config[64] = "";
 	struct reply r;
 
 	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/restart", f->deployer, NULL), 409);
@@ -491,9 +506,13 @@ Test(api, releases_rollback_and_restart)
 	cr_assert_not_null(strstr(r.body, "\"version\":3,\"state\":\"pending\",\"note\":\"Rollback to v1\""), "%s",
 			   r.body);
 	reply_done(&r);
+	/* Set by a config change whose roll-out failed. */
+	fix_call(f, set_config, "yes");
 	r = fix_request(f, "POST", "/v1/apps/shop/restart", f->deployer, NULL, "{}");
 	cr_assert_not_null(strstr(r.body, "\"note\":\"Restart\""), "%s", r.body);
 	reply_done(&r);
+	fix_call(f, config_of_4, config);
+	cr_assert_str_eq(config, "{\"LATE\":\"yes\"}", "a restart has the config as it is set now");
 	f->busy = true;
 	cr_assert_eq(fix_status(f, "POST", "/v1/apps/shop/restart", f->deployer, NULL), 409);
 	r = fix_request(f, "GET", "/v1/apps/shop/releases?limit=1", f->reader, NULL, NULL);

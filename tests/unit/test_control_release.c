@@ -113,3 +113,20 @@ Test(control, pausing_ends_a_rollout)
 	cr_assert(strstr(event("deploy.succeeded"), "nothing runs of it, as the app is paused"), "%s", event_text);
 	fake_stop(&f);
 }
+
+/* What a failed roll-out was to bring comes with the next release, whatever makes it. */
+Test(control, a_restart_has_the_config_as_it_is_set)
+{
+	begin();
+	cr_assert_eq(store_config_set(f.control->store, app, "BOOM", "1", NULL), 0);
+	f.next_app = FAKE_APP_EXITS;
+	release_new(0, false, "Set config BOOM");
+	cr_assert(fake_until(&f, settled, 3000));
+	cr_assert_eq(state_of(2), MODEL_RELEASE_FAILED);
+	f.next_app = FAKE_APP_LISTENS;
+	release_new(0, false, "Restart");
+	cr_assert(fake_until(&f, settled, 3000));
+	cr_assert(fake_until(&f, one_up, 3000));
+	cr_assert(strstr(fake_newest(&f, app)->env, "BOOM=1\n"));
+	fake_stop(&f);
+}

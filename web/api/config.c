@@ -6,6 +6,7 @@
 #include "web/api/route.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static json_t *config_json(struct exchange *x, struct err *e)
@@ -94,8 +95,8 @@ bad:
 	return NULL;
 }
 
-/* Writes the vars that differ; "Set config A, B" into note. */
-static int config_write(struct exchange *x, json_t *from, json_t *to, json_t *patch, struct buf *note, struct err *e)
+/* Writes the vars that differ; how many. */
+static int config_write(struct exchange *x, json_t *from, json_t *to, json_t *patch, struct err *e)
 {
 	const char *key;
 	json_t *value;
@@ -110,30 +111,91 @@ static int config_write(struct exchange *x, json_t *from, json_t *to, json_t *pa
 		r = store_config_set(x->api->config.store, x->app.id, key, json_string_value(is), e);
 		if (r < 0)
 			return r;
-		if (note)
-			buf_printf(note, "%s%s", count ? ", " : "Set config ", key);
 		count++;
 	}
 	return count;
 }
 
-void api_config_patch(struct exchange *x)
+/* Has the release what it would get now, as far as the patch names it?  A roll-out that failed leaves vars that no
+ * release has.  When it cannot be seen: no. */
+static bool config_reached(struct exchange *x, const struct model_release *r, json_t *patch)
+{
+	OWN_JSON json_t *file = r->app_json ? fields_object(r->app_json) : NULL;
+	OWN_JSON json_t *has = r->config_json ? fields_object(r->config_json) : NULL, *next = NULL;
+	OWN_FREE char *env = json_dumps(json_object_get(file, "env"), JSON_COMPACT);
+	OWN_FREE char *text = NULL;
+	const char *key;
+	json_t *value;
+
+	if (store_config_release(x->api->config.store, x->app.id, env, &text, NULL) < 0)
+		return false;
+	next = fields_object(text);
+	json_object_foreach(patch, key, value)
+	{
+		json_t *a = json_object_get(has, key), *b = json_object_get(next, key);
+		if (a != b && !(a && b && json_equal(a, b)))
+			return false;
+	}
+	return true;
+}
+
+/* "Set config A, B": the names that change, or else all that were said. */
+static void config_note(json_t *now, json_t *all, json_t *patch, int changed, struct buf *note)
+{
+	const char *key;
+	json_t *value;
+	int count = 0;
+
+	json_object_foreach(patch, key, value)
+	{
+		json_t *was = json_object_get(now, key), *is = json_object_get(all, key);
+		if (changed && (was == is || (was && is && json_equal(was, is))))
+			continue;
+		buf_printf(note, "%s%s", count++ ? ", " : "Set config ", key);
+	}
+}
+
+/* The release that gives the running app its vars: a new one, or the one under way that has them; 0: none is needed. */
+static int config_release(struct exchange *x, json_t *patch, int changed, const char *note, uint32_t *version,
+			  struct err *e)
 {
 	const struct ops *ops = x->api->config.ops;
+	int64_t next = x->app.candidate ? x->app.candidate : x->app.release;
+	struct model_release r = {0};
+
+	*version = 0;
+	if (!x->app.release)
+		return 0;
+	if (changed == 0 && store_release_get(x->api->config.store, next, &r, NULL) == 0) {
+		bool reached = config_reached(x, &r, patch);
+
+		*version = reached && x->app.candidate ? r.version : 0;
+		model_release_done(&r);
+		if (reached)
+			return 0;
+	}
+	return ops->release_new(ops->ctx, x->app.id, 0, false, note, version, e);
+}
+
+void api_config_patch(struct exchange *x)
+{
 	OWN_JSON json_t *now = NULL, *all = NULL;
 	OWN_BUF struct buf note;
 	struct err e = {0};
-	uint32_t version;
+	uint32_t version = 0;
+	char text[16];
 	int changed;
 
 	buf_init(&note, 255); /* a longer list of names is cut */
 	now = config_json(x, &e);
 	all = now ? config_merge(now, x->json, &e) : NULL;
-	changed = all ? config_write(x, now, all, x->json, &note, &e) : -1;
-	/* The running app gets its vars with a new release; while none can be made, they stay as they are. */
-	if (changed > 0 && x->app.release &&
-	    ops->release_new(ops->ctx, x->app.id, 0, false, note.data ? note.data : "Set config", &version, &e) < 0) {
-		config_write(x, all, now, x->json, NULL, NULL);
+	changed = all ? config_write(x, now, all, x->json, &e) : -1;
+	if (changed >= 0)
+		config_note(now, all, x->json, changed, &note);
+	/* While no release can be made, they stay as they are. */
+	if (changed >= 0 &&
+	    config_release(x, x->json, changed, note.data ? note.data : "Set config", &version, &e) < 0) {
+		config_write(x, all, now, x->json, NULL);
 		changed = -1;
 	}
 	if (changed < 0) {
@@ -143,4 +205,9 @@ void api_config_patch(struct exchange *x)
 	if (changed > 0)
 		apps_changed(x);
 	api_config_get(x);
+	snprintf(text, sizeof text, "%d", changed);
+	api_answer_header(x, "Tulou-Changed", text);
+	snprintf(text, sizeof text, "%u", version);
+	if (version)
+		api_answer_header(x, "Tulou-Release", text);
 }

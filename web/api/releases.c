@@ -79,13 +79,13 @@ static int rollback_row(void *arg, const struct model_release *r)
 	return 1;
 }
 
-static void release_roll(struct exchange *x, int64_t from, const char *note)
+static void release_roll(struct exchange *x, int64_t from, bool its_config, const char *note)
 {
 	const struct ops *ops = x->api->config.ops;
 	uint32_t version = 0;
 	struct err e = {0};
 
-	if (ops->release_new(ops->ctx, x->app.id, from, true, note, &version, &e) < 0)
+	if (ops->release_new(ops->ctx, x->app.id, from, its_config, note, &version, &e) < 0)
 		api_answer_err(x, &e);
 	else
 		release_answer(x, 202, version);
@@ -138,10 +138,11 @@ void api_rollback(struct exchange *x)
 		}
 	}
 	snprintf(note, sizeof note, "Rollback to v%u", w.version);
-	release_roll(x, w.found, note);
+	release_roll(x, w.found, true, note);
 }
 
-/* A roll-out of the live release's own tree and config: new instances first, as with any release. */
+/* A roll-out of the live release's own tree with the config as it is set now: new instances first, as with any
+ * release. */
 void api_restart(struct exchange *x)
 {
 	static const char *const keys[] = {NULL};
@@ -152,5 +153,5 @@ void api_restart(struct exchange *x)
 	else if (x->app.release == 0)
 		api_answer_problem(x, 409, NULL, "this app has no live release");
 	else
-		release_roll(x, x->app.release, "Restart");
+		release_roll(x, x->app.release, false, "Restart");
 }
