@@ -167,6 +167,7 @@ int store_build_list(struct store *s, int64_t app, int64_t before, unsigned limi
 		     struct err *e); /* newest first; before 0 = from the end; app 0 = all */
 /* Fills id, version, created_ms; state pending. */
 int store_release_add(struct store *s, struct model_release *r, struct err *e);
+/* One that has served (retired) never becomes failed: it stays one to go back to. */
 int store_release_state(struct store *s, int64_t id, enum model_release_state state, struct err *e);
 int store_release_get(struct store *s, int64_t id, struct model_release *ret,
 		      struct err *e); /* ret to be freed by model_release_done */

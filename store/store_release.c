@@ -78,7 +78,9 @@ int store_release_add(struct store *s, struct model_release *r, struct err *e)
 
 int store_release_state(struct store *s, int64_t id, enum model_release_state state, struct err *e)
 {
-	int r = db_run(s, "UPDATE release SET state = ? WHERE id = ?", DB_ARGS(DB_I(state), DB_I(id)), e);
+	int r = db_run(s,
+		       "UPDATE release SET state = CASE WHEN ?1 = ?2 AND state = ?3 THEN ?3 ELSE ?1 END WHERE id = ?4",
+		       DB_ARGS(DB_I(state), DB_I(MODEL_RELEASE_FAILED), DB_I(MODEL_RELEASE_RETIRED), DB_I(id)), e);
 
 	if (r == 0)
 		return err_set(e, ENOENT, "no such release");

@@ -130,3 +130,32 @@ Test(control, a_restart_has_the_config_as_it_is_set)
 	cr_assert(strstr(fake_newest(&f, app)->env, "BOOM=1\n"));
 	fake_stop(&f);
 }
+
+static void set_canary(struct model_app *a, int64_t value)
+{
+	a->canary = value;
+}
+
+/* A second try as the canary, or to promote that, takes nothing from a release that has served. */
+Test(control, a_canary_that_ends_stays_a_release_that_served)
+{
+	struct err e = {0};
+
+	begin();
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+	cr_assert(fake_until(&f, one_up, 2000));
+	cr_assert_eq(state_of(1), MODEL_RELEASE_RETIRED);
+	f.next_app = FAKE_APP_EXITS;
+	change(set_canary, 1);
+	fake_run(&f, 300);
+	cr_assert(strstr(event("canary.aborted"), "v1 is the canary no more"), "%s", event_text);
+	cr_assert_eq(state_of(1), MODEL_RELEASE_RETIRED);
+
+	f.next_app = FAKE_APP_DEAF;
+	change(set_canary, 1);
+	cr_assert_eq(f.control->ops.canary_promote(f.control, app, &e), 0, "%s", e.text);
+	cr_assert(fake_until(&f, settled, 3000));
+	cr_assert(strstr(event("deploy.failed"), "v1 failed"), "%s", event_text);
+	cr_assert_eq(state_of(1), MODEL_RELEASE_RETIRED);
+	fake_stop(&f);
+}
