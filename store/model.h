@@ -196,8 +196,10 @@ struct model_release {
 	uint32_t version; /* 1, 2, ... per app: shown as v1 */
 	int64_t build;	  /* the build whose tree it runs: <data>/releases/<build> */
 	enum model_release_state state;
-	char note[256];	   /* "Deploy 3f2a91c", "Set config FOO", "Rollback to v3" */
-	char *types_json;  /* owned (model_release_done): {"web":"command", ...} */
+	int64_t origin;	  /* the first release with this build and config, of one that repeats it (rollback, restart); 0
+			   */
+	char note[256];	  /* "Deploy 3f2a91c", "Set config FOO", "Rollback to v3 (build 12)" */
+	char *types_json; /* owned (model_release_done): {"web":"command", ...} */
 	char *config_json; /* owned: {"KEY":"value", ...} */
 	char *app_json; /* owned: what tulou.yaml/app.json said that matters at run time: {"health_path":...} or {} */
 	int64_t created_ms;

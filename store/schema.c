@@ -190,10 +190,13 @@ static const char schema_11[] = "ALTER TABLE tenant ADD COLUMN net_packets INTEG
 				"ALTER TABLE plan ADD COLUMN q_net_packets INTEGER NOT NULL DEFAULT 20000;"
 				"ALTER TABLE plan ADD COLUMN l_net_packets INTEGER NOT NULL DEFAULT 20000;";
 
+/* Which release one repeats: see store/model.h. */
+static const char schema_12[] = "ALTER TABLE release ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;";
+
 _Static_assert(MODEL_INSTANCE_EXITED == 4, "the partial indexes name this number");
 
-static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4,  schema_5, schema_6,
-					   schema_7, schema_8, schema_9, schema_10, schema_11};
+static const char *const schema_steps[] = {schema_1, schema_2, schema_3, schema_4,  schema_5,  schema_6,
+					   schema_7, schema_8, schema_9, schema_10, schema_11, schema_12};
 
 int db_schema_version(void)
 {

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RELEASE_SELECT "SELECT id, app, version, build, state, note, created_ms, types, config, app_json FROM release"
+#define RELEASE_SELECT                                                                                                 \
+	"SELECT id, app, version, build, state, note, created_ms, types, config, app_json, origin FROM release"
 /* Every byte of a config or command may be escaped as \u00XX. */
 #define RELEASE_JSON_MAX ((LIMIT_CONFIG_TOTAL + LIMIT_TYPES * (LIMIT_COMMAND + LIMIT_TYPE_NAME)) * 6)
 
@@ -25,6 +26,7 @@ static int release_row(struct db_query *q, struct model_release *r, struct err *
 		.types_json = db_dup(q, 7),
 		.config_json = db_dup(q, 8),
 		.app_json = db_dup(q, 9),
+		.origin = db_int(q, 10),
 	};
 	db_text(q, 5, r->note, sizeof r->note);
 	if (!r->types_json || !r->config_json || !r->app_json) {
@@ -60,11 +62,11 @@ int store_release_add(struct store *s, struct model_release *r, struct err *e)
 	if (k < 0)
 		return k;
 	k = db_run(s,
-		   "INSERT INTO release (app, version, build, state, note, types, config, app_json, created_ms)"
-		   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		   "INSERT INTO release (app, version, build, state, note, types, config, app_json, created_ms, "
+		   "origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		   DB_ARGS(DB_I(r->app), DB_I(version), DB_I(r->build), DB_I(MODEL_RELEASE_PENDING), DB_S(r->note),
 			   DB_S(r->types_json ? r->types_json : "{}"), DB_S(r->config_json ? r->config_json : "{}"),
-			   DB_S(r->app_json ? r->app_json : "{}"), DB_I(now)),
+			   DB_S(r->app_json ? r->app_json : "{}"), DB_I(now), DB_I(r->origin)),
 		   e);
 	if (k < 0)
 		return k;

@@ -58,6 +58,9 @@ static int ops_release_copy(struct control *c, struct control_app *ca, const str
 		r.config_json = strdup(from->config_json ? from->config_json : "{}");
 	else
 		result = store_config_release(c->store, ca->rec.id, defaults, &r.config_json, e);
+	/* Made alike, so the same vars are the same text. */
+	if (r.config_json && from->config_json && strcmp(r.config_json, from->config_json) == 0)
+		r.origin = from->origin ? from->origin : from->id;
 	if (result == 0)
 		result = r.types_json && r.app_json && r.config_json ? store_release_add(c->store, &r, e)
 								     : err_set(e, ENOMEM, "out of memory");

@@ -98,7 +98,7 @@ static int fake_release_new(void *ctx, int64_t app, int64_t from, bool use_confi
 			    struct err *e)
 {
 	struct fix *f = ctx;
-	struct model_release r = {.app = app, .build = 1}, src = {0};
+	struct model_release r = {.app = app}, src = {0};
 	struct model_app a;
 	int ret;
 
@@ -107,12 +107,15 @@ static int fake_release_new(void *ctx, int64_t app, int64_t from, bool use_confi
 	store_app_get(f->store, app, &a, NULL);
 	store_release_get(f->store, from ? from : a.release, &src, NULL);
 	snprintf(r.note, sizeof r.note, "%s", note);
+	r.build = src.build;
 	r.types_json = strdup(src.types_json ? src.types_json : "{}");
 	if (use_config)
 		r.config_json = strdup(src.config_json);
 	else
 		store_config_release(f->store, app, NULL, &r.config_json, NULL);
 	r.app_json = strdup("{}");
+	if (strcmp(r.config_json, src.config_json) == 0)
+		r.origin = src.origin ? src.origin : src.id;
 	ret = store_release_add(f->store, &r, e);
 	*version = r.version;
 	f->released++;
@@ -493,7 +496,7 @@ void fix_stop(struct fix *f)
 
 static void release_live(struct fix *f, void *arg)
 {
-	struct model_release r = {.app = f->shop.id, .build = 1};
+	struct model_release r = {.app = f->shop.id, .build = ++f->trees};
 	struct err e = {0};
 
 	if (f->shop.release)

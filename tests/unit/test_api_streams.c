@@ -492,6 +492,58 @@ static void config_of_4(struct fix *f, void *arg)
 	model_release_done(&r);
 }
 
+/* The newest release goes live, as after its roll-out. */
+static void newest_live(struct fix *f, void *arg)
+{
+	struct model_release r = {0};
+	uint32_t v = 1;
+
+	(void)arg;
+	while (store_release_find(f->store, f->shop.id, v, &r, NULL) == 0) {
+		model_release_done(&r);
+		v++;
+	}
+	cr_assert_eq(store_release_find(f->store, f->shop.id, v - 1, &r, NULL), 0);
+	store_release_state(f->store, f->shop.release, MODEL_RELEASE_RETIRED, NULL);
+	store_release_state(f->store, r.id, MODEL_RELEASE_LIVE, NULL);
+	f->shop.release = r.id;
+	cr_assert_eq(store_app_update(f->store, &f->shop, NULL), 0);
+	model_release_done(&r);
+}
+
+/* POSTs to the shop and makes the release live; its note must be so.  Without a note there must be none to go to. */
+static void roll(struct fix *f, const char *path, const char *note)
+{
+	struct reply r = fix_request(f, "POST", path, f->deployer, NULL, NULL);
+
+	cr_assert_eq(r.status, note ? 202 : 409, "%s", r.text);
+	cr_assert_not_null(strstr(r.body, note ? note : "no earlier release"), "%s", r.body);
+	reply_done(&r);
+	if (note)
+		fix_call(f, newest_live, NULL);
+}
+
+Test(api, rollback_goes_to_another_release_and_then_further)
+{
+	struct fix *f = fix_start(false);
+
+	fix_release(f);
+	fix_release(f);
+	roll(f, "/v1/apps/shop/restart", "\"Restart\"");
+	roll(f, "/v1/apps/shop/rollback", "\"Rollback to v1 (build 1)\"");
+	roll(f, "/v1/apps/shop/rollback", NULL);
+	roll(f, "/v1/apps/shop/restart", "\"Restart\"");
+	roll(f, "/v1/apps/shop/rollback", NULL);
+	fix_release(f);
+	roll(f, "/v1/apps/shop/rollback", "\"Rollback to v5 (build 1)\"");
+	roll(f, "/v1/apps/shop/rollback", NULL);
+	/* Of one build another config is another release. */
+	fix_call(f, set_config, "yes");
+	roll(f, "/v1/apps/shop/restart", "\"Restart\"");
+	roll(f, "/v1/apps/shop/rollback", "\"Rollback to v7 (build 1)\"");
+	fix_stop(f);
+}
+
 Test(api, releases_rollback_and_restart)
 {
 	struct fix *f = fix_start(false);
@@ -503,8 +555,8 @@ Test(api, releases_rollback_and_restart)
 	fix_release(f);
 	r = fix_request(f, "POST", "/v1/apps/shop/rollback", f->deployer, NULL, NULL);
 	cr_assert_eq(r.status, 202, "%s", r.text);
-	cr_assert_not_null(strstr(r.body, "\"version\":3,\"state\":\"pending\",\"note\":\"Rollback to v1\""), "%s",
-			   r.body);
+	cr_assert_not_null(strstr(r.body, "\"version\":3,\"state\":\"pending\",\"note\":\"Rollback to v1 (build 1)\""),
+			   "%s", r.body);
 	reply_done(&r);
 	/* Set by a config change whose roll-out failed. */
 	fix_call(f, set_config, "yes");

@@ -58,6 +58,17 @@ static enum model_release_state state_of(uint32_t version)
 	return s;
 }
 
+static int64_t origin_of(uint32_t version)
+{
+	struct model_release r = {0};
+	int64_t origin;
+
+	cr_assert_eq(store_release_find(f.control->store, app, version, &r, NULL), 0);
+	origin = r.origin;
+	model_release_done(&r);
+	return origin;
+}
+
 static void change(void (*what)(struct model_app *a, int64_t value), int64_t value)
 {
 	struct model_app a;
@@ -157,5 +168,30 @@ Test(control, a_canary_that_ends_stays_a_release_that_served)
 	cr_assert(fake_until(&f, settled, 3000));
 	cr_assert(strstr(event("deploy.failed"), "v1 failed"), "%s", event_text);
 	cr_assert_eq(state_of(1), MODEL_RELEASE_RETIRED);
+	fake_stop(&f);
+}
+
+static void roll(int64_t from, bool its_config, int64_t origin)
+{
+	uint32_t version;
+	struct err e = {0};
+
+	cr_assert_eq(f.control->ops.release_new(f.control, app, from, its_config, "Roll", &version, &e), 0, "%s",
+		     e.text);
+	cr_assert(fake_until(&f, settled, 3000));
+	cr_assert_eq(origin_of(version), origin, "v%u", version);
+}
+
+/* What a release repeats is the first one that was so. */
+Test(control, a_release_knows_which_it_repeats)
+{
+	begin();
+	cr_assert_eq(origin_of(1), 0);
+	roll(0, false, 1);
+	roll(0, false, 1);
+	cr_assert_eq(store_config_set(f.control->store, app, "COLOUR", "blue", NULL), 0);
+	roll(0, false, 0); /* v4 */
+	roll(0, false, 4);
+	roll(3, true, 1);
 	fake_stop(&f);
 }

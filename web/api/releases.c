@@ -5,6 +5,8 @@
 #include "web/api/route.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static int releases_row(void *arg, const struct model_release *r)
@@ -61,22 +63,53 @@ void api_release_get(struct exchange *x)
 		release_answer(x, 200, (uint32_t)version);
 }
 
-/* The newest release before the live one that once served. */
+/* The newest release that once served before the live one, or before the one that it repeats, and that is another: so
+ * going back after a restart is no restart, and going back again goes further. */
 struct rollback_walk {
-	uint32_t live;
-	int64_t found;
+	const struct model_release *live;
+	int64_t found, build;
 	uint32_t version;
 };
+
+static void rollback_found(struct rollback_walk *w, const struct model_release *r)
+{
+	w->found = r->id;
+	w->build = r->build;
+	w->version = r->version;
+}
 
 static int rollback_row(void *arg, const struct model_release *r)
 {
 	struct rollback_walk *w = arg;
 
-	if (r->version >= w->live || r->state != MODEL_RELEASE_RETIRED)
+	if (r->state != MODEL_RELEASE_RETIRED ||
+	    (r->build == w->live->build && strcmp(r->config_json, w->live->config_json) == 0))
 		return 0;
-	w->found = r->id;
-	w->version = r->version;
+	rollback_found(w, r);
 	return 1;
+}
+
+/* The release with this number, when one may go back to it; false when it prepared the answer. */
+static bool rollback_named(struct exchange *x, uint32_t version, struct rollback_walk *w)
+{
+	struct model_release r = {0};
+	enum model_release_state state;
+	struct err e = {0};
+
+	if (store_release_find(x->api->config.store, x->app.id, version, &r, &e) < 0) {
+		api_answer_problem(x, e.code == ENOENT ? 404 : 500, "version",
+				   "version: there is no release v%u of this app", version);
+		return false;
+	}
+	state = r.state;
+	rollback_found(w, &r);
+	model_release_done(&r);
+	if (w->version == w->live->version)
+		api_answer_problem(x, 409, "version", "version: v%u is live already", w->version);
+	else if (state != MODEL_RELEASE_RETIRED)
+		api_answer_problem(x, 409, "version", "version: v%u is %s and never served", w->version,
+				   model_release_state_name(state));
+	return w->version != w->live->version && state == MODEL_RELEASE_RETIRED;
 }
 
 static void release_roll(struct exchange *x, int64_t from, bool its_config, const char *note)
@@ -95,49 +128,34 @@ void api_rollback(struct exchange *x)
 {
 	static const char *const keys[] = {"version", NULL};
 	struct store *s = x->api->config.store;
-	struct model_release r = {0};
-	struct rollback_walk w = {0};
+	struct model_release live = {0};
+	struct rollback_walk w = {.live = &live};
 	uint64_t version = 0;
 	struct err e = {0};
-	char note[64];
+	char note[80];
 
 	if (x->json && (json_only(x->json, keys, &e) < 0 ||
 			json_get_u64(x->json, "version", false, 1, UINT32_MAX, &version, &e) < 0)) {
 		api_answer_err(x, &e);
 		return;
 	}
-	if (x->app.release == 0 || store_release_get(s, x->app.release, &r, NULL) < 0) {
+	if (x->app.release == 0 || store_release_get(s, x->app.release, &live, NULL) < 0) {
 		api_answer_problem(x, 409, NULL, "this app has no live release to go back from");
 		return;
 	}
-	w.live = r.version;
-	model_release_done(&r);
 	if (version == 0) {
-		store_release_list(s, x->app.id, 0, UINT16_MAX, rollback_row, &w, NULL);
-		if (w.found == 0) {
-			api_answer_problem(x, 409, NULL, "there is no earlier release that served");
-			return;
-		}
-	} else if (store_release_find(s, x->app.id, (uint32_t)version, &r, &e) < 0) {
-		api_answer_problem(x, e.code == ENOENT ? 404 : 500, "version",
-				   "version: there is no release v%u of this app", (unsigned)version);
-		return;
-	} else {
-		enum model_release_state state = r.state;
-		w.found = r.id;
-		w.version = r.version;
-		model_release_done(&r);
-		if (w.version == w.live) {
-			api_answer_problem(x, 409, "version", "version: v%u is live already", w.version);
-			return;
-		}
-		if (state != MODEL_RELEASE_RETIRED) {
-			api_answer_problem(x, 409, "version", "version: v%u is %s and never served", w.version,
-					   model_release_state_name(state));
-			return;
-		}
+		store_release_list(s, x->app.id, live.origin ? live.origin : live.id, UINT16_MAX, rollback_row, &w,
+				   NULL);
+		if (w.found == 0)
+			api_answer_problem(x, 409, NULL,
+					   "there is no earlier release that served with another build or config");
+	} else if (!rollback_named(x, (uint32_t)version, &w)) {
+		w.found = 0;
 	}
-	snprintf(note, sizeof note, "Rollback to v%u", w.version);
+	model_release_done(&live);
+	if (w.found == 0)
+		return;
+	snprintf(note, sizeof note, "Rollback to v%u (build %" PRId64 ")", w.version, w.build);
 	release_roll(x, w.found, true, note);
 }
 

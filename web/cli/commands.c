@@ -132,7 +132,7 @@ const struct cli_command cli_commands[] = {
 	{"releases", NULL, "", 0, 0, cli_cmd_releases, "list releases", NULL, false},
 	{"releases", "info", "VERSION", 1, 1, cli_cmd_releases_info, "show one release", NULL, false},
 	{"rollback", NULL, "[VERSION]", 0, 1, cli_cmd_rollback,
-	 "go back to an earlier release (default: the one before)", no_wait, false},
+	 "go back to an earlier release (default: the last other one that served)", no_wait, false},
 
 	{"canary", NULL, "", 0, 0, cli_cmd_canary, "show the release that serves a part of the requests", NULL, false},
 	{"canary", "start", "[next|VERSION]", 0, 1, cli_cmd_canary_start,
