@@ -35,11 +35,13 @@ class Api(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def answer(self, status, body, kind="application/json"):
+    def answer(self, status, body, kind="application/json", headers=None):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/problem+json" if status >= 400 else kind)
         self.send_header("Content-Length", str(len(data)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(data)
 
@@ -142,7 +144,9 @@ class Api(http.server.BaseHTTPRequestHandler):
         if key == "GET /config":
             return self.answer(200, {"KEY": "a\nb", "EVIL": EVIL})
         if key == "PATCH /config":
-            return self.answer(200, json.loads(body))
+            first = next(iter(json.loads(body)))
+            return self.answer(200, json.loads(body), headers={"NOPE": {"Tulou-Changed": 0}, "GOOD": {"Tulou-Changed": 0, "Tulou-Release": 5}, "NONE": {"Tulou-Changed": 1, "Tulou-Release": 7},
+                                                               "BOOM": {"Tulou-Changed": 2, "Tulou-Release": 6}}.get(first, {"Tulou-Changed": len(json.loads(body))}))
         if key == "GET /instances":
             return self.answer(200, {"items": [{"id": "17", "type": "web", "release": 3, "state": "running", "memory_bytes": 5000000, "memory_limit_bytes": 268435456,
                                                 "cpu_seconds": 1.5, "pids": 3, "started_at": NOW, "restarts": 0, "reason": EVIL}]})
@@ -176,13 +180,17 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.answer(202, {"version": 5, "note": "Rollback to v2"})
         if key == "POST /restart":
             return self.answer(202, {"version": 6, "note": "Restart"})
+        if key == "GET /releases/7":
+            return self.answer(200, {"version": 7, "note": "x", "state": "live"})
         if key in ("GET /releases/5", "GET /releases/6"):
             Api.rolls += 1
             if Api.rolls == 1:
                 return self.problem(503, "the node is not ready")
             return self.answer(200, {"version": int(key[-1]), "note": "x", "state": "pending" if Api.rolls == 2 else {"5": "live", "6": "failed"}[key[-1]]})
         if key == "GET /events":
-            return self.answer(200, {"items": [{"kind": "deploy.failed", "text": "v6 failed: web exited with code 3"}], "next": None})
+            return self.answer(200, {"items": [{"kind": "deploy.failed", "text": "v6 failed: web exited with code 3"},
+                                               {"kind": "deploy.succeeded", "text": "v5 is live"},
+                                               {"kind": "deploy.succeeded", "text": "v7 is the live release; nothing runs of it, as the app is paused"}], "next": None})
         return self.problem(404, "there is no such thing")
 
     @staticmethod
@@ -393,6 +401,19 @@ def main():
     check("apps restart --no-wait says that it may fail", r[0] == 0 and "may fail yet" in r[1] and "tulou events" in r[1], *r)
     r = run("rollback", "--json")
     check("rollback --json: the release as it ended", r[0] == 0 and json.loads(r[1])["state"] == "live", *r)
+    r = run("config", "set", "GOOD=1")
+    check("config set of what no release has follows its release", r[0] == 0 and "v5 is the live release of shop" in r[1] and "Changed" not in r[1], *r)
+    r = run("config", "set", "BOOM=1", "FIZZ=2")
+    check("config set fails as its roll-out does, and says what stays", r[0] == 1 and "Changed 2 config vars of shop" in r[1] and "v6 failed: web exited with code 3" in r[2]
+          and "tulou config unset BOOM FIZZ -a shop" in r[2], *r)
+    r = run("config", "set", "BOOM=1", "--json")
+    check("config set --json: the vars, and how it ended", r[0] == 1 and json.loads(r[1]) == {"BOOM": "1"} and "v6 failed" in r[2], *r)
+    r = run("config", "set", "BOOM=1", "--no-wait")
+    check("config set --no-wait", r[0] == 0 and "may fail yet" in r[1], *r)
+    r = run("config", "set", "NONE=1")
+    check("a live release of which nothing runs is not said to run", r[0] == 0 and "v7 is the live release; nothing runs of it, as the app is paused" in r[1], *r)
+    r = run("config", "unset", "NOPE")
+    check("config unset of an unknown name says that nothing changed", r[0] == 0 and "Nothing changed" in r[1] and "Rolling" not in r[1], *r)
     for why, says in {"empty": "was never deployed.  Deploy it with: tulou deploy -a idle-empty", "paused": "is paused.  Start it again with: tulou apps resume idle-paused",
                       "stopped": "scaled to zero (web=0 worker=0)", "deploying": "v9 is being rolled out", "building": "a build is under way", "failed": "its last build failed: npm ended with 1",
                       "refused": "v1 failed: no $PORT", "crashed": "web.3 ends again and again"}.items():

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/own.h"
+#include "base/parse.h"
 #include "config/quota.h"
 #include "web/cli/account.h"
 #include "web/cli/cli.h"
@@ -253,6 +254,18 @@ static void set_common(struct cli *c, const struct cli_request *r, struct transf
 		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 
+/* A number that a header of the answer says; -1 when there is none. */
+static long answer_header(const char *name)
+{
+	struct curl_header *h;
+	uint64_t n;
+
+	if (curl_easy_header(curl, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK ||
+	    parse_u64(h->value, strlen(h->value), 0, INT32_MAX, name, &n, NULL) < 0)
+		return -1;
+	return (long)n;
+}
+
 int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *ret)
 {
 	OWN_FREE char *text = r->body ? json_dumps(r->body, JSON_COMPACT) : NULL;
@@ -262,7 +275,7 @@ int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *r
 	struct err e = {0};
 	CURLcode rc;
 
-	*ret = (struct cli_answer){0};
+	*ret = (struct cli_answer){.changed = -1, .release = -1};
 	buf_init(&ret->body, ANSWER_MAX);
 	if (cli_account(c, &e))
 		return cli_fail(CLI_USAGE, "%s", e.text);
@@ -292,6 +305,8 @@ int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *r
 	curl_slist_free_all(head);
 	/* Of a broken exchange the status may be there all the same, and says more than the break. */
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
+	ret->changed = answer_header("Tulou-Changed");
+	ret->release = answer_header("Tulou-Release");
 	if (ret->body.len > 0)
 		ret->json = json_read(ret->body.data, ret->body.len, ANSWER_MAX, NULL);
 	if (rc && !t.stopped && (ret->status == 0 || (ret->status >= 200 && ret->status < 300))) {

@@ -12,9 +12,10 @@
 struct cli;
 
 struct cli_answer {
-	long status;	 /* HTTP status, 0 when there was no answer */
-	struct buf body; /* of an answer that was not streamed */
-	json_t *json;	 /* owned; NULL when the body is empty or not JSON */
+	long status;	       /* HTTP status, 0 when there was no answer */
+	struct buf body;       /* of an answer that was not streamed */
+	json_t *json;	       /* owned; NULL when the body is empty or not JSON */
+	long changed, release; /* the headers Tulou-Changed and Tulou-Release; -1: not there */
 };
 void cli_answer_done(struct cli_answer *a);
 static inline void own_cli_answer_p(struct cli_answer *a)

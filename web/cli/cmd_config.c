@@ -1,4 +1,5 @@
 /* tulou config.  Layer web, program tulou. */
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/own.h"
 #include "web/cli/account.h"
@@ -6,8 +7,10 @@
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
 #include "web/cli/fields.h"
+#include "web/cli/follow.h"
 #include "web/cli/out.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -61,24 +64,59 @@ int cli_cmd_config_get(struct cli *c)
 	return CLI_OK;
 }
 
+/* Follows the release that brings the change.  When it fails, the vars stay for the next one. */
+static int config_follow(struct cli *c, long version, json_t *body)
+{
+	OWN_ANSWER struct cli_answer a = {0};
+	OWN_BUF struct buf names = {0};
+	char path[160], rest[48];
+	const char *key;
+	json_t *value;
+	int code;
+
+	snprintf(rest, sizeof rest, "/releases/%ld", version);
+	code = cli_app_path(c, path, sizeof path, rest);
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (code)
+		return code;
+	code = c->json ? cli_follow_quiet(c, a.json) : cli_follow(c, a.json);
+	if (code != CLI_FAILED)
+		return code;
+	buf_init(&names, 4096);
+	json_object_foreach(body, key, value)
+	{
+		if (!json_is_null(value))
+			buf_printf(&names, " %s", key);
+	}
+	return names.len > 0
+		       ? cli_fail(code,
+				  "The next release has the config as it is set now; to take it back: tulou config "
+				  "unset%s -a %s",
+				  names.data, c->app_name)
+		       : cli_fail(code, "The next release has the config as it is set now.");
+}
+
 static int config_patch(struct cli *c, json_t *body)
 {
 	OWN_ANSWER struct cli_answer a = {0};
 	char path[128];
 	int code = cli_app_path(c, path, sizeof path, "/config");
+	const char *plural;
 
 	if (!code)
 		code = cli_call(c, "PATCH", path, body, &a);
 	if (code)
 		return code;
+	plural = a.changed == 1 ? "" : "s";
 	if (c->json)
 		cli_json(a.json);
-	else
-		cli_say("Changed %zu config var%s of %s; it is released where the app has been deployed: `tulou events "
-			"-a "
-			"%s` says how that ended\n",
-			json_object_size(body), json_object_size(body) == 1 ? "" : "s", c->app_name, c->app_name);
-	return CLI_OK;
+	else if (a.changed > 0)
+		cli_say("Changed %ld config var%s of %s%s\n", a.changed, plural, c->app_name,
+			a.release < 0 ? "; its first release has them" : "");
+	else if (a.release < 0)
+		cli_say("Nothing changed: the config of %s was so already\n", c->app_name);
+	return a.release < 0 ? CLI_OK : config_follow(c, a.release, body);
 }
 
 int cli_cmd_config_set(struct cli *c)

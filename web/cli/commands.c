@@ -148,8 +148,10 @@ const struct cli_command cli_commands[] = {
 
 	{"config", NULL, "", 0, 0, cli_cmd_config, "list config vars", NULL, false},
 	{"config", "get", "KEY", 1, 1, cli_cmd_config_get, "print one value", NULL, false},
-	{"config", "set", "KEY=VALUE...", 1, ANY, cli_cmd_config_set, "set config vars and release them", NULL, false},
-	{"config", "unset", "KEY...", 1, ANY, cli_cmd_config_unset, "remove config vars and release that", NULL, false},
+	{"config", "set", "KEY=VALUE...", 1, ANY, cli_cmd_config_set, "set config vars and release them", no_wait,
+	 false},
+	{"config", "unset", "KEY...", 1, ANY, cli_cmd_config_unset, "remove config vars and release that", no_wait,
+	 false},
 	{"domains", NULL, "", 0, 0, cli_cmd_domains, "list the app's own domains", NULL, false},
 	{"domains", "add", "HOST", 1, 1, cli_cmd_domains_add, "serve the app under another name", NULL, false},
 	{"domains", "verify", "HOST", 1, 1, cli_cmd_domains_verify, "look for the proof that a domain is yours", accept,

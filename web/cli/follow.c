@@ -15,43 +15,62 @@
 #define FOLLOW_LOST_MS 30000   /* the node may be upgraded meanwhile */
 #define FOLLOW_MAX_MS 1800000L /* above any deadline of a roll-out */
 
-/* Why it failed: the text of its event, "v5 failed: web exited with code 3". */
-static void failed_why(struct cli *c, double version, char *out, size_t cap)
+/* How it ended, in the words of its event: the newest of the kind that begins so; false when there is none. */
+static bool event_text(struct cli *c, const char *kind, const char *begins, char *out, size_t cap)
 {
 	OWN_ANSWER struct cli_answer a = {0};
-	char path[160], begins[32];
+	char path[160];
 	struct cli_request r = {.method = "GET", .path = path, .quiet = true};
+	bool found = false;
 	json_t *ev;
 	size_t i;
 
-	snprintf(begins, sizeof begins, "v%.0f failed: ", version);
-	snprintf(out, cap, "%sits log and `tulou events` say why", begins);
 	if (cli_app_path(c, path, sizeof path, "/events?limit=50") || cli_request(c, &r, &a))
-		return;
+		return false;
 	json_array_foreach(json_object_get(a.json, "items"), i, ev)
 	{
-		if (strcmp(cli_str(ev, "kind"), "deploy.failed") == 0 &&
-		    strncmp(cli_str(ev, "text"), begins, strlen(begins)) == 0)
-			snprintf(out, cap, "%s", cli_str(ev, "text"));
+		if (strcmp(cli_str(ev, "kind"), kind) != 0 || strncmp(cli_str(ev, "text"), begins, strlen(begins)) != 0)
+			continue;
+		snprintf(out, cap, "%s", cli_str(ev, "text"));
+		found = true;
 	}
+	return found;
 }
 
-static int follow_end(struct cli *c, json_t *release)
+/* A live release of which nothing runs or answers is said to be so, in the node's words. */
+static void say_live(struct cli *c, double version)
 {
-	const char *state = cli_str(release, "state");
-	char why[600];
+	char text[400], begins[32], plain[40];
 
-	if (c->json)
+	snprintf(begins, sizeof begins, "v%.0f ", version);
+	snprintf(plain, sizeof plain, "v%.0f is live", version);
+	if (event_text(c, "deploy.succeeded", begins, text, sizeof text) && strcmp(text, plain) != 0)
+		cli_say("%s\n", text);
+	else
+		cli_say("v%.0f is the live release of %s\n", version, c->app_name);
+}
+
+static int follow_end(struct cli *c, json_t *release, bool quiet)
+{
+	double version = cli_num(release, "version");
+	const char *state = cli_str(release, "state");
+	char why[600], begins[32];
+
+	if (c->json && !quiet)
 		cli_json(release);
 	if (strcmp(state, "live") == 0) {
-		if (!c->json)
-			cli_say("v%.0f is the live release of %s\n", cli_num(release, "version"), c->app_name);
+		if (!c->json && !quiet)
+			say_live(c, version);
 		return CLI_OK;
 	}
 	if (strcmp(state, "failed") != 0)
-		return cli_fail(CLI_FAILED, "v%.0f was ended, or another took its place, before it was live",
-				cli_num(release, "version"));
-	failed_why(c, cli_num(release, "version"), why, sizeof why);
+		return cli_fail(CLI_FAILED, "v%.0f was ended, or another took its place, before it was live", version);
+	snprintf(begins, sizeof begins, "v%.0f failed: ", version);
+	if (!event_text(c, "deploy.failed", begins, why, sizeof why))
+		snprintf(why, sizeof why, "%sits log and `tulou events` say why", begins);
+	if (strstr(why, "the app was paused"))
+		return cli_fail(CLI_FAILED, "%s\nThe release before it stays the live one: tulou apps resume %s", why,
+				c->app_name);
 	return cli_fail(CLI_FAILED, "%s\nThe release before it serves on.", why);
 }
 
@@ -66,18 +85,19 @@ static bool is_canary(struct cli *c, double version)
 	       json_is_number(json_object_get(a.json, "version")) && cli_num(a.json, "version") == version;
 }
 
-int cli_follow(struct cli *c, json_t *release)
+static int follow(struct cli *c, json_t *release, bool quiet)
 {
 	double version = cli_num(release, "version");
 	int64_t begun = clock_mono_us(), seen = begun;
 	char path[160], rest[48];
 	struct cli_request r = {.method = "GET", .path = path, .quiet = true};
 
-	if (cli_value(c, "no-wait") && c->json) {
-		cli_json(release);
+	if (cli_value(c, "no-wait") && (c->json || quiet)) {
+		if (!quiet)
+			cli_json(release);
 		return CLI_OK;
 	}
-	if (!c->json)
+	if (!c->json && !quiet)
 		cli_say("Rolling out v%.0f: %s\n", version, cli_str(release, "note"));
 	if (cli_value(c, "no-wait")) {
 		cli_say("It may fail yet: `tulou events -a %s` says how it ended\n", c->app_name);
@@ -93,11 +113,11 @@ int cli_follow(struct cli *c, json_t *release)
 		int64_t now = clock_mono_us();
 
 		if (!code && strcmp(cli_str(a.json, "state"), "pending") != 0)
-			return follow_end(c, a.json);
+			return follow_end(c, a.json, quiet);
 		if (!code && is_canary(c, version)) {
-			if (c->json)
+			if (c->json && !quiet)
 				cli_json(a.json);
-			else
+			else if (!quiet)
 				cli_say("v%.0f is the canary of %s: `tulou canary -a %s` shows how it does\n", version,
 					c->app_name, c->app_name);
 			return CLI_OK;
@@ -111,4 +131,14 @@ int cli_follow(struct cli *c, json_t *release)
 					version, c->app_name);
 		usleep(FOLLOW_PAUSE_MS * 1000);
 	}
+}
+
+int cli_follow(struct cli *c, json_t *release)
+{
+	return follow(c, release, false);
+}
+
+int cli_follow_quiet(struct cli *c, json_t *release)
+{
+	return follow(c, release, true);
 }

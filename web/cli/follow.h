@@ -11,5 +11,7 @@ struct cli;
  * --json the release as it is then.  With --no-wait only that it began.  CLI_OK, CLI_FAILED with the printed reason, or
  * CLI_UNREACHABLE. */
 int cli_follow(struct cli *c, json_t *release);
+/* The same, but prints only why it failed. */
+int cli_follow_quiet(struct cli *c, json_t *release);
 
 #endif
