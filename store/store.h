@@ -119,6 +119,9 @@ int store_domain_get(struct store *s, int64_t app, const char *host, struct mode
 int store_domain_set(struct store *s, const struct model_domain *d, struct err *e);
 int store_domain_list(struct store *s, int64_t app, store_pair_fn *fn, void *arg, struct err *e);
 int store_domain_all(struct store *s, int64_t app, store_domain_fn *fn, void *arg, struct err *e);
+/* The rows of other apps for the same host, proved or not; tenant 0: of all tenants. */
+int store_domain_others(struct store *s, const struct model_domain *d, int64_t tenant, unsigned limit,
+			store_domain_fn *fn, void *arg, struct err *e);
 int store_domain_holder(struct store *s, const char *host, int64_t *app, struct err *e);
 int store_domain_due(struct store *s, int64_t now_ms, unsigned limit, store_domain_fn *fn, void *arg, struct err *e);
 

@@ -224,6 +224,18 @@ int store_domain_all(struct store *s, int64_t app, store_domain_fn *fn, void *ar
 	return domain_walk(&q, r, fn, arg, e);
 }
 
+int store_domain_others(struct store *s, const struct model_domain *d, int64_t tenant, unsigned limit,
+			store_domain_fn *fn, void *arg, struct err *e)
+{
+	DB_QUERY q = {0};
+	int r = db_query_start(s, &q,
+			       DOMAIN_SELECT "WHERE d.host = ?1 AND d.app <> ?2 AND (a.tenant = ?3 OR ?3 = 0)"
+					     " ORDER BY d.proof DESC, d.app LIMIT ?4",
+			       DB_ARGS(DB_S(d->host), DB_I(d->app), DB_I(tenant), DB_I(db_limit(limit))), e);
+
+	return domain_walk(&q, r, fn, arg, e);
+}
+
 int store_domain_holder(struct store *s, const char *host, int64_t *app, struct err *e)
 {
 	int64_t id;

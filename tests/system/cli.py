@@ -180,6 +180,10 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.answer(202, {"version": 5, "note": "Rollback to v2"})
         if key == "POST /restart":
             return self.answer(202, {"version": 6, "note": "Restart"})
+        if key == "POST /domains":
+            host = json.loads(body)["host"]
+            return self.answer(201, {"host": host, "state": "pending" if host.startswith("p") else "verified", "record": {"name": "_tulou." + host, "value": "x"},
+                                     "also": [{"app": "blog", "tenant": "acme", "state": "pending"}]})
         if key == "GET /releases/7":
             return self.answer(200, {"version": 7, "note": "x", "state": "live"})
         if key in ("GET /releases/5", "GET /releases/6"):
@@ -412,6 +416,10 @@ def main():
     check("config set --no-wait", r[0] == 0 and "may fail yet" in r[1], *r)
     r = run("config", "set", "NONE=1")
     check("a live release of which nothing runs is not said to run", r[0] == 0 and "v7 is the live release; nothing runs of it, as the app is paused" in r[1], *r)
+    r = run("domains", "add", "p.example")
+    check("domains add names a sister that has it pending", r[0] == 0 and "App blog of acme has p.example pending too: the one that is proved first serves it." in r[1], *r)
+    r = run("domains", "add", "v.example")
+    check("and who serves it when that is known", r[0] == 0 and "shop serves it now, blog only once it is proved there" in r[1], *r)
     r = run("config", "unset", "NOPE")
     check("config unset of an unknown name says that nothing changed", r[0] == 0 and "Nothing changed" in r[1] and "Rolling" not in r[1], *r)
     for why, says in {"empty": "was never deployed.  Deploy it with: tulou deploy -a idle-empty", "paused": "is paused.  Start it again with: tulou apps resume idle-paused",

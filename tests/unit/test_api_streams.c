@@ -587,6 +587,15 @@ static void want_proof(struct fix *f, void *arg)
 	f->settings.domain_proof = true;
 }
 
+static void sister_wants(struct fix *f, void *arg)
+{
+	struct model_app a = {0};
+	struct err e = {0};
+
+	cr_assert_eq(store_app_add(f->store, f->acme.id, "sister", &f->shop.limits, false, &a, &e), 0, "%s", e.text);
+	cr_assert_eq(store_domain_add(f->store, a.id, arg, MODEL_PROOF_WANTED, NULL, &e), 0, "%s", e.text);
+}
+
 Test(api, domains_wait_for_proof)
 {
 	struct fix *f = fix_start(false);
@@ -618,6 +627,24 @@ Test(api, domains_wait_for_proof)
 	reply_done(&r);
 	r = fix_request(f, "GET", "/v1/apps/theirs/domains", f->other, NULL, NULL);
 	cr_assert_not_null(strstr(r.body, "\"pending\""));
+	reply_done(&r);
+	/* Another app of the tenant is told that one has it, the operator of all; nobody of another tenant's. */
+	fix_call(f, sister_wants, "both.example");
+	r = fix_request(f, "POST", "/v1/apps/theirs/domains", f->other, NULL, "{\"host\":\"both.example\"}");
+	cr_assert_not_null(strstr(r.body, "\"also\":[]"), "%s", r.body);
+	reply_done(&r);
+	r = fix_request(f, "POST", "/v1/apps/shop/domains", f->deployer, NULL, "{\"host\":\"both.example\"}");
+	cr_assert_not_null(strstr(r.body, "\"also\":[{\"app\":\"sister\",\"tenant\":\"acme\",\"state\":\"pending\"}]"),
+			   "%s", r.body);
+	reply_done(&r);
+	r = fix_request(f, "POST", "/v1/apps/shop/domains/both.example/verify", f->operator, NULL, "{\"accept\":true}");
+	cr_assert(r.status == 200 && strstr(r.body, "\"app\":\"sister\"") && strstr(r.body, "\"app\":\"theirs\""), "%s",
+		  r.body);
+	reply_done(&r);
+	r = fix_request(f, "POST", "/v1/apps/theirs/domains/both.example/verify", f->operator, NULL,
+			"{\"accept\":true}");
+	cr_assert_not_null(strstr(r.body, "{\"app\":\"shop\",\"tenant\":\"acme\",\"state\":\"verified\"}"), "%s",
+			   r.body);
 	reply_done(&r);
 	/* What the operator adds needs no more. */
 	r = fix_request(f, "POST", "/v1/apps/shop/domains", f->operator, NULL, "{\"host\":\"*.shop.example\"}");

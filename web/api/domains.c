@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define DOMAIN_ALSO 20 /* other apps with a host that are named */
+
 static json_t *domain_json(const struct model_domain *d)
 {
 	const char *name = strncmp(d->host, "*.", 2) == 0 ? d->host + 2 : d->host;
@@ -79,6 +81,41 @@ static enum model_proof domain_proof(const struct exchange *x)
 	return x->api->config.settings->domain_proof ? MODEL_PROOF_WANTED : MODEL_PROOF_NONE;
 }
 
+struct domain_also {
+	struct store *store;
+	json_t *arr; /* borrowed */
+};
+
+static int domain_also_row(void *arg, const struct model_domain *d)
+{
+	struct domain_also *also = arg;
+	struct model_app a;
+
+	if (store_app_get(also->store, d->app, &a, NULL) == 0)
+		json_array_append_new(also->arr,
+				      json_pack("{s:s, s:s, s:s}", "app", a.name, "tenant", a.tenant_name, "state",
+						d->proof == MODEL_PROOF_WANTED ? "pending" : "verified"));
+	return 0;
+}
+
+/* Which other apps have the host: of the tenant's own, all for the operator; others' are nobody's business. */
+static json_t *domain_also(struct exchange *x, const struct model_domain *d)
+{
+	struct domain_also also = {x->api->config.store, json_array()};
+	int64_t tenant = x->who.role == MODEL_ROLE_OPERATOR ? 0 : x->app.tenant;
+
+	store_domain_others(also.store, d, tenant, DOMAIN_ALSO, domain_also_row, &also, NULL);
+	return also.arr;
+}
+
+static void domain_answer(struct exchange *x, unsigned status, const struct model_domain *d, json_t *also)
+{
+	json_t *j = domain_json(d);
+
+	json_object_set_new(j, "also", also);
+	api_answer_json(x, status, j);
+}
+
 static void domain_check(struct exchange *x, const char *host)
 {
 	const struct ops *ops = x->api->config.ops;
@@ -111,7 +148,7 @@ void api_domains_post(struct exchange *x)
 	apps_changed(x);
 	if (d.proof == MODEL_PROOF_WANTED)
 		domain_check(x, host);
-	api_answer_json(x, 201, domain_json(&d));
+	domain_answer(x, 201, &d, domain_also(x, &d));
 }
 
 /* Looks for the proof now; with accept the operator's word is the proof. */
@@ -122,6 +159,7 @@ void api_domain_verify(struct exchange *x)
 	struct model_domain d;
 	struct err e = {0};
 	bool accept = false;
+	json_t *also;
 
 	if ((x->json &&
 	     (json_only(x->json, keys, &e) < 0 || json_get_bool(x->json, "accept", false, &accept, &e) < 0)) ||
@@ -133,12 +171,14 @@ void api_domain_verify(struct exchange *x)
 		api_answer_problem(x, 403, "accept", "accept: only the operator may give their word for a domain");
 		return;
 	}
+	also = domain_also(x, &d); /* as it is before this takes it over */
 	if (accept) {
 		d.proof = MODEL_PROOF_OPERATOR;
 		d.proved_ms = clock_wall_ms();
 		d.next_ms = 0;
 		d.error[0] = 0;
 		if (store_domain_set(s, &d, &e) < 0) {
+			json_decref(also);
 			api_answer_err(x, &e);
 			return;
 		}
@@ -147,7 +187,7 @@ void api_domain_verify(struct exchange *x)
 	} else if (d.proof == MODEL_PROOF_WANTED) {
 		domain_check(x, d.host);
 	}
-	api_answer_json(x, accept || d.proof != MODEL_PROOF_WANTED ? 200 : 202, domain_json(&d));
+	domain_answer(x, accept || d.proof != MODEL_PROOF_WANTED ? 200 : 202, &d, also);
 }
 
 void api_domain_delete(struct exchange *x)

@@ -110,7 +110,8 @@ static const struct {
 	{"DomainVerify", OBJ("", P("accept", BOOL))},
 	{"Domain", OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) ","
 		P("checked_at", TIME) "," P("verified_at", TIME) "," P("error", NULLABLE) ","
-		P("record", ANY) "," P("url", STR))},
+		P("record", ANY) "," P("url", STR) "," P("also", ARRAY(OBJ("", P("app", STR) "," P("tenant", STR) ","
+		P("state", STR)))))},
 	{"Domains", LIST(REF("Domain"))},
 	{"FrontLimits", OBJ("", P("requests_per_second", ORNULL) "," P("burst", ORNULL) ","
 		P("client_requests_per_second", ORNULL) "," P("client_burst", ORNULL) ","

@@ -44,14 +44,40 @@ static void domains_how(json_t *d)
 		cli_str(d, "host"));
 }
 
+/* Which other apps have the host, and what comes of it. */
+static void domains_also(struct cli *c, json_t *d)
+{
+	bool pending = strcmp(cli_str(d, "state"), "pending") == 0;
+	const char *host = cli_str(d, "host");
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(d, "also"), i, o)
+	{
+		if (strcmp(cli_str(o, "state"), "pending") != 0)
+			cli_say(pending ? "App %s of %s serves %s as long as it is not proved here.\n"
+					: "App %s of %s served %s until now.\n",
+				cli_str(o, "app"), cli_str(o, "tenant"), host);
+		else if (pending)
+			cli_say("App %s of %s has %s pending too: the one that is proved first serves it.\n",
+				cli_str(o, "app"), cli_str(o, "tenant"), host);
+		else
+			cli_say("App %s of %s has %s pending too: %s serves it now, %s only once it is proved there.\n",
+				cli_str(o, "app"), cli_str(o, "tenant"), host, c->app_name, cli_str(o, "app"));
+	}
+}
+
 static void domains_state(struct cli *c, json_t *d)
 {
-	if (c->json)
+	if (c->json) {
 		cli_json(d);
-	else if (strcmp(cli_str(d, "state"), "pending") == 0)
+		return;
+	}
+	if (strcmp(cli_str(d, "state"), "pending") == 0)
 		domains_how(d);
 	else
 		cli_say("%s is served as %s. Let its DNS name point to this node.\n", c->app_name, cli_str(d, "host"));
+	domains_also(c, d);
 }
 
 int cli_cmd_domains_add(struct cli *c)
