@@ -102,18 +102,18 @@ static int config_patch(struct cli *c, json_t *body)
 	OWN_ANSWER struct cli_answer a = {0};
 	char path[128];
 	int code = cli_app_path(c, path, sizeof path, "/config");
-	const char *plural;
+	long changed;
 
 	if (!code)
 		code = cli_call(c, "PATCH", path, body, &a);
 	if (code)
 		return code;
-	plural = a.changed == 1 ? "" : "s";
+	changed = a.changed < 0 ? (long)json_object_size(body) : a.changed; /* an older node does not say it */
 	if (c->json)
 		cli_json(a.json);
-	else if (a.changed > 0)
-		cli_say("Changed %ld config var%s of %s%s\n", a.changed, plural, c->app_name,
-			a.release < 0 ? "; its first release has them" : "");
+	else if (changed > 0)
+		cli_say("Changed %ld config var%s of %s%s\n", changed, changed == 1 ? "" : "s", c->app_name,
+			a.release < 0 ? ", for its first release" : "");
 	else if (a.release < 0)
 		cli_say("Nothing changed: the config of %s was so already\n", c->app_name);
 	return a.release < 0 ? CLI_OK : config_follow(c, a.release, body);
