@@ -496,8 +496,14 @@ void fix_stop(struct fix *f)
 
 static void release_live(struct fix *f, void *arg)
 {
-	struct model_release r = {.app = f->shop.id, .build = ++f->trees};
+	struct model_build b = {0};
+	struct model_release r = {.app = f->shop.id};
 	struct err e = {0};
+
+	cr_assert_eq(store_build_add(f->store, f->shop.id, "tarball", "", &b, &e), 0, "%s", e.text);
+	b.state = MODEL_BUILD_SUCCEEDED;
+	cr_assert_eq(store_build_update(f->store, &b, &e), 0, "%s", e.text);
+	r.build = b.id;
 
 	if (f->shop.release)
 		store_release_state(f->store, f->shop.release, MODEL_RELEASE_RETIRED, NULL);

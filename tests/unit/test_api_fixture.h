@@ -29,7 +29,7 @@ struct fix {
 	struct ops_log_fn log; /* of the running build */
 	struct loop_io upload_io;
 	int upload_fd;
-	int64_t build, trees; /* trees: of fix_release, a build each */
+	int64_t build;
 	char repo[96];
 
 	/* made at the start: one token of each role, two tenants with an app each */

@@ -523,9 +523,16 @@ static void roll(struct fix *f, const char *path, const char *note)
 		fix_call(f, newest_live, NULL);
 }
 
+static void forget_build_1(struct fix *f, void *arg)
+{
+	(void)arg;
+	cr_assert_eq(store_build_del(f->store, 1, NULL), 0);
+}
+
 Test(api, rollback_goes_to_another_release_and_then_further)
 {
 	struct fix *f = fix_start(false);
+	struct reply r;
 
 	fix_release(f);
 	fix_release(f);
@@ -541,6 +548,13 @@ Test(api, rollback_goes_to_another_release_and_then_further)
 	fix_call(f, set_config, "yes");
 	roll(f, "/v1/apps/shop/restart", "\"Restart\"");
 	roll(f, "/v1/apps/shop/rollback", "\"Rollback to v7 (build 1)\"");
+	/* Not to what is not there any more. */
+	fix_release(f);
+	fix_call(f, forget_build_1, NULL);
+	r = fix_request(f, "POST", "/v1/apps/shop/rollback", f->deployer, NULL, "{\"version\":1}");
+	cr_assert(r.status == 409 && strstr(r.body, "not kept any more"), "%s", r.body);
+	reply_done(&r);
+	roll(f, "/v1/apps/shop/rollback", "\"Rollback to v6 (build 3)\"");
 	fix_stop(f);
 }
 

@@ -66,6 +66,7 @@ void api_release_get(struct exchange *x)
 /* The newest release that once served before the live one, or before the one that it repeats, and that is another: so
  * going back after a restart is no restart, and going back again goes further. */
 struct rollback_walk {
+	struct store *store;
 	const struct model_release *live;
 	int64_t found, build;
 	uint32_t version;
@@ -78,12 +79,21 @@ static void rollback_found(struct rollback_walk *w, const struct model_release *
 	w->version = r->version;
 }
 
+/* Trees are kept of the newest only. */
+static bool rollback_kept(struct store *s, const struct model_release *r)
+{
+	struct model_build b;
+
+	return store_build_get(s, r->build, &b, NULL) == 0;
+}
+
 static int rollback_row(void *arg, const struct model_release *r)
 {
 	struct rollback_walk *w = arg;
 
 	if (r->state != MODEL_RELEASE_RETIRED ||
-	    (r->build == w->live->build && strcmp(r->config_json, w->live->config_json) == 0))
+	    (r->build == w->live->build && strcmp(r->config_json, w->live->config_json) == 0) ||
+	    !rollback_kept(w->store, r))
 		return 0;
 	rollback_found(w, r);
 	return 1;
@@ -95,6 +105,7 @@ static bool rollback_named(struct exchange *x, uint32_t version, struct rollback
 	struct model_release r = {0};
 	enum model_release_state state;
 	struct err e = {0};
+	bool kept, ok = false;
 
 	if (store_release_find(x->api->config.store, x->app.id, version, &r, &e) < 0) {
 		api_answer_problem(x, e.code == ENOENT ? 404 : 500, "version",
@@ -102,6 +113,7 @@ static bool rollback_named(struct exchange *x, uint32_t version, struct rollback
 		return false;
 	}
 	state = r.state;
+	kept = rollback_kept(w->store, &r);
 	rollback_found(w, &r);
 	model_release_done(&r);
 	if (w->version == w->live->version)
@@ -109,7 +121,12 @@ static bool rollback_named(struct exchange *x, uint32_t version, struct rollback
 	else if (state != MODEL_RELEASE_RETIRED)
 		api_answer_problem(x, 409, "version", "version: v%u is %s and never served", w->version,
 				   model_release_state_name(state));
-	return w->version != w->live->version && state == MODEL_RELEASE_RETIRED;
+	else if (!kept)
+		api_answer_problem(x, 409, "version", "version: what v%u was built of is not kept any more",
+				   w->version);
+	else
+		ok = true;
+	return ok;
 }
 
 static void release_roll(struct exchange *x, int64_t from, bool its_config, const char *note)
@@ -129,7 +146,7 @@ void api_rollback(struct exchange *x)
 	static const char *const keys[] = {"version", NULL};
 	struct store *s = x->api->config.store;
 	struct model_release live = {0};
-	struct rollback_walk w = {.live = &live};
+	struct rollback_walk w = {.store = s, .live = &live};
 	uint64_t version = 0;
 	struct err e = {0};
 	char note[80];
