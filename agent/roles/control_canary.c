@@ -188,9 +188,12 @@ void control_canary_check(struct control_app *ca)
 	}
 	if (ca->canary_up || canary_serving(ca) < canary_wanted(ca))
 		return;
-	ca->canary_up = true;
-	control_event(ca->control, ca, 0, "canary.serving",
-		      "v%" PRIu32 " serves its part of the requests as the canary", ca->canary.version);
+	/* Where nothing may run nothing was seen of it either: that comes when the app is resumed. */
+	if (!ca->rec.paused && !ca->control->draining) {
+		ca->canary_up = true;
+		control_event(ca->control, ca, 0, "canary.serving",
+			      "v%" PRIu32 " serves its part of the requests as the canary", ca->canary.version);
+	}
 	if (ca->waiter.release == ca->rec.canary && !ca->waiter.barrier) {
 		ca->waiter.barrier = UINT64_MAX; /* sent when this turn's routes are */
 		ca->control->promoted++;

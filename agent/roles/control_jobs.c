@@ -323,7 +323,10 @@ void control_rolled(struct control_app *ca, const char *error)
 		return;
 	}
 	*w = (struct control_waiter){0};
-	if (!error && canary)
+	if (!error && canary && !ca->canary_up)
+		build_say(c->builds, build, "       v%" PRIu32 " is the canary; nothing runs of it, as %s\n", version,
+			  ca->rec.paused ? "the app is paused" : "this node is being drained");
+	else if (!error && canary)
 		build_say(c->builds, build,
 			  "       v%" PRIu32 " is the canary and serves its part, the live release serves on; `tulou "
 			  "canary promote` rolls it out\n",

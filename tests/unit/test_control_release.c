@@ -195,3 +195,21 @@ Test(control, a_release_knows_which_it_repeats)
 	roll(3, true, 1);
 	fake_stop(&f);
 }
+
+/* One that is deployed while nothing may run is seen when the app is resumed, and must do well then. */
+Test(control, a_canary_of_a_paused_app_does_not_serve)
+{
+	begin();
+	change(set_canary, MODEL_CANARY_NEXT);
+	change(set_paused, true);
+	cr_assert(fake_until(&f, none_alive, 3000));
+	cr_assert(fake_deploy(&f, app), "%s", f.error);
+	cr_assert(strstr(f.log, "v2 is the canary; nothing runs of it, as the app is paused"), "%s", f.log);
+	cr_assert_str_eq(event("canary.serving"), "");
+	f.next_app = FAKE_APP_EXITS;
+	change(set_paused, false);
+	fake_run(&f, 300);
+	cr_assert(strstr(event("canary.aborted"), "v2 is the canary no more"), "%s", event_text);
+	cr_assert_eq(state_of(2), MODEL_RELEASE_FAILED);
+	fake_stop(&f);
+}
