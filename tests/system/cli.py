@@ -364,7 +364,7 @@ def main():
     r = run("apps", "create", "nofit")
     check("and not by the API's name before it", r[0] == 3 and r[2].startswith("tulou: tenant acme: memory quota"), *r)
     r = run("deploy", folder(worker_txt="x"))
-    check("deploy: without a web process, no address is said", r[0] == 0 and "Deployed v5: it has no web process" in r[1], *r)
+    check("deploy: without a web process, no address is said", r[0] == 0 and "Deployed v5: nothing answers at an address now" in r[1], *r)
     r = run("deploy", folder(cut_txt="x"))
     check("deploy: an answer that breaks off is exit code 4 and says where to look", r[0] == 4 and "tulou builds" in r[2], *r)
     r = run("deploy", "--json", folder(index_html="hi"))
