@@ -315,6 +315,45 @@ static void control_starve(struct control_app *ca)
 	ca->is_starved = true;
 }
 
+/* Each limit is told once in an hour, so that an app's other events stay in sight; sooner when all that is wanted was
+ * there in between. */
+static bool control_tell_refused(struct control_app *ca, const char *limit)
+{
+	struct control_told *row = &ca->refused[0];
+	int64_t now = control_now_ms();
+
+	for (unsigned i = 0; i < CONTROL_REFUSED; i++) {
+		struct control_told *t = &ca->refused[i];
+
+		if (strcmp(t->limit, limit) == 0) {
+			if (now - t->told_ms < CONTROL_TOLD_MS)
+				return false;
+			row = t;
+			break;
+		}
+		if (!t->limit[0] || (row->limit[0] && t->told_ms < row->told_ms))
+			row = t;
+	}
+	if (row->limit[0] && now - row->told_ms < CONTROL_TOLD_MIN_MS)
+		return false;
+	snprintf(row->limit, sizeof row->limit, "%s", limit);
+	row->told_ms = now;
+	return true;
+}
+
+/* All that is wanted is there, the sick ones replaced: the next refusal is another. */
+static void control_forget_refused(struct control_app *ca)
+{
+	int64_t now = control_now_ms();
+
+	if (ca->rec.candidate || control_standing(ca) - control_sick(ca) < control_wanted(ca) ||
+	    !control_canary_whole(ca))
+		return;
+	for (unsigned i = 0; i < CONTROL_REFUSED; i++)
+		if (now - ca->refused[i].told_ms >= CONTROL_TOLD_MIN_MS)
+			ca->refused[i].limit[0] = 0;
+}
+
 /* START: as far as launches in flight, quota and host allow. */
 static void control_do_start(struct control_app *ca, const struct plan_action *a)
 {
@@ -335,12 +374,9 @@ static void control_do_start(struct control_app *ca, const struct plan_action *a
 	}
 	if (!ca->nofit_since_ms)
 		ca->nofit_since_ms = now;
-	/* Each limit that stops it is told once, until all that is wanted is there. */
-	if (strcmp(ca->refused, *e.field ? e.field : "?") != 0) {
-		snprintf(ca->refused, sizeof ca->refused, "%s", *e.field ? e.field : "?");
+	if (control_tell_refused(ca, *e.field ? e.field : "?"))
 		control_event(c, ca, 0, "instance.refused", "No %sinstance of %s could be started: %s",
 			      control_standing(ca) ? "more " : "", a->type, e.text);
-	}
 	/* With hold nothing serves meanwhile: back to the old release at once. */
 	if (a->release == ca->rec.candidate &&
 	    (now - ca->nofit_since_ms >= CONTROL_NOFIT_MS || (ca->rec.release && control_holds(ca)))) {
@@ -500,8 +536,7 @@ static void control_plan_app(struct control_app *ca)
 				 control_on_timer, ca);
 	for (unsigned i = 0; i < out.count; i++)
 		control_do(ca, &actions[i]);
-	if (!ca->rec.candidate && control_standing(ca) >= control_wanted(ca))
-		ca->refused[0] = 0;
+	control_forget_refused(ca);
 	control_routes_app(ca, false);
 }
 

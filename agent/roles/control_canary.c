@@ -108,6 +108,11 @@ static unsigned canary_wanted(const struct control_app *ca)
 	return web && !ca->rec.paused && !ca->control->draining ? ca->canary_count : 0;
 }
 
+bool control_canary_whole(const struct control_app *ca)
+{
+	return !canary_is_on(ca) || canary_serving(ca) >= canary_wanted(ca);
+}
+
 static void canary_over(struct control_app *ca, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void canary_over(struct control_app *ca, const char *fmt, ...)

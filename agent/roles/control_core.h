@@ -38,6 +38,9 @@
 #define CONTROL_JOBS 256	  /* sandboxed jobs at the same time */
 #define CONTROL_RETRY_MS 2000	  /* an app that did not fit is tried again */
 #define CONTROL_NOFIT_MS 10000	  /* a roll-out that does not fit for so long is given up */
+#define CONTROL_REFUSED 4	  /* different limits that stop one app's instances, told at once */
+#define CONTROL_TOLD_MS 3600000	  /* the same limit is told again */
+#define CONTROL_TOLD_MIN_MS 60000 /* ... and not before, though all was there in between */
 #define CONTROL_TICK_S 10	  /* step of the history */
 #define CONTROL_HISTORY 360	  /* steps: one hour */
 #define CONTROL_KEEP_RELEASES 10  /* trees kept per app for rollbacks */
@@ -156,10 +159,13 @@ struct control_app {
 	int64_t canary_ms;     /* wall: since when canary_base counts */
 	struct stats_sum canary_base;
 	int64_t candidate_since_ms;
-	bool candidate_paused;		  /* the app was paused when the roll-out began, and is since */
-	int64_t next_release;		  /* of a build that ended while another roll-out was under way; 0 = none */
-	int64_t nofit_since_ms;		  /* since when an instance that is wanted has been refused; 0 = all fits */
-	char refused[64];		  /* the limit that was told last; "" once all that is wanted is there */
+	bool candidate_paused;	/* the app was paused when the roll-out began, and is since */
+	int64_t next_release;	/* of a build that ended while another roll-out was under way; 0 = none */
+	int64_t nofit_since_ms; /* since when an instance that is wanted has been refused; 0 = all fits */
+	struct control_told {
+		char limit[64];		  /* "" = free */
+		int64_t told_ms;	  /* monotonic */
+	} refused[CONTROL_REFUSED];	  /* limits that were told to stop an instance: each again after an hour */
 	struct plan_backoff *backoffs;	  /* owned, PLAN_BACKOFFS rows; NULL until the first crash */
 	char why[200];			  /* why the candidate's last instance ended */
 	char blame[LIMIT_TYPE_NAME + 24]; /* "web.123", whose log says more about a failed roll-out; "" = nobody's */
@@ -426,6 +432,7 @@ int control_load(struct control *c, struct err *e);    /* everything, at start *
 unsigned control_wanted(const struct control_app *ca); /* instances */
 unsigned control_running(const struct control_app *ca);
 unsigned control_standing(const struct control_app *ca); /* of the live release: running or starting */
+unsigned control_sick(const struct control_app *ca);	 /* of the live release: running, and its checks fail */
 /* "3 of 50 instances fit, the others wait: <limit, whose, how much>"; false when nothing of it waits for room. */
 bool control_waiting(const struct control_app *ca, char *out, size_t cap);
 /* Its releases never run beside each other (scheduler/plan.h). */
@@ -510,6 +517,7 @@ void control_certs_sync_app(struct control_worker *w, struct control_app *ca);
 void control_routes_all(struct control *c, uint16_t type, const void *body, size_t len);
 
 /* control_canary.c */
+bool control_canary_whole(const struct control_app *ca); /* all its instances serve, or there is none */
 bool control_canary_serves(const struct control_app *ca, int64_t release); /* it is the canary, not the live release */
 /* after rec.canary: types, groups, front door; was: what it was before */
 void control_canary_changed(struct control_app *ca, int64_t was);

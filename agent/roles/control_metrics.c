@@ -158,6 +158,10 @@ static void metrics_apps(struct control *c, struct buf *out)
 	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca))
 		buf_printf(out, "tulou_app_instances" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
 			   control_running(ca));
+	metric(out, "tulou_app_instances_healthy", "gauge", "Those of them whose checks succeed.");
+	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca))
+		buf_printf(out, "tulou_app_instances_healthy" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,
+			   control_running(ca) - control_sick(ca));
 	metric(out, "tulou_app_instances_wanted", "gauge", "Instances of the formation.");
 	for (ca = next_app(c, NULL); ca; ca = next_app(c, ca))
 		buf_printf(out, "tulou_app_instances_wanted" APP_LABELS " %u\n", ca->rec.tenant_name, ca->rec.name,

@@ -219,8 +219,9 @@ json_t *control_app_stats(struct control_app *ca)
 
 	control_waiting(ca, waiting, sizeof waiting);
 	control_sum(ca, &s);
-	o = json_pack("{s:s,s:i,s:i,s:s?,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}", "state",
-		      control_app_state(ca), "instances_running", (int)control_running(ca), "instances_wanted",
+	o = json_pack("{s:s,s:i,s:i,s:i,s:s?,s:I,s:f,s:f,s:I,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I}}",
+		      "state", control_app_state(ca), "instances_running", (int)control_running(ca),
+		      "instances_healthy", (int)(control_running(ca) - control_sick(ca)), "instances_wanted",
 		      (int)control_wanted(ca), "waiting", waiting[0] ? waiting : NULL, "memory_bytes",
 		      (json_int_t)control_app_memory(ca), "cpu_cores", (double)ca->cpu_now, "cpu_seconds",
 		      (double)control_app_cpu_us(ca) / 1e6, "requests_total", (json_int_t)s.requests,

@@ -214,14 +214,27 @@ unsigned control_standing(const struct control_app *ca)
 	return n;
 }
 
+unsigned control_sick(const struct control_app *ca)
+{
+	const struct control_instance *ci;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(ci, &ca->instances, link)
+	{
+		n += ci->rec.state == MODEL_INSTANCE_RUNNING && ci->rec.release == ca->rec.release && !ci->healthy;
+	}
+	return n;
+}
+
 bool control_waiting(const struct control_app *ca, char *out, size_t cap)
 {
 	struct control *c = ca->control;
-	unsigned wanted = control_wanted(ca), there = control_standing(ca), more = 0;
+	unsigned wanted = control_wanted(ca), sick = control_sick(ca), there = control_standing(ca) - sick, more = 0;
 	struct err e = {0};
 
 	*out = 0;
-	if (there >= wanted || c->draining)
+	/* Where nothing runs beside another a sick one leaves first. */
+	if (there >= wanted || c->draining || (sick && control_holds(ca)))
 		return false;
 	/* As if they were started one after the other. */
 	while (there + more < wanted && control_fits(c, ca->tenant, &ca->rec.limits, ca, ca->rec.release, &e) == 0) {
@@ -232,7 +245,12 @@ bool control_waiting(const struct control_app *ca, char *out, size_t cap)
 		control_charge(c, ca->tenant, &ca->rec.limits, -1);
 	if (there + more >= wanted)
 		return false;
-	snprintf(out, cap, "%u of %u instances fit, the others wait: %s", there + more, wanted, e.text);
+	/* A sick one stays until another can take its place. */
+	if (there + more + sick >= wanted)
+		snprintf(out, cap, "%u unhealthy instance%s cannot be replaced: %s", wanted - there - more,
+			 wanted - there - more == 1 ? "" : "s", e.text);
+	else
+		snprintf(out, cap, "%u of %u instances fit, the others wait: %s", there + more + sick, wanted, e.text);
 	return true;
 }
 
@@ -273,6 +291,8 @@ const char *control_app_state(const struct control_app *ca)
 		if (control_wanted_of(ca, ca->live.name[i]) && !running &&
 		    (control_looping(ca, ca->live.name[i]) || control_refused(ca, ca->live.name[i])))
 			return "crashed";
+	if (control_sick(ca))
+		return "degraded";
 	return running >= wanted ? "running" : "starting";
 }
 

@@ -107,6 +107,9 @@ class Api(http.server.BaseHTTPRequestHandler):
 
     def idle(self, why, rest):
         """An app without an instance, for each reason."""
+        if why == "degraded" and not rest:
+            stats = {**APP["stats"], "state": why, "instances_running": 2, "instances_healthy": 1, "instances_wanted": 2, "waiting": "1 unhealthy instance cannot be replaced: memory quota 1 GiB"}
+            return self.answer(200, {**APP, "state": why, "stats": stats})
         state = {"building": "empty", "failed": "empty", "refused": "empty"}.get(why, why)
         if rest == "/instances":
             return self.answer(200, {"items": [], "next": None, "waiting": None})
@@ -427,6 +430,9 @@ def main():
                       "refused": "v1 failed: no $PORT", "crashed": "web.3 ends again and again"}.items():
         r = run("ps", "-a", f"idle-{why}")
         check(f"ps without instances: {why}", r[0] == 0 and says in r[1] and r[1].startswith("Nothing runs") and "\x1b" not in r[1], *r)
+    r = run("apps", "info", "idle-degraded")
+    check("apps info tells the sick from the well", re.search(r"^state +degraded$", r[1], re.M) and re.search(r"^instances +1 of 2 healthy, 1 unhealthy, ", r[1], re.M)
+          and re.search(r"^waiting +1 unhealthy instance cannot be replaced: memory quota 1 GiB$", r[1], re.M), *r)
     r = run("ps", "-a", "idle-empty", "--json")
     check("ps --json without instances", json.loads(r[1])["items"] == [], *r)
     r = run("front")

@@ -85,8 +85,12 @@ static const struct {
 		P("limits", REF("Limits")) "," P("limits_own", BOOL) "," P("profile", REF("Profile")) ","
 		P("egress", REF("Egress")) "," P("egress_effective", REF("EgressEffective")) ","
 		P("health_path", STR) "," P("paused", BOOL) "," P("https", STR) "," P("hsts", INT) ","
-		P("serving", REF("Serving")) "," P("formation", REF("Formation")) "," P("stats", ANY) ","
+		P("serving", REF("Serving")) "," P("formation", REF("Formation")) "," P("stats", REF("AppStats")) ","
 		P("git_url", STR) "," P("note", STR))},
+	{"AppStats", OBJ("", P("state", STR) "," P("instances_running", INT) "," P("instances_healthy", INT) ","
+		P("instances_wanted", INT) "," P("waiting", NULLABLE) "," P("memory_bytes", INT) ","
+		P("cpu_cores", NUM) "," P("cpu_seconds", NUM) "," P("requests_total", INT) ","
+		P("requests_per_second", NUM) "," P("p50_ms", NUM) "," P("p99_ms", NUM))},
 	{"Serving", OBJ("", P("concurrency", INT) "," P("drain_seconds", INT) "," P("rollout", STR) ","
 		P("access_log", STR) "," P("hold", BOOL))},
 	{"Apps", LIST(REF("App"))},

@@ -134,8 +134,8 @@ struct ops {
 	 * "reason"}}. */
 	void (*instances)(void *ctx, int64_t app, json_t *arr);
 	/* New object with the figures of an app:
-	 * {"state","instances_running","instances_wanted","waiting" (null, or which limit stops the rest),
-	 * "memory_bytes","cpu_cores",
+	 * {"state","instances_running","instances_healthy" (of those),"instances_wanted","waiting" (null, or which
+	 * limit stops the rest, or keeps what is unhealthy from being replaced), "memory_bytes","cpu_cores",
 	 * "cpu_seconds","requests_total","requests_per_second","p50_ms","p99_ms","status":{"2xx":…},"bytes_in","bytes_out",
 	 * "refused":{"auth-required":…}}.
 	 */

@@ -18,13 +18,18 @@
 
 extern char **environ;
 
+/* Those that run and whose checks succeed; an older node does not tell them apart. */
+static double apps_healthy(json_t *stats)
+{
+	return cli_num(stats, json_object_get(stats, "instances_healthy") ? "instances_healthy" : "instances_running");
+}
+
 static void apps_row(struct cli_table *t, json_t *app)
 {
 	json_t *stats = json_object_get(app, "stats"), *release = json_object_get(app, "release");
 	char running[48], memory[16], rate[24], version[24] = "-";
 
-	snprintf(running, sizeof running, "%.0f/%.0f", cli_num(stats, "instances_running"),
-		 cli_num(stats, "instances_wanted"));
+	snprintf(running, sizeof running, "%.0f/%.0f", apps_healthy(stats), cli_num(stats, "instances_wanted"));
 	snprintf(rate, sizeof rate, "%.1f", cli_num(stats, "requests_per_second"));
 	if (json_is_object(release))
 		snprintf(version, sizeof version, "v%.0f", cli_num(release, "version"));
@@ -113,7 +118,7 @@ static void info_print(struct cli *c, json_t *app)
 {
 	json_t *release = json_object_get(app, "release"), *candidate = json_object_get(app, "candidate"),
 	       *stats = json_object_get(app, "stats"), *count;
-	char ago[32], memory[16], formation[512] = "", egress[CLI_EGRESS_TEXT];
+	char ago[32], memory[16], sick[40] = "", formation[512] = "", egress[CLI_EGRESS_TEXT];
 	const char *type;
 
 	(void)c;
@@ -134,8 +139,11 @@ static void info_print(struct cli *c, json_t *app)
 	if (json_is_object(candidate))
 		cli_pair("rolling out", "v%.0f: %s", cli_num(candidate, "version"), cli_str(candidate, "note"));
 	cli_pair("formation", "%s", *formation ? formation : "-");
-	cli_pair("instances", "%.0f of %.0f running, %s", cli_num(stats, "instances_running"),
-		 cli_num(stats, "instances_wanted"), cli_bytes(memory, cli_num(stats, "memory_bytes")));
+	if (apps_healthy(stats) < cli_num(stats, "instances_running"))
+		snprintf(sick, sizeof sick, ", %.0f unhealthy",
+			 cli_num(stats, "instances_running") - apps_healthy(stats));
+	cli_pair("instances", "%.0f of %.0f %s%s, %s", apps_healthy(stats), cli_num(stats, "instances_wanted"),
+		 *sick ? "healthy" : "running", sick, cli_bytes(memory, cli_num(stats, "memory_bytes")));
 	if (*cli_str(stats, "waiting"))
 		cli_pair("waiting", "%s", cli_str(stats, "waiting"));
 	cli_pair("requests", "%.0f in all, %.1f/s, half within %.3g ms, 99 of 100 within %.3g ms",

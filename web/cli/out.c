@@ -267,10 +267,11 @@ const char *cli_colour(bool on, const char *word)
 	static const struct {
 		const char *word, *colour;
 	} table[] = {
-		{"running", "\033[32m"}, {"succeeded", "\033[32m"}, {"live", "\033[32m"},     {"starting", "\033[33m"},
-		{"pending", "\033[33m"}, {"deploying", "\033[33m"}, {"draining", "\033[33m"}, {"stopping", "\033[33m"},
-		{"paused", "\033[33m"},	 {"crashed", "\033[31m"},   {"failed", "\033[31m"},   {"exited", "\033[2m"},
-		{"retired", "\033[2m"},	 {"stopped", "\033[2m"},    {"empty", "\033[2m"},
+		{"running", "\033[32m"},  {"succeeded", "\033[32m"}, {"live", "\033[32m"},     {"starting", "\033[33m"},
+		{"pending", "\033[33m"},  {"deploying", "\033[33m"}, {"draining", "\033[33m"}, {"stopping", "\033[33m"},
+		{"paused", "\033[33m"},	  {"crashed", "\033[31m"},   {"failed", "\033[31m"},   {"exited", "\033[2m"},
+		{"degraded", "\033[31m"}, {"unhealthy", "\033[31m"}, {"retired", "\033[2m"},   {"stopped", "\033[2m"},
+		{"empty", "\033[2m"},
 	};
 
 	for (size_t i = 0; on && i < ARRAY_LEN(table); i++)

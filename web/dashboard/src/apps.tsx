@@ -42,6 +42,7 @@ function Row(p: { app: App; withTenant: boolean }): JSX.Element {
 	const s = app.stats ?? {};
 	const want = s.instances_wanted ?? 0;
 	const run = s.instances_running ?? 0;
+	const healthy = s.instances_healthy ?? run;
 	const limit = (app.limits?.memory_bytes ?? 0) * Math.max(run, 1);
 	return (
 		<tr>
@@ -60,8 +61,8 @@ function Row(p: { app: App; withTenant: boolean }): JSX.Element {
 			<td class="cell-state">
 				<Badge state={app.state} />
 			</td>
-			<td class={`num ${run < want ? 'warn-text' : ''}`} data-name="instances">
-				{count(run)}/{count(want)}
+			<td class={`num ${healthy < want ? 'warn-text' : ''}`} data-name="instances">
+				{count(healthy)}/{count(want)}
 			</td>
 			<td class="num" data-name="memory">
 				{s.memory_bytes ? bytes(s.memory_bytes) : '–'}

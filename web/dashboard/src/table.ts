@@ -18,18 +18,19 @@ export const PAGE_ROWS = 50;
 
 const STATE_ORDER: Record<string, number> = {
 	crashed: 0,
-	deploying: 1,
-	starting: 2,
-	paused: 3,
-	stopped: 4,
-	empty: 5,
-	running: 6,
+	degraded: 1,
+	deploying: 2,
+	starting: 3,
+	paused: 4,
+	stopped: 5,
+	empty: 6,
+	running: 7,
 };
 
 const value: Record<SortKey, (a: App) => string | number> = {
 	name: (a) => a.name,
 	tenant: (a) => a.tenant ?? '',
-	state: (a) => STATE_ORDER[a.state] ?? 7,
+	state: (a) => STATE_ORDER[a.state] ?? 8,
 	instances: (a) => a.stats?.instances_running ?? 0,
 	memory: (a) => a.stats?.memory_bytes ?? 0,
 	cpu: (a) => a.stats?.cpu_cores ?? 0,

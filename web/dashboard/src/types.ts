@@ -14,9 +14,10 @@ export interface List<T> {
 	next?: string | null;
 }
 
-export type AppState = 'running' | 'starting' | 'deploying' | 'crashed' | 'stopped' | 'empty' | 'paused';
+export type AppState = 'running' | 'degraded' | 'starting' | 'deploying' | 'crashed' | 'stopped' | 'empty' | 'paused';
 export const APP_STATES: readonly AppState[] = [
 	'crashed',
+	'degraded',
 	'deploying',
 	'starting',
 	'running',
@@ -28,6 +29,7 @@ export const APP_STATES: readonly AppState[] = [
 export interface AppStats {
 	state?: string;
 	instances_running?: number;
+	instances_healthy?: number; // of those that run
 	instances_wanted?: number;
 	waiting?: string | null; // why not all that are wanted run
 	memory_bytes?: number;

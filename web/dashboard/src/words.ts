@@ -13,6 +13,7 @@ export interface Words {
 
 export const STATE_TONE: Record<string, Tone> = {
 	running: 'ok',
+	degraded: 'bad',
 	starting: 'busy',
 	deploying: 'busy',
 	crashed: 'bad',
@@ -23,6 +24,7 @@ export const STATE_TONE: Record<string, Tone> = {
 	draining: 'busy',
 	stopping: 'busy',
 	exited: 'idle',
+	unhealthy: 'bad',
 	pending: 'busy',
 	live: 'ok',
 	failed: 'bad',
@@ -91,6 +93,7 @@ export function appWords(f: Facts): Words {
 	const { app } = f;
 	const run = app.stats?.instances_running ?? 0;
 	const want = app.stats?.instances_wanted ?? 0;
+	const healthy = app.stats?.instances_healthy ?? run;
 	const build = [...(f.builds ?? [])].sort((a, b) => Number(b.id) - Number(a.id))[0];
 	switch (app.state) {
 		case 'running':
@@ -102,6 +105,15 @@ export function appWords(f: Facts): Words {
 						next: '',
 					}
 				: { tone: 'ok', title: 'Running', detail: `${plural(run, 'instance')}, all healthy.`, next: '' };
+		case 'degraded':
+			return {
+				tone: 'bad',
+				title: 'Unhealthy',
+				detail: `${healthy} of ${plural(want, 'instance')} healthy; ${
+					run - healthy === 1 ? 'the checks of one' : `the checks of ${run - healthy}`
+				} fail. ${app.stats?.waiting ? sentence(app.stats.waiting) : 'Others are started in their place.'}`,
+				next: whyDown(f),
+			};
 		case 'starting':
 			return {
 				tone: 'busy',
@@ -163,7 +175,7 @@ export function appWords(f: Facts): Words {
 /** A deploy that went wrong while the app itself is well: said beside the state, not instead of it. */
 export function deployTrouble(f: Facts): Words | null {
 	if (!f.app.release || f.app.state === 'deploying') return null;
-	const serving = f.app.state === 'running' ? ` v${f.app.release.version} serves on.` : '';
+	const serving = f.app.state === 'running' || f.app.state === 'degraded' ? ` v${f.app.release.version} serves on.` : '';
 	const builds = [...(f.builds ?? [])].sort((a, b) => Number(b.id) - Number(a.id));
 	if (builds[0]?.state === 'failed') {
 		return {

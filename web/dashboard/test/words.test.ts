@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseRoute } from '../src/router';
 import { mergeEvents } from '../src/stream';
 import type { App, Event, Release } from '../src/types';
-import { appWords, deployTrouble, rollbackTarget } from '../src/words';
+import { appWords, deployTrouble, rollbackTarget, STATE_TONE } from '../src/words';
 
 const app = (o: Partial<App>): App => ({
 	name: 'shop',
@@ -21,6 +21,25 @@ describe('the state in words', () => {
 			tone: 'busy',
 			title: 'Running in part',
 		});
+	});
+
+	it('tells the sick from the well, and why none takes their place', () => {
+		const w = appWords({
+			app: app({
+				state: 'degraded',
+				stats: {
+					instances_running: 2,
+					instances_healthy: 1,
+					instances_wanted: 2,
+					waiting: '1 unhealthy instance cannot be replaced: memory quota 1 GiB',
+				},
+			}),
+		});
+		expect(w).toMatchObject({ tone: 'bad', title: 'Unhealthy' });
+		expect(w.detail).toContain('1 of 2 instances healthy');
+		expect(w.detail).toContain('memory quota 1 GiB.');
+		expect(STATE_TONE.unhealthy).toBe('bad');
+		expect(STATE_TONE.degraded).toBe('bad');
 	});
 
 	it('says why an app crashed and what to do', () => {
