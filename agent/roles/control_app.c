@@ -341,14 +341,16 @@ static bool control_tell_refused(struct control_app *ca, const char *limit)
 	return true;
 }
 
-/* All that is wanted is there, the sick ones replaced: the next refusal is another. */
-static void control_forget_refused(struct control_app *ca)
+/* All that is wanted is there, the sick ones replaced: the next refusal is another, and the next that starts takes no
+ * earlier one's place. */
+static void control_settle(struct control_app *ca)
 {
 	int64_t now = control_now_ms();
 
 	if (ca->rec.candidate || control_standing(ca) - control_sick(ca) < control_wanted(ca) ||
 	    !control_canary_whole(ca))
 		return;
+	control_restart_forget(ca);
 	for (unsigned i = 0; i < CONTROL_REFUSED; i++)
 		if (now - ca->refused[i].told_ms >= CONTROL_TOLD_MIN_MS)
 			ca->refused[i].limit[0] = 0;
@@ -432,9 +434,7 @@ static void control_do(struct control_app *ca, const struct plan_action *a)
 						 (int)sizeof ci->rec.reason - 1, why);
 				control_instance_crashed(ci);
 			}
-			control_instance_stop(ci, ci->rec.reason[0] && ci->rec.state == MODEL_INSTANCE_DRAINING
-							  ? ci->rec.reason
-							  : a->reason);
+			control_instance_stop(ci, ci->rec.reason[0] ? ci->rec.reason : a->reason);
 		}
 		break;
 	case PLAN_PROMOTE:
@@ -536,7 +536,7 @@ static void control_plan_app(struct control_app *ca)
 				 control_on_timer, ca);
 	for (unsigned i = 0; i < out.count; i++)
 		control_do(ca, &actions[i]);
-	control_forget_refused(ca);
+	control_settle(ca);
 	control_routes_app(ca, false);
 }
 

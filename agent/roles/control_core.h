@@ -218,6 +218,7 @@ struct control_instance {
 	bool stop_sent;
 	uint32_t drain_pending; /* workers with requests in flight, bit per worker, and control_old_workers() */
 	int64_t since_ms;	/* in its state, monotonic */
+	int64_t born_ms;	/* monotonic: this control made it, or found it */
 	int64_t healthy_since_ms;
 	int64_t sick_since_ms;	       /* a running one whose checks fail, 0 = they do not */
 	int64_t started_ms;	       /* wall */
@@ -402,7 +403,9 @@ void control_hits_instance(struct control_instance *ci, const struct msg_usage *
 void control_hits_tenant(struct control *c, struct control_tenant *t, const struct msg_tenant_usage *now);
 
 /* control_restart.c */
-void control_restart_ended(const struct control_instance *ci); /* before it is freed */
+/* It does not count any more, and another is to take its place: it failed, or its owner stopped it.  Its record says
+ * why. */
+void control_restart_ended(const struct control_instance *ci, bool failed);
 void control_restart_started(struct control_instance *ci);
 void control_restart_forget(struct control_app *ca); /* those that ended are not replaced */
 

@@ -49,7 +49,7 @@ struct control_health {
 	unsigned pause_ms, failures;
 	uint32_t spread;      /* of the times between checks: hundreds of apps are not asked in one moment */
 	int64_t ask_ms;	      /* monotonic: from then on a running one is asked for its path again */
-	int status;	      /* of the answer that was the last failure; 0: it was none */
+	bool listens;	      /* the last check was let in */
 	char why[120];	      /* last failure */
 	struct health_h2 *h2; /* owned; while one is under way */
 	char answer[16];      /* "HTTP/1.1 200" */
@@ -108,7 +108,6 @@ static void health_good(struct control_health *h)
 	if (h->state == HEALTH_READING && health_asks(h)) /* it was asked */
 		h->ask_ms = control_now_ms() + health_spread(h, ci->health_every_ms);
 	h->failures = 0;
-	h->status = 0;
 	h->why[0] = 0;
 	health_wait(h, health_steady_ms(h));
 	control_instance_healthy(ci, true, "");
@@ -121,7 +120,6 @@ static void health_bad(struct control_health *h, const char *fmt, ...)
 	unsigned most = ci->health_failures ? ci->health_failures : LIMIT_HEALTH_FAILURES_DEFAULT;
 	va_list ap;
 
-	h->status = 0;
 	va_start(ap, fmt);
 	vsnprintf(h->why, sizeof h->why, fmt, ap);
 	va_end(ap);
@@ -137,14 +135,10 @@ static void health_bad(struct control_health *h, const char *fmt, ...)
 		control_instance_healthy(ci, false, h->why);
 }
 
-/* It listens and speaks HTTP, and says no itself. */
+/* It speaks HTTP, and says no itself. */
 static void health_answered(struct control_health *h, int status)
 {
-	struct control_instance *ci = h->ci;
-
-	health_bad(h, "GET %.60s was answered %d, wanted is 2xx or 3xx", ci->health_path, status);
-	if (ci->health == h)
-		h->status = status;
+	health_bad(h, "GET %.60s was answered %d, wanted is 2xx or 3xx", h->ci->health_path, status);
 }
 
 /* Where it should listen, for a person. */
@@ -162,6 +156,7 @@ static void health_refused(struct control_health *h, int error)
 	bool local = h->ci->listens_unix;
 	char where[48];
 
+	h->listens = false;
 	if (error == ECONNREFUSED || (local && error == ENOENT))
 		health_bad(h, "nothing accepts connections on %s", health_where(h, where));
 	else if (local && error == EACCES)
@@ -179,12 +174,14 @@ static void health_on_deadline(void *arg)
 	struct control_health *h = arg;
 	char where[48];
 
-	if (h->state == HEALTH_CONNECTING)
+	if (h->state == HEALTH_CONNECTING) {
+		h->listens = false;
 		health_bad(h, "no connection to %s within %d s", health_where(h, where), HEALTH_CONNECT_MS / 1000);
-	else if (!h->ci->health_path)
+	} else if (!h->ci->health_path) {
 		health_bad(h, "no SETTINGS of HTTP/2 within %d s", HEALTH_ANSWER_MS / 1000);
-	else
+	} else {
 		health_bad(h, "no answer to GET %.60s within %d s", h->ci->health_path, HEALTH_ANSWER_MS / 1000);
+	}
 }
 
 /* A start is asked for its health path, or for its HTTP/2; a running app is charged for that only if it wants to be. */
@@ -258,6 +255,7 @@ static void health_send(struct control_health *h)
 
 static void health_connected(struct control_health *h)
 {
+	h->listens = true;
 	if (!health_wants_http(h)) {
 		health_good(h);
 		return;
@@ -424,11 +422,13 @@ void control_health_overdue(const struct control_instance *ci, const char *reaso
 	const char *why = control_health_why(ci);
 	char listens[160] = "";
 
+	if (!why[0] && ci->health && ci->health->state == HEALTH_READING)
+		why = "the first check is not answered yet";
 	if (!why[0]) {
 		snprintf(out, cap, "%s", reason);
 		return;
 	}
-	if (ci->health->status) {
+	if (ci->health->listens) {
 		snprintf(out, cap, "%s listens, but is not ready after %" PRIu64 " s: %s", ci->rec.type,
 			 (uint64_t)ci->app->control->settings.health_ms / 1000, why);
 		return;

@@ -50,7 +50,7 @@ static struct control_instance *control_instance_new(struct control_app *ca, con
 	ci->rec = *rec;
 	ci->socket = -1;
 	ci->limits = ca->rec.limits;
-	ci->since_ms = control_now_ms();
+	ci->since_ms = ci->born_ms = control_now_ms();
 	ci->use = (struct control_use){
 		.tenant = ca->tenant, .limits = &ci->limits, .id = (uint64_t)rec->id, .slot = ca->slot};
 	if (map_put(c->instances, &ci->rec.id, sizeof ci->rec.id, ci) < 0) {
@@ -313,6 +313,7 @@ void control_instance_crashed(struct control_instance *ci)
 	if (ci->crashed)
 		return;
 	ci->crashed = true;
+	control_restart_ended(ci, true);
 	if (!ca->backoffs)
 		ca->backoffs = calloc(PLAN_BACKOFFS, sizeof *ca->backoffs);
 	if (!ca->backoffs)
@@ -361,8 +362,6 @@ void control_instance_gone(struct control_instance *ci, const struct msg_instanc
 		}
 		control_instance_crashed(ci);
 	}
-	if (ci->crashed)
-		control_restart_ended(ci);
 	if (store_instance_update(c->store, &ci->rec, &e) < 0 && e.code != ENOENT)
 		LOG_WARN("instance record", "app=%s instance=%" PRId64 " error=\"%s\"", ca->rec.name, ci->rec.id,
 			 e.text);

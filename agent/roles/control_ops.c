@@ -413,9 +413,11 @@ static int ops_instance_stop(void *ctx, int64_t app, int64_t instance, struct er
 		return err_set(e, ENOENT, "the app has no such instance");
 	if (ci->routed) {
 		snprintf(ci->rec.reason, sizeof ci->rec.reason, "its owner stopped it");
+		control_restart_ended(ci, false);
 		control_instance_unroute(ci);
 	} else if (ci->rec.state != MODEL_INSTANCE_DRAINING) {
 		control_instance_stop(ci, "its owner stopped it");
+		control_restart_ended(ci, false);
 	}
 	control_touch(ci->app);
 	return 0;

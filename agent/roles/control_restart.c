@@ -1,10 +1,12 @@
 /* Which instance takes the place of which: how often that happened, and why the one before ended.  Layer agent, control
  * process.
  *
- * The end of an instance that nobody asked for leaves a note; the next one of the same release and type that starts
- * takes it, so that an instance that was merely added has none.  Lost when control ends. */
+ * An instance that fails, or that its owner stops, leaves a note at the moment from which another is wanted; the next
+ * one of the same release and type that starts takes it, so that an instance that was merely added has none.  One whose
+ * checks fail leaves only when another serves in its place: that one has it at once.  Lost when control ends. */
 #include "agent/roles/control_core.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,17 +28,47 @@ static void drop(struct control_app *ca, struct control_ended *n)
 	free(n);
 }
 
-void control_restart_ended(const struct control_instance *ci)
+/* The one that was started in the place of a sick one; NULL when there is none yet. */
+static struct control_instance *successor(const struct control_instance *ci)
+{
+	struct control_instance *other;
+
+	if (!ci->sick_since_ms)
+		return NULL;
+	TAILQ_FOREACH(other, &ci->app->instances, link)
+	{
+		if (other->rec.id > ci->rec.id && !other->before && other->born_ms >= ci->sick_since_ms &&
+		    other->rec.release == ci->rec.release && strcmp(other->rec.type, ci->rec.type) == 0)
+			return other;
+	}
+	return NULL;
+}
+
+void control_restart_ended(const struct control_instance *ci, bool failed)
 {
 	struct control_app *ca = ci->app;
-	struct control_ended *n = calloc(1, sizeof *n);
+	struct control_instance *next = successor(ci);
+	bool stopped = ci->rec.state != MODEL_INSTANCE_EXITED;
+	unsigned restarts = ci->restarts + failed;
+	struct control_ended *n;
+	char *reason = NULL;
 
-	if (!n)
-		return; /* only the note is missing */
+	if (asprintf(&reason, "%s%s", stopped ? "was stopped: " : "", ci->rec.reason) < 0)
+		reason = NULL; /* only the words are missing */
+	if (next) {
+		next->restarts = restarts;
+		next->before = reason;
+		return;
+	}
+	n = calloc(1, sizeof *n);
+	if (!n) {
+		free(reason);
+		return;
+	}
 	n->release = ci->rec.release;
-	n->restarts = ci->restarts + 1;
+	n->restarts = restarts;
 	memcpy(n->type, ci->rec.type, sizeof n->type);
-	n->reason = strdup(ci->rec.reason);
+	n->reason = reason;
 	TAILQ_INSERT_TAIL(&ca->ended, n, link);
 	if (++ca->ended_count > RESTART_NOTES)
 		drop(ca, TAILQ_FIRST(&ca->ended));

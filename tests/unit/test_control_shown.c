@@ -2,8 +2,11 @@
 #include "tests/unit/control_fake.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define MIB (1ull << 20)
 
@@ -141,5 +144,88 @@ Test(control_shown, a_canary_that_is_refused_is_told_once)
 	fake_exit(&f, fake_newest(&f, app), MSG_EXIT_CODE, 1);
 	fake_run(&f, 6000);
 	cr_assert_eq(events("instance.refused").n, 1, "%u", events("instance.refused").n);
+	fake_stop(&f);
+}
+
+/* REASON of the newest instance. */
+static const char *reason_of_newest(void)
+{
+	static char text[512];
+	json_t *arr = json_array();
+
+	f.control->ops.instances(f.control, app, arr);
+	snprintf(text, sizeof text, "%s",
+		 json_string_value(json_object_get(json_array_get(arr, json_array_size(arr) - 1), "reason")));
+	json_decref(arr);
+	return text;
+}
+
+Test(control_shown, each_takes_the_place_of_the_one_before_it)
+{
+	struct control_instance *sick, *next;
+	struct err e = {0};
+
+	begin();
+	sick = newest();
+	control_instance_healthy(sick, false, "nothing accepts connections on port 8080");
+	fake_run(&f, 2000); /* its replacement serves, and it is gone */
+	next = newest();
+	cr_assert_neq(next, sick);
+	cr_assert_str_eq(reason_of_newest(), "the one before was stopped: it no longer answered its health check");
+	cr_assert_eq(next->restarts, 1);
+	/* Not that one again: the owner stopped the one before the next. */
+	cr_assert_eq(f.control->ops.instance_stop(f.control, app, next->rec.id, &e), 0);
+	fake_run(&f, 1000);
+	cr_assert_neq(newest(), next);
+	cr_assert_str_eq(reason_of_newest(), "the one before was stopped: its owner stopped it");
+	cr_assert_eq(newest()->restarts, 1);
+	/* One more has none before it. */
+	set_web(3);
+	cr_assert(fake_until(&f, three_up, 5000));
+	cr_assert_str_eq(reason_of_newest(), "");
+	fake_stop(&f);
+}
+
+static void answer_404(void)
+{
+	static const char text[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+	char sink[1024];
+	int fd;
+
+	while ((fd = accept4(f.listen_fd, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+		usleep(2000);
+		if (read(fd, sink, sizeof sink) > 0) /* else it was a bare connection */
+			cr_assert_gt(write(fd, text, sizeof text - 1), 0);
+		close(fd);
+	}
+}
+
+Test(control_shown, one_that_listened_is_not_said_not_to)
+{
+	struct model_app row;
+	struct control_instance *ci;
+	int64_t first;
+
+	begin();
+	cr_assert_eq(fcntl(f.listen_fd, F_SETFL, O_NONBLOCK), 0);
+	cr_assert_eq(store_app_get(f.control->store, app, &row, NULL), 0);
+	snprintf(row.health_path, sizeof row.health_path, "/healthz");
+	cr_assert_eq(store_app_update(f.control->store, &row, NULL), 0);
+	f.control->ops.app_changed(f.control, app);
+	set_web(3);
+	fake_run(&f, 10);
+	ci = newest();
+	first = ci->rec.id;
+	for (unsigned i = 0; i < 300 && map_get(f.control->instances, &first, sizeof first); i++) {
+		answer_404();
+		fake_run(&f, 5);
+	}
+	cr_assert(strstr(events("instance.unhealthy").text, "web listens, but is not ready after"), "%s",
+		  events("instance.unhealthy").text);
+	for (unsigned i = 0; i < 300 && (!newest() || newest()->rec.id <= first); i++)
+		fake_run(&f, 5);
+	cr_assert_gt(newest()->rec.id, first);
+	cr_assert(strstr(newest()->before, "web listens, but is not ready after 0 s: GET /healthz was answered 404"),
+		  "%s", newest()->before);
 	fake_stop(&f);
 }
