@@ -324,8 +324,9 @@ void control_instance_crashed(struct control_instance *ci)
 	control_canary_crashed(ci);
 	if (!looping && control_looping(ca, ci->rec.type) && ci->rec.release == ca->rec.release)
 		control_event(c, ca, ci->rec.id, "instance.crashloop",
-			      "%s ended %u times in a row; it is tried again every %d minutes. Last: %s", ci->rec.type,
-			      PLAN_LOOP_CRASHES, PLAN_LOOP_MS / 60000, ci->rec.reason);
+			      "%s ended, or failed its checks, %u times in a row; it is tried again every %d minutes. "
+			      "Last: %s",
+			      ci->rec.type, PLAN_LOOP_CRASHES, PLAN_LOOP_MS / 60000, ci->rec.reason);
 	control_touch(ca);
 }
 

@@ -427,7 +427,7 @@ def main():
     check("config unset of an unknown name says that nothing changed", r[0] == 0 and "Nothing changed" in r[1] and "Rolling" not in r[1], *r)
     for why, says in {"empty": "was never deployed.  Deploy it with: tulou deploy -a idle-empty", "paused": "is paused.  Start it again with: tulou apps resume idle-paused",
                       "stopped": "scaled to zero (web=0 worker=0)", "deploying": "v9 is being rolled out", "building": "a build is under way", "failed": "its last build failed: npm ended with 1",
-                      "refused": "v1 failed: no $PORT", "crashed": "web.3 ends again and again"}.items():
+                      "refused": "v1 failed: no $PORT", "crashed": "web.3 ends again and again\nIt is tried again every 5 minutes"}.items():
         r = run("ps", "-a", f"idle-{why}")
         check(f"ps without instances: {why}", r[0] == 0 and says in r[1] and r[1].startswith("Nothing runs") and "\x1b" not in r[1], *r)
     r = run("apps", "info", "idle-degraded")

@@ -211,6 +211,9 @@ Test(control, crash_loop_is_called_so)
 	}
 	fake_run(&f, 50);
 	cr_assert_eq(events("instance.crashloop"), 1);
+	cr_assert(
+		strstr(event_text, "ended, or failed its checks, 5 times in a row; it is tried again every 5 minutes"),
+		"%s", event_text);
 	cr_assert_eq(control_app_get(f.control, app)->shown, PROXY_APP_CRASHED);
 	cr_assert_str_eq(control_app_state(control_app_get(f.control, app)), "crashed");
 	fake_stop(&f);

@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/utf8.h"
+#include "scheduler/plan.h"
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
 #include "web/cli/commands.h"
@@ -139,8 +140,8 @@ static void ps_none(struct cli *c)
 		ps_empty(c, builds.json, events.json);
 	} else if (strcmp(state, "crashed") == 0) {
 		cli_say("Nothing runs: what was started ended again, or could not be started%s%s\n"
-			"It is tried again every few minutes; see: tulou logs -a %s\n",
-			*why ? ": " : "", why, c->app_name);
+			"It is tried again every %d minutes, or as soon as there is room; see: tulou logs -a %s\n",
+			*why ? ": " : "", why, PLAN_LOOP_MS / 60000, c->app_name);
 	} else {
 		cli_say("Nothing runs at this moment, %.0f are wanted.%s%s\nSee: tulou events -a %s\n",
 			cli_num(json_object_get(app.json, "stats"), "instances_wanted"), *why ? "  Last: " : "", why,

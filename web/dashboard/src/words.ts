@@ -42,6 +42,9 @@ export const STATE_TONE: Record<string, Tone> = {
 	unsupported: 'idle',
 };
 
+/** A crash loop is tried again so often: PLAN_LOOP_MS of scheduler/plan.h, which a test compares. */
+export const LOOP_MINUTES = 5;
+
 export interface Facts {
 	app: App;
 	instances?: readonly Instance[];
@@ -84,7 +87,7 @@ function crashed(f: Facts): Words {
 	return {
 		tone: 'bad',
 		title: `${f.app.release ? `v${f.app.release.version}` : 'The app'} keeps crashing`,
-		detail: `${why || 'Its instances end soon after they start.'} It is tried again, with pauses that grow.`,
+		detail: `${why || 'Its instances end soon after they start.'} It is tried again every ${LOOP_MINUTES} minutes.`,
 		next: steps.filter(Boolean).join(' '),
 	};
 }

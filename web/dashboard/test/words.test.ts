@@ -1,8 +1,10 @@
+/// <reference types="vite/client" />
 import { describe, expect, it } from 'vitest';
+import plan from '../../../scheduler/plan.h?raw';
 import { parseRoute } from '../src/router';
 import { mergeEvents } from '../src/stream';
 import type { App, Event, Release } from '../src/types';
-import { appWords, deployTrouble, rollbackTarget, STATE_TONE } from '../src/words';
+import { appWords, deployTrouble, LOOP_MINUTES, rollbackTarget, STATE_TONE } from '../src/words';
 
 const app = (o: Partial<App>): App => ({
 	name: 'shop',
@@ -51,6 +53,11 @@ describe('the state in words', () => {
 		expect(w).toMatchObject({ tone: 'bad', title: 'v5 keeps crashing' });
 		expect(w.detail).toContain('exited with code 1.');
 		expect(w.next).toContain('roll back to v3');
+		expect(w.detail).toContain('tried again every 5 minutes');
+	});
+
+	it('says how often a crash loop is tried again, as the scheduler does', () => {
+		expect(plan).toContain(`#define PLAN_LOOP_MS ${LOOP_MINUTES * 60_000}\n`);
 	});
 
 	it('tells of memory when that was it', () => {
