@@ -110,6 +110,9 @@ class Api(http.server.BaseHTTPRequestHandler):
         if why == "degraded" and not rest:
             stats = {**APP["stats"], "state": why, "instances_running": 2, "instances_healthy": 1, "instances_wanted": 2, "waiting": "1 unhealthy instance cannot be replaced: memory quota 1 GiB"}
             return self.answer(200, {**APP, "state": why, "stats": stats})
+        if why == "held":
+            return self.answer(200, {"items": [{"id": "7", "type": "web", "release": 3, "state": "running"}], "next": None, "waiting": None, "held": True} if rest else
+                               {**APP, "name": "held", "serving": {"hold": True}})
         state = {"building": "empty", "failed": "empty", "refused": "empty"}.get(why, why)
         if rest == "/instances":
             return self.answer(200, {"items": [], "next": None, "waiting": None})
@@ -433,6 +436,10 @@ def main():
     r = run("apps", "info", "idle-degraded")
     check("apps info tells the sick from the well", re.search(r"^state +degraded$", r[1], re.M) and re.search(r"^instances +1 of 2 healthy, 1 unhealthy, ", r[1], re.M)
           and re.search(r"^waiting +1 unhealthy instance cannot be replaced: memory quota 1 GiB$", r[1], re.M), *r)
+    r = run("ps", "-a", "idle-held")
+    check("ps names a hold and what lifts it", r[0] == 0 and "Let them in with: tulou apps resume idle-held" in r[1], *r)
+    r = run("apps", "info", "idle-held")
+    check("apps info too", re.search(r"^held +its requests wait, .*: tulou apps resume held$", r[1], re.M), *r)
     r = run("ps", "-a", "idle-empty", "--json")
     check("ps --json without instances", json.loads(r[1])["items"] == [], *r)
     r = run("front")

@@ -13,11 +13,14 @@ void api_instances_list(struct exchange *x)
 
 	OWN_JSON json_t *stats = ops->app_stats(ops->ctx, x->app.id);
 	json_t *waiting = json_object_get(stats, "waiting");
+	struct model_serving serving = {0};
+
+	store_serving_get(x->api->config.store, x->app.id, &serving, NULL);
 
 	ops->instances(ops->ctx, x->app.id, items);
 	api_answer_json(x, 200,
-			json_pack("{s:o, s:n, s:O}", "items", items, "next", "waiting",
-				  json_is_string(waiting) ? waiting : json_null()));
+			json_pack("{s:o, s:n, s:O, s:b}", "items", items, "next", "waiting",
+				  json_is_string(waiting) ? waiting : json_null(), "held", serving.hold ? 1 : 0));
 }
 
 void api_instance_delete(struct exchange *x)

@@ -109,7 +109,8 @@ static const struct {
 	{"Builds", LIST(REF("Build"))},
 	{"Config", MAP(STR)},
 	{"ConfigChange", MAP("{\"type\":[\"string\",\"null\"]}")},
-	{"Instances", LIST(ANY)},
+	{"Instances", "{\"type\":\"object\",\"required\":[\"items\",\"next\"],\"properties\":{"
+		P("items", ARRAY(ANY)) "," P("next", NULLABLE) "," P("waiting", NULLABLE) "," P("held", BOOL) "}}"},
 	{"DomainNew", OBJ("\"host\"", P("host", STR))},
 	{"DomainVerify", OBJ("", P("accept", BOOL))},
 	{"Domain", OBJ("", P("host", STR) "," P("state", STR) "," P("proof", NULLABLE) ","

@@ -24,16 +24,23 @@ static double apps_healthy(json_t *stats)
 	return cli_num(stats, json_object_get(stats, "instances_healthy") ? "instances_healthy" : "instances_running");
 }
 
+/* Its requests wait for `apps resume`. */
+static bool apps_held(json_t *app)
+{
+	return json_is_true(json_object_get(json_object_get(app, "serving"), "hold"));
+}
+
 static void apps_row(struct cli_table *t, json_t *app)
 {
 	json_t *stats = json_object_get(app, "stats"), *release = json_object_get(app, "release");
-	char running[48], memory[16], rate[24], version[24] = "-";
+	char running[48], memory[16], rate[24], version[24] = "-", state[48];
 
 	snprintf(running, sizeof running, "%.0f/%.0f", apps_healthy(stats), cli_num(stats, "instances_wanted"));
 	snprintf(rate, sizeof rate, "%.1f", cli_num(stats, "requests_per_second"));
 	if (json_is_object(release))
 		snprintf(version, sizeof version, "v%.0f", cli_num(release, "version"));
-	cli_table_add(t, cli_str(app, "name"), cli_str(app, "tenant"), cli_str(app, "state"), running,
+	snprintf(state, sizeof state, "%.20s%s", cli_str(app, "state"), apps_held(app) ? ", held" : "");
+	cli_table_add(t, cli_str(app, "name"), cli_str(app, "tenant"), state, running,
 		      cli_bytes(memory, cli_num(stats, "memory_bytes")), rate, version, cli_str(app, "url"));
 }
 
@@ -129,6 +136,9 @@ static void info_print(struct cli *c, json_t *app)
 	cli_pair("tenant", "%s", cli_str(app, "tenant"));
 	cli_pair("state", "%s%s", cli_str(app, "state"),
 		 json_is_true(json_object_get(app, "paused")) ? " (paused)" : "");
+	if (apps_held(app))
+		cli_pair("held", "its requests wait, up to 2 minutes each; let them in with: tulou apps resume %s",
+			 cli_str(app, "name"));
 	cli_pair("url", "%s", cli_str(app, "url"));
 	cli_pair("git", "%s", cli_str(app, "git_url"));
 	if (json_is_object(release))

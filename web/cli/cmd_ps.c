@@ -155,6 +155,9 @@ static void ps_after(struct cli *c, json_t *answer)
 		ps_none(c);
 	if (*cli_str(answer, "waiting"))
 		cli_say("Waiting: %s\n", cli_str(answer, "waiting"));
+	if (json_is_true(json_object_get(answer, "held")))
+		cli_say("Held: requests wait, up to 2 minutes each.  Let them in with: tulou apps resume %s\n",
+			c->app_name);
 }
 
 int cli_cmd_ps(struct cli *c)

@@ -42,12 +42,12 @@ function Buttons(p: { app: App; refresh: () => void }): JSX.Element {
 					Restart
 				</button>
 			)}
-			{app.paused ? (
+			{app.paused || app.serving?.hold ? (
 				<button
 					class="primary"
 					onClick={() =>
 						void act(async () => {
-							await send('PATCH', path, { paused: false });
+							await send('PATCH', path, { paused: false, serving: { hold: false } });
 							p.refresh();
 						}, 'Resumed.')
 					}

@@ -98,6 +98,13 @@ export function appWords(f: Facts): Words {
 	const want = app.stats?.instances_wanted ?? 0;
 	const healthy = app.stats?.instances_healthy ?? run;
 	const build = [...(f.builds ?? [])].sort((a, b) => Number(b.id) - Number(a.id))[0];
+	if (app.serving?.hold && ['running', 'degraded', 'starting', 'crashed'].includes(app.state))
+		return {
+			tone: 'busy',
+			title: 'Held',
+			detail: `Its requests wait, up to 2 minutes each. ${run} of ${plural(want, 'instance')} ${run === 1 ? 'runs' : 'run'}, ${healthy} healthy.`,
+			next: `Resume lets them in, as does: tulou apps resume ${app.name}`,
+		};
 	switch (app.state) {
 		case 'running':
 			return run < want

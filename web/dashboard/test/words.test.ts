@@ -44,6 +44,12 @@ describe('the state in words', () => {
 		expect(STATE_TONE.degraded).toBe('bad');
 	});
 
+	it('names a hold and how it ends', () => {
+		const w = appWords({ app: app({ serving: { hold: true } }) });
+		expect(w).toMatchObject({ tone: 'busy', title: 'Held' });
+		expect(w.next).toContain('tulou apps resume shop');
+	});
+
 	it('says why an app crashed and what to do', () => {
 		const w = appWords({
 			app: app({ state: 'crashed' }),
