@@ -81,7 +81,8 @@ class Api(http.server.BaseHTTPRequestHandler):
         if key == "GET /v1/apps":
             if "after=two%20words" in query:
                 return self.answer(200, {"items": [{**APP, "name": "last"}], "next": None})
-            return self.answer(200, {"items": [APP, {**APP, "name": EVIL, "state": "crashed"}], "next": "two words"})
+            return self.answer(200, {"items": [APP, {**APP, "name": EVIL, "state": "crashed"}, {**APP, "name": "fresh", "state": "empty", "empty": "build failed"},
+                                              {**APP, "name": "late", "serving": {"hold": True}}], "next": "two words"})
         if key == "POST /v1/apps":
             name = json.loads(body)["name"]
             if name == "full":
@@ -110,6 +111,8 @@ class Api(http.server.BaseHTTPRequestHandler):
         if why == "degraded" and not rest:
             stats = {**APP["stats"], "state": why, "instances_running": 2, "instances_healthy": 1, "instances_wanted": 2, "waiting": "1 unhealthy instance cannot be replaced: memory quota 1 GiB"}
             return self.answer(200, {**APP, "state": why, "stats": stats})
+        if why == "checked":
+            return self.answer(200, {**APP, "health": {"check": "http", "path": "/up", "from": "release", "interval_seconds": 7.5, "failures": 2}})
         if why == "held":
             return self.answer(200, {"items": [{"id": "7", "type": "web", "release": 3, "state": "running"}], "next": None, "waiting": None, "held": True} if rest else
                                {**APP, "name": "held", "serving": {"hold": True}})
@@ -276,11 +279,12 @@ def main():
 
     r = run("apps")
     check("apps: all pages, aligned", r[0] == 0 and "last" in r[1] and r[1].startswith("NAME") and len({line.index("http://") for line in r[1].splitlines()[1:]}) == 1, *r)
+    check("apps: what is empty says why, and what is held that it is", re.search(r"^fresh .* empty, build failed ", r[1], re.M) and re.search(r"^late .* running, held ", r[1], re.M), r[1])
     check("apps: nothing of a name reaches the terminal raw", "\x1b" not in r[1] and "\u202e" not in r[1] and "\\x1b" in r[1], repr(r[1]))
     r = run("apps", "--json")
-    check("apps --json: one list of all pages", r[0] == 0 and len(json.loads(r[1])["items"]) == 3, *r)
+    check("apps --json: one list of all pages", r[0] == 0 and len(json.loads(r[1])["items"]) == 5, *r)
     r = run("apps", "--names")
-    check("apps --names", r[1].splitlines()[0] == "shop" and len(r[1].splitlines()) == 3, *r)
+    check("apps --names", r[1].splitlines()[0] == "shop" and len(r[1].splitlines()) == 5, *r)
     r = run("apps", "info")
     check("apps info: formation and limits in words", r[0] == 0 and "web=2 worker=1" in r[1] and "memory 256 MiB, cpu 0.5" in r[1], *r)
     r = run("apps", "create", "full")
@@ -436,6 +440,10 @@ def main():
     r = run("apps", "info", "idle-degraded")
     check("apps info tells the sick from the well", re.search(r"^state +degraded$", r[1], re.M) and re.search(r"^instances +1 of 2 healthy, 1 unhealthy, ", r[1], re.M)
           and re.search(r"^waiting +1 unhealthy instance cannot be replaced: memory quota 1 GiB$", r[1], re.M), *r)
+    r = run("apps", "health", "-a", "idle-checked")
+    check("apps health: what is used, whose it is, how often", "GET /up (of the release's tulou.yaml or app.json); while it runs the same every 7.5 s, unhealthy after 2 failures in a row" in r[1], *r)
+    r = run("apps", "health")
+    check("apps health: none", r[0] == 0 and "TCP connection" in r[1], *r)
     r = run("ps", "-a", "idle-held")
     check("ps names a hold and what lifts it", r[0] == 0 and "Let them in with: tulou apps resume idle-held" in r[1], *r)
     r = run("apps", "info", "idle-held")

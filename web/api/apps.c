@@ -1,6 +1,7 @@
 /* Apps.  Layer web, control process. */
 #include "web/api/apps.h"
 
+#include "base/own.h"
 #include "base/parse.h"
 #include "web/api/fields.h"
 #include "web/api/serving.h"
@@ -17,7 +18,9 @@ void apps_url(const struct api *a, const char *name, char out[LIMIT_HOST + 64])
 		 a->config.public_port_suffix);
 }
 
-static json_t *app_release(struct store *s, int64_t id)
+/* files, where it is not NULL, becomes what the release's own files say: owned by the caller, NULL when they say
+ * nothing. */
+static json_t *app_release(struct store *s, int64_t id, json_t **files)
 {
 	struct model_release r = {0};
 	json_t *j;
@@ -26,8 +29,64 @@ static json_t *app_release(struct store *s, int64_t id)
 		return json_null();
 	j = json_pack("{s:I, s:o, s:o}", "version", (json_int_t)r.version, "created_at", fields_time(r.created_ms),
 		      "note", fields_safe(r.note));
+	if (files && r.app_json)
+		*files = json_read(r.app_json, strlen(r.app_json), 4u * LIMIT_CONFIG_TOTAL, NULL);
 	model_release_done(&r);
 	return j;
+}
+
+/* How the live release's web instances are checked: agent/roles/control_instance.c reads the same. */
+static json_t *app_health(const struct model_app *app, json_t *files)
+{
+	const char *path = NULL, *protocol = NULL, *listens = NULL;
+	uint64_t every = 0, failures = LIMIT_HEALTH_FAILURES_DEFAULT;
+	bool own = app->health_path[0];
+
+	json_get_str(files, "health_path", false, 255, &path, NULL);
+	json_get_str(files, "protocol", false, 16, &protocol, NULL);
+	json_get_str(files, "listen", false, 16, &listens, NULL);
+	json_get_u64(files, "health_every_ms", false, LIMIT_HEALTH_EVERY_MIN_MS, LIMIT_HEALTH_EVERY_MAX_MS, &every,
+		     NULL);
+	json_get_u64(files, "health_failures", false, 1, LIMIT_HEALTH_FAILURES, &failures, NULL);
+	path = own ? app->health_path : path && *path ? path : NULL;
+	return json_pack("{s:s, s:o, s:s?, s:o, s:I}", "check",
+			 path					    ? "http"
+			 : protocol && strcmp(protocol, "h2c") == 0 ? "h2c"
+			 : listens && strcmp(listens, "unix") == 0  ? "unix"
+								    : "tcp",
+			 "path", path ? fields_safe(path) : json_null(), "from",
+			 own	? "app"
+			 : path ? "release"
+				: NULL,
+			 "interval_seconds", path && every ? json_real((double)every / 1000) : json_null(), "failures",
+			 (json_int_t)failures);
+}
+
+static int app_build(void *arg, const struct model_build *b)
+{
+	*(enum model_build_state *)arg = b->state;
+	return 0;
+}
+
+/* Why an app has no release: one look at its newest build.  NULL: it has one. */
+static const char *app_empty(struct store *s, const struct model_app *app)
+{
+	enum model_build_state newest = MODEL_BUILD_STATE_COUNT;
+
+	if (app->release || app->candidate)
+		return NULL;
+	store_build_list(s, app->id, 0, 1, app_build, &newest, NULL);
+	switch (newest) {
+	case MODEL_BUILD_RUNNING:
+		return "building";
+	case MODEL_BUILD_FAILED:
+		return "build failed";
+	case MODEL_BUILD_SUCCEEDED:
+		return "deploy failed";
+	case MODEL_BUILD_STATE_COUNT:
+		break;
+	}
+	return "never deployed";
 }
 
 json_t *apps_json(struct api *a, const struct model_app *app)
@@ -36,6 +95,8 @@ json_t *apps_json(struct api *a, const struct model_app *app)
 	json_t *stats = a->config.ops->app_stats(a->config.ops->ctx, app->id), *state;
 	char url[LIMIT_HOST + 64], git[LIMIT_HOST + 128];
 	struct model_tenant t = {0}; /* should it be gone: no egress, no strict profile of its own */
+	OWN_JSON json_t *files = NULL;
+	json_t *release = app_release(a->config.store, app->release, &files);
 
 	if (!stats)
 		stats = json_object();
@@ -44,17 +105,19 @@ json_t *apps_json(struct api *a, const struct model_app *app)
 	store_tenant_get(a->config.store, app->tenant, &t, NULL);
 	snprintf(git, sizeof git, "%s://%s%s/git/%s.git", a->scheme, set->domain_control, a->config.public_port_suffix,
 		 app->name);
-	return json_pack(
-		"{s:s, s:s, s:s, s:o, s:O, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:b, s:s, s:i, s:o, s:o, s:o, s:s}",
-		"name", app->name, "tenant", app->tenant_name, "url", url, "created_at", fields_time(app->created_ms),
-		"state", json_is_string(state) ? state : json_null(), "release",
-		app_release(a->config.store, app->release), "candidate", app_release(a->config.store, app->candidate),
-		"limits", fields_limits(&app->limits), "limits_own", app->limits_own ? 1 : 0, "profile",
-		quota_profile_name((enum quota_profile)app->profile), "egress", fields_egress(&app->egress),
-		"egress_effective", fields_egress_effective(&t, app), "health_path", fields_safe(app->health_path),
-		"paused", app->paused ? 1 : 0, "https", model_https_name((enum model_https)app->https), "hsts",
-		(int)app->hsts_s, "serving", serving_json(a->config.store, app->id), "formation",
-		fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
+	return json_pack("{s:s, s:s, s:s, s:o, s:O, s:s?, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:b, s:s, s:i, "
+			 "s:o, s:o, s:o, s:s}",
+			 "name", app->name, "tenant", app->tenant_name, "url", url, "created_at",
+			 fields_time(app->created_ms), "state", json_is_string(state) ? state : json_null(), "empty",
+			 app_empty(a->config.store, app), "release", release, "candidate",
+			 app_release(a->config.store, app->candidate, NULL), "limits", fields_limits(&app->limits),
+			 "limits_own", app->limits_own ? 1 : 0, "profile",
+			 quota_profile_name((enum quota_profile)app->profile), "egress", fields_egress(&app->egress),
+			 "egress_effective", fields_egress_effective(&t, app), "health_path",
+			 fields_safe(app->health_path), "health", app_health(app, files), "paused", app->paused ? 1 : 0,
+			 "https", model_https_name((enum model_https)app->https), "hsts", (int)app->hsts_s, "serving",
+			 serving_json(a->config.store, app->id), "formation",
+			 fields_formation(a->config.store, app->id), "stats", stats, "git_url", git);
 }
 
 void apps_changed(struct exchange *x)

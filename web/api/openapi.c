@@ -81,12 +81,15 @@ static const struct {
 		P("created_at", TIME) "," P("note", STR) "}}"},
 	{"Formation", MAP(INT)},
 	{"App", OBJ("", P("name", STR) "," P("tenant", STR) "," P("url", STR) "," P("created_at", TIME) ","
-		P("state", STR) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) ","
+		P("state", STR) "," P("empty", NULLABLE) "," P("release", REF("ReleaseRef")) "," P("candidate", REF("ReleaseRef")) ","
 		P("limits", REF("Limits")) "," P("limits_own", BOOL) "," P("profile", REF("Profile")) ","
 		P("egress", REF("Egress")) "," P("egress_effective", REF("EgressEffective")) ","
-		P("health_path", STR) "," P("paused", BOOL) "," P("https", STR) "," P("hsts", INT) ","
+		P("health_path", STR) "," P("health", REF("Health")) "," P("paused", BOOL) "," P("https", STR) "," P("hsts", INT) ","
 		P("serving", REF("Serving")) "," P("formation", REF("Formation")) "," P("stats", REF("AppStats")) ","
 		P("git_url", STR) "," P("note", STR))},
+	{"Health", OBJ("", P("check", "{\"type\":\"string\",\"enum\":[\"http\",\"h2c\",\"unix\",\"tcp\"]}") ","
+		P("path", NULLABLE) "," P("from", "{\"type\":[\"string\",\"null\"],\"enum\":[\"app\",\"release\",null]}") ","
+		P("interval_seconds", "{\"type\":[\"number\",\"null\"]}") "," P("failures", INT))},
 	{"AppStats", OBJ("", P("state", STR) "," P("instances_running", INT) "," P("instances_healthy", INT) ","
 		P("instances_wanted", INT) "," P("waiting", NULLABLE) "," P("memory_bytes", INT) ","
 		P("cpu_cores", NUM) "," P("cpu_seconds", NUM) "," P("requests_total", INT) ","

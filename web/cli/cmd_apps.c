@@ -40,6 +40,8 @@ static void apps_row(struct cli_table *t, json_t *app)
 	if (json_is_object(release))
 		snprintf(version, sizeof version, "v%.0f", cli_num(release, "version"));
 	snprintf(state, sizeof state, "%.20s%s", cli_str(app, "state"), apps_held(app) ? ", held" : "");
+	if (strcmp(state, "empty") == 0 && *cli_str(app, "empty"))
+		snprintf(state, sizeof state, "empty, %.24s", cli_str(app, "empty"));
 	cli_table_add(t, cli_str(app, "name"), cli_str(app, "tenant"), state, running,
 		      cli_bytes(memory, cli_num(stats, "memory_bytes")), rate, version, cli_str(app, "url"));
 }
@@ -121,11 +123,39 @@ static void print_limits(json_t *limits)
 		 cli_bytes(disk, cli_num(limits, "disk_bytes")), cli_num(limits, "pids"), cli_num(limits, "nofile"));
 }
 
+/* "GET /healthz, every 10 s, unhealthy after 3 failures in a row (tulou.yaml or app.json of the release)" */
+static const char *health_text(json_t *app, char *out, size_t cap)
+{
+	json_t *health = json_object_get(app, "health");
+	const char *path = *cli_str(health, "path") ? cli_str(health, "path") : cli_str(app, "health_path"),
+		   *check = cli_str(health, "check");
+	char every[120] = "a connection every 10 s", count[24];
+	bool release = strcmp(cli_str(health, "from"), "release") == 0;
+
+	if (json_is_number(json_object_get(health, "interval_seconds")))
+		snprintf(every, sizeof every, "the same every %s s",
+			 cli_plain(count, cli_num(health, "interval_seconds")));
+	if (!*path)
+		snprintf(out, cap, "%s",
+			 strcmp(check, "h2c") == 0    ? "SETTINGS of HTTP/2"
+			 : strcmp(check, "unix") == 0 ? "connection to the unix socket"
+						      : "TCP connection");
+	else
+		snprintf(out, cap, "GET %.255s (%s)", path,
+			 release ? "of the release's tulou.yaml or app.json"
+				 : "set for the app, whatever its files say");
+	if (health)
+		snprintf(out + strlen(out), cap - strlen(out),
+			 "; while it runs %s, unhealthy after %.0f failures in a row", every,
+			 cli_num(health, "failures"));
+	return out;
+}
+
 static void info_print(struct cli *c, json_t *app)
 {
 	json_t *release = json_object_get(app, "release"), *candidate = json_object_get(app, "candidate"),
 	       *stats = json_object_get(app, "stats"), *count;
-	char ago[32], memory[16], sick[40] = "", formation[512] = "", egress[CLI_EGRESS_TEXT];
+	char ago[32], memory[16], sick[40] = "", formation[512] = "", health[512], egress[CLI_EGRESS_TEXT];
 	const char *type;
 
 	(void)c;
@@ -134,7 +164,7 @@ static void info_print(struct cli *c, json_t *app)
 			 *formation ? " " : "", type, (long long)json_integer_value(count));
 	cli_pair("app", "%s", cli_str(app, "name"));
 	cli_pair("tenant", "%s", cli_str(app, "tenant"));
-	cli_pair("state", "%s%s", cli_str(app, "state"),
+	cli_pair("state", "%s%s%s%s", cli_str(app, "state"), *cli_str(app, "empty") ? ", " : "", cli_str(app, "empty"),
 		 json_is_true(json_object_get(app, "paused")) ? " (paused)" : "");
 	if (apps_held(app))
 		cli_pair("held", "its requests wait, up to 2 minutes each; let them in with: tulou apps resume %s",
@@ -162,7 +192,7 @@ static void info_print(struct cli *c, json_t *app)
 	print_limits(json_object_get(app, "limits"));
 	cli_pair("profile", "%s", cli_str(app, "profile"));
 	cli_pair("egress", "%s", cli_numbers_effective(egress, app));
-	cli_pair("health", "%s", *cli_str(app, "health_path") ? cli_str(app, "health_path") : "TCP connection");
+	cli_pair("health", "%s", health_text(app, health, sizeof health));
 }
 
 int cli_cmd_apps_info(struct cli *c)
@@ -367,10 +397,26 @@ int cli_cmd_apps_profile(struct cli *c)
 
 int cli_cmd_apps_health(struct cli *c)
 {
-	OWN_JSON json_t *body = c->argc > 0 ? json_pack("{s:s}", "health_path", c->argv[0]) : NULL;
+	OWN_JSON json_t *body = c->argc > 0 ? json_pack("{s:s}", "health_path", c->argv[0]) : NULL, *one = NULL;
+	OWN_ANSWER struct cli_answer a = {0};
+	char path[128], text[512];
+	int code;
 
-	return c->argc > 0 ? patch_next(c, body, "has another health check")
-			   : show_value(c, "health_path", "health", "TCP connection");
+	if (c->argc > 0)
+		return patch_next(c, body, "has another health check");
+	code = cli_app_path(c, path, sizeof path, "");
+	if (!code)
+		code = cli_call(c, "GET", path, NULL, &a);
+	if (code)
+		return code;
+	if (c->json) {
+		one = json_pack("{s:O*, s:O*}", "health_path", json_object_get(a.json, "health_path"), "health",
+				json_object_get(a.json, "health"));
+		cli_json(one);
+	} else {
+		cli_pair("health", "%s", health_text(a.json, text, sizeof text));
+	}
+	return CLI_OK;
 }
 
 int cli_cmd_open(struct cli *c)

@@ -4,7 +4,7 @@ import { bytes, cores, count, millis, percent, rate, visible } from './format';
 import { appHref, Link, tenantHref } from './router';
 import { countStates, filterApps, pageOf, sortApps, sortBy, type SortKey, type View } from './table';
 import { APP_STATES, type App } from './types';
-import { Badge, Bar, Card } from './ui';
+import { Badge, Bar, Card, Foreign } from './ui';
 
 const COLUMNS: { key: SortKey; name: string; num?: boolean }[] = [
 	{ key: 'name', name: 'App' },
@@ -60,6 +60,8 @@ function Row(p: { app: App; withTenant: boolean }): JSX.Element {
 			)}
 			<td class="cell-state">
 				<Badge state={app.state} />
+				{app.state === 'empty' && app.empty && <Foreign text={` ${app.empty}`} max={24} class="muted" />}
+				{app.serving?.hold && <span class="muted"> held</span>}
 			</td>
 			<td class={`num ${healthy < want ? 'warn-text' : ''}`} data-name="instances">
 				{count(healthy)}/{count(want)}

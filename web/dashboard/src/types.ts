@@ -80,6 +80,7 @@ export interface App {
 	url?: string;
 	created_at?: string;
 	state: AppState;
+	empty?: string | null; // why there is no release: "never deployed", "building", "build failed", "deploy failed"
 	release: ReleaseRef | null;
 	candidate?: ReleaseRef | null;
 	limits?: Limits;

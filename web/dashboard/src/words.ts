@@ -171,6 +171,15 @@ export function appWords(f: Facts): Words {
 					detail: sentence(build.error ?? ''),
 					next: 'Its log is under Builds. Fix the cause and push again.',
 				};
+			if (app.empty === 'deploy failed')
+				return {
+					tone: 'bad',
+					title: 'The first deploy failed',
+					detail: sentence(
+						f.events?.find((e) => e.kind === 'deploy.failed')?.text ?? 'Its instances did not become healthy.',
+					),
+					next: 'Fix the cause and push again.',
+				};
 			return {
 				tone: 'idle',
 				title: 'Waiting for the first push',

@@ -80,6 +80,13 @@ describe('the state in words', () => {
 			builds: [{ id: 3, state: 'failed', error: 'no buildpack fits' }],
 		});
 		expect(w).toMatchObject({ tone: 'bad', detail: 'no buildpack fits.' });
+		expect(
+			appWords({
+				app: app({ state: 'empty', empty: 'deploy failed', release: null }),
+				builds: [{ id: 3, state: 'succeeded' }],
+				events: [{ id: 9, time: '', kind: 'deploy.failed', text: 'v1 failed: web exited with code 1' }],
+			}),
+		).toMatchObject({ title: 'The first deploy failed', detail: 'v1 failed: web exited with code 1.' });
 	});
 
 	it('tells of a deploy that failed while the app is well', () => {
