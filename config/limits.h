@@ -159,6 +159,7 @@
 #define LIMIT_PRIVATE_MAKE_S 900u	/* copying /usr into an image: 10 GB at 20 MB/s need less */
 #define LIMIT_LAUNCH_MS 10000u		/* request to exec; normally 5 */
 #define LIMIT_HEALTH_MS 60000u		/* a new instance becomes healthy within this */
+#define LIMIT_HEALTH_LOCAL_MS 5000u	/* $PORT on loopback alone for so long: some bind that first */
 #define LIMIT_HEALTH_EVERY_MIN_MS 5000u /* a running app asks to be asked for its path: 500 of them are 100/s then */
 #define LIMIT_HEALTH_EVERY_MAX_MS 600000u
 #define LIMIT_HEALTH_FAILURES_DEFAULT 3u /* in a row, before a running instance is sick */

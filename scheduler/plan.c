@@ -42,6 +42,8 @@ static enum plan_kind plan_kind(const struct plan_input *in, const struct plan_i
 	case MODEL_INSTANCE_STARTING:
 		if (i->waiting)
 			return PLAN_PENDING;
+		if (i->unreachable)
+			return PLAN_OVERDUE;
 		return in->now_ms - i->since_ms >= (int64_t)in->health_ms ? PLAN_OVERDUE : PLAN_PENDING;
 	case MODEL_INSTANCE_DRAINING:
 	case MODEL_INSTANCE_STOPPING:
@@ -218,11 +220,14 @@ static void plan_start(const struct plan_input *in, struct plan_output *out, int
 	}
 }
 
-static void plan_overdue_reason(const struct plan_input *in, const char *type, char *out, size_t cap)
+static void plan_overdue_reason(const struct plan_input *in, const struct plan_instance *p, char *out, size_t cap)
 {
 	unsigned long long s = in->health_ms / 1000;
+	const char *type = p->type;
 
-	if (!plan_is_web(type))
+	if (p->unreachable)
+		snprintf(out, cap, "web listens on $PORT on 127.0.0.1 only: it must listen on all addresses (0.0.0.0)");
+	else if (!plan_is_web(type))
 		snprintf(out, cap, "%s did not start within %llu s", type, s);
 	else if (in->app->health_path[0])
 		snprintf(out, cap,
@@ -262,7 +267,7 @@ static bool plan_failed(const struct plan_input *in, char *reason, size_t cap)
 			return true;
 		}
 		if (plan_kind(in, p) == PLAN_OVERDUE) {
-			plan_overdue_reason(in, p->type, reason, cap);
+			plan_overdue_reason(in, p, reason, cap);
 			return true;
 		}
 	}
@@ -357,7 +362,7 @@ static void plan_member(const struct plan_input *in, struct plan_output *out, co
 
 	switch (plan_kind(in, p)) {
 	case PLAN_OVERDUE:
-		plan_overdue_reason(in, p->type, reason, sizeof reason);
+		plan_overdue_reason(in, p, reason, sizeof reason);
 		plan_of_instance(in, out, PLAN_STOP, p, reason);
 		break;
 	case PLAN_PENDING:

@@ -41,6 +41,7 @@ struct plan_instance {
 	bool routed;  /* the proxies send it requests */
 	bool drained; /* no request in flight since it left the routes */
 	bool waiting; /* STARTING, and its launch has not begun: for something of the node's, so no deadline counts */
+	bool unreachable; /* STARTING, and listens on $PORT only where nobody else gets to: its time is over */
 	int64_t since_ms; /* when it entered `state`, monotonic ms; its launch, when it had to wait for that */
 };
 

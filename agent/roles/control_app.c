@@ -425,7 +425,8 @@ static void control_do(struct control_app *ca, const struct plan_action *a)
 			/* One that had its time and never became ready counts as a crash; those that are not wanted do
 			 * not. */
 			if (ci->rec.state == MODEL_INSTANCE_STARTING &&
-			    control_now_ms() - ci->since_ms >= (int64_t)ca->control->settings.health_ms) {
+			    (ci->unreachable ||
+			     control_now_ms() - ci->since_ms >= (int64_t)ca->control->settings.health_ms)) {
 				control_health_overdue(ci, a->reason, why, sizeof why);
 				control_event(ca->control, ca, ci->rec.id, "instance.unhealthy",
 					      "%s.%" PRId64 " is stopped: %s", ci->rec.type, ci->rec.id, why);
@@ -471,6 +472,7 @@ static unsigned control_observed(const struct control_app *ca, struct plan_insta
 					    .routed = ci->routed,
 					    .drained = ci->drained,
 					    .waiting = ci->waiting,
+					    .unreachable = ci->unreachable,
 					    .since_ms = ci->since_ms};
 		memcpy(p->type, ci->rec.type, sizeof p->type);
 	}

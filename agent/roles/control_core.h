@@ -214,7 +214,8 @@ struct control_instance {
 	bool known;	/* the supervisor has it */
 	bool waiting;	/* the supervisor has not begun its launch: `pending` says why */
 	bool healthy, routed, drained;
-	bool crashed; /* plan_exited() has been told already */
+	bool crashed;	  /* plan_exited() has been told already */
+	bool unreachable; /* it starts, and listens on $PORT on loopback alone */
 	bool stop_sent;
 	uint32_t drain_pending; /* workers with requests in flight, bit per worker, and control_old_workers() */
 	int64_t since_ms;	/* in its state, monotonic */
@@ -598,6 +599,8 @@ void control_text_tail(const char *p, size_t n, const char *source, unsigned lin
  * by
  * ", ". text is the file's content. */
 void control_text_listeners(const char *text, bool v6, struct buf *out);
+/* Who listens on this port, from the same text: bit 0 a loopback address, bit 1 any other. */
+unsigned control_text_port(const char *text, bool v6, uint16_t port);
 uint64_t control_text_meminfo(const char *text, const char *key); /* bytes */
 double control_text_pressure(const char *text);			  /* avg10 of the line "some" */
 uint64_t control_text_waited(const char *text);			  /* total of the line "some", microseconds */
@@ -657,6 +660,8 @@ void control_fetch_free(struct control *c);
 void control_proc_host(struct control_host *h, const char *data_dir);
 /* "it listens on 127.0.0.1:3000 only" or "nothing listens"; "" when it cannot be told. */
 void control_proc_listeners(int32_t pid, char *out, size_t cap);
+/* Does something in its network listen on this port, and on loopback addresses alone?  False when that is not known. */
+bool control_proc_local_only(int32_t pid, uint16_t port);
 
 /* control_fsck.c */
 void control_fsck_init(struct control *c); /* its part of c->ops */

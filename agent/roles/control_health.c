@@ -1,7 +1,8 @@
 /* Health checks.  Layer agent, control process.
  *
  *   web, starting    connect, by TCP or to its unix socket, or GET health_path (2xx, 3xx);
- *                    after 50 ms, then ever later up to 500 ms, until it succeeds
+ *                    after 50 ms, then ever later up to 500 ms, until it succeeds;
+ *                    $PORT on loopback alone for 5 s: its time is over
  *   web, running     connect every 10 s, and with health.interval the GET that often;
  *                    3 failures in a row (health.failures), a second apart: unhealthy;
  *                    then each second (the GET: every 5 s) until it answers again
@@ -37,6 +38,7 @@
 #define HEALTH_CONNECT_MS 2000
 #define HEALTH_ANSWER_MS 5000
 #define HEALTH_OTHER_MS 2000
+#define HEALTH_LOOK_MS 1000 /* between looks at what a start listens on */
 
 enum health_state { HEALTH_WAITING, HEALTH_CONNECTING, HEALTH_SENDING, HEALTH_READING, HEALTH_STATE_COUNT };
 
@@ -50,6 +52,8 @@ struct control_health {
 	uint32_t spread;      /* of the times between checks: hundreds of apps are not asked in one moment */
 	int64_t ask_ms;	      /* monotonic: from then on a running one is asked for its path again */
 	bool listens;	      /* the last check was let in */
+	int64_t local_ms;     /* monotonic: since when it listens on $PORT on loopback alone; 0 = it does not */
+	int64_t looked_ms;    /* ... last looked for */
 	char why[120];	      /* last failure */
 	struct health_h2 *h2; /* owned; while one is under way */
 	char answer[16];      /* "HTTP/1.1 200" */
@@ -150,6 +154,25 @@ static const char *health_where(const struct control_health *h, char out[48])
 	return out;
 }
 
+/* A start that listens where nobody gets to need not be waited for any longer. */
+static void health_look_local(struct control_health *h)
+{
+	struct control_instance *ci = h->ci;
+	int64_t now = control_now_ms();
+
+	if (ci->rec.state != MODEL_INSTANCE_STARTING || ci->unreachable || now - h->looked_ms < HEALTH_LOOK_MS)
+		return;
+	h->looked_ms = now;
+	if (!control_proc_local_only(ci->pid, ci->app->control->app_port)) {
+		h->local_ms = 0;
+	} else if (!h->local_ms) {
+		h->local_ms = now;
+	} else if (now - h->local_ms >= LIMIT_HEALTH_LOCAL_MS) {
+		ci->unreachable = true;
+		control_touch(ci->app);
+	}
+}
+
 /* The connection failed. */
 static void health_refused(struct control_health *h, int error)
 {
@@ -157,6 +180,8 @@ static void health_refused(struct control_health *h, int error)
 	char where[48];
 
 	h->listens = false;
+	if (error == ECONNREFUSED && !local)
+		health_look_local(h);
 	if (error == ECONNREFUSED || (local && error == ENOENT))
 		health_bad(h, "nothing accepts connections on %s", health_where(h, where));
 	else if (local && error == EACCES)

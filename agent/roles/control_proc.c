@@ -113,3 +113,17 @@ void control_proc_listeners(int32_t pid, char *out, size_t cap)
 	else
 		snprintf(out, cap, "it does not listen on any port");
 }
+
+bool control_proc_local_only(int32_t pid, uint16_t port)
+{
+	char path[64];
+	OWN_FREE char *v4 = NULL, *v6 = NULL;
+
+	if (pid <= 1)
+		return false;
+	snprintf(path, sizeof path, "/proc/%d/net/tcp", (int)pid);
+	v4 = proc_read(path);
+	snprintf(path, sizeof path, "/proc/%d/net/tcp6", (int)pid);
+	v6 = proc_read(path);
+	return v4 && v6 && (control_text_port(v4, false, port) | control_text_port(v6, true, port)) == 1;
+}

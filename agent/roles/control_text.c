@@ -161,19 +161,48 @@ static bool text_address(const char *s, bool v6, char *out, size_t cap)
 	return true;
 }
 
-void control_text_listeners(const char *text, bool v6, struct buf *out)
+/* The local address of the line that begins after p, when it listens; NULL else. */
+static const char *text_listener(const char *p, bool v6)
 {
 	/* "  0: 0100007F:1F90 00000000:0000 0A …": local address, remote address, state 0A = LISTEN */
 	size_t width = v6 ? 32 + 5 : 8 + 5;
+	const char *colon = strchr(p + 1, ':'), *end = strchr(p + 1, '\n');
+
+	if (!colon || (end && colon > end) || strlen(colon) < 2 + 2 * (width + 1) + 2 ||
+	    memcmp(colon + 2 + 2 * (width + 1), "0A", 2) != 0)
+		return NULL;
+	return colon + 2;
+}
+
+unsigned control_text_port(const char *text, bool v6, uint16_t port)
+{
+	unsigned who = 0;
 
 	for (const char *p = strchr(text, '\n'); p && p[1]; p = strchr(p + 1, '\n')) {
-		const char *colon = strchr(p + 1, ':'), *end = strchr(p + 1, '\n');
+		const char *at = text_listener(p, v6);
 		char shown[64];
 
-		if (!colon || (end && colon > end) || strlen(colon) < 2 + 2 * (width + 1) + 2)
+		if (!at || !text_address(at, v6, shown, sizeof shown))
 			continue;
-		if (memcmp(colon + 2 + 2 * (width + 1), "0A", 2) != 0 ||
-		    !text_address(colon + 2, v6, shown, sizeof shown))
+		if (strtoul(at + (v6 ? 33 : 9), NULL, 16) != port)
+			continue;
+		/* Also ::ffff:127.0.0.1. */
+		who |= strncmp(shown, "127.", 4) == 0 || strncmp(shown, "[::1]", 5) == 0 ||
+				       (v6 && strncmp(at, "0000000000000000FFFF0000", 24) == 0 &&
+					strncmp(at + 30, "7F", 2) == 0)
+			       ? 1
+			       : 2;
+	}
+	return who;
+}
+
+void control_text_listeners(const char *text, bool v6, struct buf *out)
+{
+	for (const char *p = strchr(text, '\n'); p && p[1]; p = strchr(p + 1, '\n')) {
+		const char *at = text_listener(p, v6);
+		char shown[64];
+
+		if (!at || !text_address(at, v6, shown, sizeof shown))
 			continue;
 		if (out->len)
 			buf_adds(out, ", ");

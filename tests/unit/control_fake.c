@@ -117,7 +117,7 @@ static void fake_app(struct fake *f, struct fake_instance *i)
 {
 	i->state.address = f->next_app == FAKE_APP_LISTENS ? 0x7f4d0001 : 0x7f4d0002;
 	i->state.start_us = 3000;
-	i->state.pid = 1;
+	i->state.pid = f->pid ? f->pid : 1;
 	if (f->next_app == FAKE_APP_SILENT)
 		return;
 	if (f->next_app == FAKE_APP_WAITS) {
@@ -454,7 +454,7 @@ static bool fake_done(struct fake *f)
 	return f->done;
 }
 
-bool fake_deploy(struct fake *f, int64_t app)
+void fake_deploy_start(struct fake *f, int64_t app)
 {
 	struct ops_log_fn log = {fake_on_log, fake_on_done, f};
 	struct control *c = f->control;
@@ -469,6 +469,11 @@ bool fake_deploy(struct fake *f, int64_t app)
 	cr_assert_eq(c->ops.build_tarball(c, app, &log, &in, &build, &e), -EBUSY);
 	fd_write_all(in, "source", 6);
 	close(in);
+}
+
+bool fake_deploy(struct fake *f, int64_t app)
+{
+	fake_deploy_start(f, app);
 	cr_assert(fake_until(f, fake_done, 5000), "the build does not end: %s", f->log);
 	return !f->error[0];
 }

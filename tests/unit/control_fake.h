@@ -28,6 +28,7 @@ struct fake {
 	uint16_t port;
 	struct fake_instance *late; /* FAKE_APP_WAITS: the one that waits */
 	struct loop_timer late_timer;
+	int32_t pid;		/* of the next launched app; 0 = none that can be looked at */
 	enum fake_app next_app; /* what the next launched app does */
 	bool build_fails, refuses_stop, git_pushes, ignore_barrier;
 	const char *procfile; /* of the next build */
@@ -63,6 +64,8 @@ void fake_run(struct fake *f, unsigned ms);
 
 /* A tenant and an app in the store, told to control; the app's id. */
 int64_t fake_app_new(struct fake *f, const char *name);
+/* Begins to; f->done says when it is over. */
+void fake_deploy_start(struct fake *f, int64_t app);
 /* Builds and rolls out; true when it went live.  f->version, f->error and f->log say more. */
 bool fake_deploy(struct fake *f, int64_t app);
 /* Ends an instance as the supervisor would report it. */

@@ -1,6 +1,8 @@
 /* What is shown of instances: the sick told from the well, whose place one takes, what is told once. */
 #include "tests/unit/control_fake.h"
 
+#include "base/own.h"
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -186,18 +188,32 @@ Test(control_shown, each_takes_the_place_of_the_one_before_it)
 	fake_stop(&f);
 }
 
+/* What has been asked is answered; the bare connections of running instances are closed. */
 static void answer_404(void)
 {
 	static const char text[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+	static int open[32];
+	static unsigned count;
 	char sink[1024];
 	int fd;
 
-	while ((fd = accept4(f.listen_fd, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
-		usleep(2000);
-		if (read(fd, sink, sizeof sink) > 0) /* else it was a bare connection */
-			cr_assert_gt(write(fd, text, sizeof text - 1), 0);
-		close(fd);
+	while (count < ARRAY_LEN(open) && (fd = accept4(f.listen_fd, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+		open[count++] = fd;
+	for (unsigned i = 0; i < count; i++) {
+		ssize_t n = read(open[i], sink, sizeof sink);
+
+		if (n < 0)
+			continue;
+		if (n > 0)
+			cr_assert_gt(write(open[i], text, sizeof text - 1), 0);
+		close(open[i]);
+		open[i--] = open[--count];
 	}
+}
+
+static bool three_launched(struct fake *x)
+{
+	return x->launches == 3;
 }
 
 Test(control_shown, one_that_listened_is_not_said_not_to)
@@ -213,19 +229,43 @@ Test(control_shown, one_that_listened_is_not_said_not_to)
 	cr_assert_eq(store_app_update(f.control->store, &row, NULL), 0);
 	f.control->ops.app_changed(f.control, app);
 	set_web(3);
-	fake_run(&f, 10);
+	cr_assert(fake_until(&f, three_launched, 5000));
 	ci = newest();
 	first = ci->rec.id;
-	for (unsigned i = 0; i < 300 && map_get(f.control->instances, &first, sizeof first); i++) {
+	for (unsigned i = 0; i < 2000 && map_get(f.control->instances, &first, sizeof first); i++) {
 		answer_404();
 		fake_run(&f, 5);
 	}
 	cr_assert(strstr(events("instance.unhealthy").text, "web listens, but is not ready after"), "%s",
 		  events("instance.unhealthy").text);
-	for (unsigned i = 0; i < 300 && (!newest() || newest()->rec.id <= first); i++)
+	for (unsigned i = 0; i < 2000 && (!newest() || newest()->rec.id <= first); i++)
 		fake_run(&f, 5);
 	cr_assert_gt(newest()->rec.id, first);
 	cr_assert(strstr(newest()->before, "web listens, but is not ready after 0 s: GET /healthz was answered 404"),
 		  "%s", newest()->before);
+	fake_stop(&f);
+}
+
+Test(control_shown, a_deploy_that_only_loopback_reaches_fails_early, .timeout = 60)
+{
+	char text[200];
+	int64_t start;
+
+	fake_start(&f);
+	app = fake_app_new(&f, "shop");
+	f.control->settings.health_ms = 30000;
+	/* 127.77.0.1 is listened on; control is told 127.77.0.2, which refuses. */
+	f.next_app = FAKE_APP_DEAF;
+	f.pid = getpid();
+	control_proc_listeners(f.pid, text, sizeof text);
+	if (!*text)
+		cr_skip_test("this host has more sockets than are looked at");
+	start = control_now_ms();
+	fake_deploy_start(&f, app);
+	while (!f.done && control_now_ms() - start < 20000)
+		fake_run(&f, 100);
+	cr_assert(f.done);
+	cr_assert_geq(control_now_ms() - start, LIMIT_HEALTH_LOCAL_MS, "some bind loopback first");
+	cr_assert(strstr(f.error, "web listens on $PORT on 127.0.0.1 only"), "%s", f.error);
 	fake_stop(&f);
 }

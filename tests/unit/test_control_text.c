@@ -92,6 +92,23 @@ Test(control, listeners_of_a_namespace)
 	control_text_listeners(v4, false, &out);
 	control_text_listeners(v6, true, &out);
 	cr_assert_str_eq(out.data, "127.0.0.1:3000, [::]:8080");
+	cr_assert_eq(control_text_port(v4, false, 3000), 1);
+	cr_assert_eq(control_text_port(v4, false, 8080), 0, "a connection does not listen");
+	cr_assert_eq(control_text_port(v6, true, 8080), 2);
+	cr_assert_eq(control_text_port("head\n   0: 0200600A:1F90 00000000:0000 0A 00000000\n"
+				       "   1: 0100007F:1F90 00000000:0000 0A 00000000\n",
+				       false, 8080),
+		     3);
+	cr_assert_eq(control_text_port("head\n   0: 00000000000000000000000001000000:1F90 "
+				       "00000000000000000000000000000000:0000 0A 00\n"
+				       "   1: 0000000000000000FFFF00000100007F:1F90 "
+				       "00000000000000000000000000000000:0000 0A 00\n",
+				       true, 8080),
+		     1);
+	cr_assert_eq(control_text_port("head\n   0: 0000000000000000FFFF00000200600A:1F90 "
+				       "00000000000000000000000000000000:0000 0A 00\n",
+				       true, 8080),
+		     2);
 	control_text_listeners("", false, &out);
 	control_text_listeners("head\nshort: 0A\n", false, &out);
 	control_text_listeners("head\n   0: zzzzzzzz:0BB8 00000000:0000 0A 00000000\n", false, &out);

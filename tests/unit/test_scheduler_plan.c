@@ -237,6 +237,16 @@ Test(scheduler, abort_tells_the_owner_why)
 	cr_assert_eq(a[0].verb, PLAN_ABORT);
 	cr_assert(strstr(a[0].reason, "did not listen on $PORT within 60 s"), "%s", a[0].reason);
 	cr_assert(strstr(a[0].reason, "127.0.0.1"), "%s", a[0].reason);
+	/* One that only it can reach itself has no time left. */
+	b.instances[1].since_ms = b.in.now_ms - 6000;
+	a = bench_plan(&b);
+	cr_assert(b.out.count == 0 || a[0].verb != PLAN_ABORT);
+	b.instances[1].unreachable = true;
+	a = bench_plan(&b);
+	cr_assert_eq(a[0].verb, PLAN_ABORT);
+	cr_assert(strstr(a[0].reason, "on 127.0.0.1 only"), "%s", a[0].reason);
+	b.instances[1].unreachable = false;
+	b.instances[1].since_ms = b.in.now_ms - 60000;
 	snprintf(b.app.health_path, sizeof b.app.health_path, "/up");
 	a = bench_plan(&b);
 	cr_assert(strstr(a[0].reason, "GET /up"), "%s", a[0].reason);
