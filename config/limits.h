@@ -191,7 +191,7 @@
 #define LIMIT_API_QUOTA_PIDS 4194304	  /* of a tenant: the kernel's largest pid_max */
 #define LIMIT_API_TOKENS 200		  /* of one tenant, and of the node */
 #define LIMIT_API_USAGE 10000		  /* rows of one answer */
-#define LIMIT_API_LOWERED 1000		  /* apps that an answer to a new quota or plan names */
+#define LIMIT_API_LOWERED 1000		  /* apps, or tenants, that an answer to a new quota or plan names */
 #define LIMIT_API_STATE_MS 1000		  /* figures in the node's state may be this old while nothing changed */
 #define LIMIT_API_STATE_WAKE_MS 100	  /* many changes in a row wake the pollers once per this */
 #define LIMIT_API_STATE_BYTES (32u << 20) /* state of LIMIT_APPS apps of 1.5 KiB */

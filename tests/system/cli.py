@@ -76,6 +76,9 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.problem(400, "memory_bytes: 1 byte is outside 8 MiB to 4 TiB", "memory_bytes")
         if key == "PATCH /v1/plans/hobby":
             return self.answer(200, {"name": "hobby", "created_at": NOW, "tenants": 2, "profile": "default", "lowered_more": 7,
+                                     "clamped": {"limits": {"memory_bytes": 1 << 30}, "quota": {"memory_bytes": 1 << 26}},
+                                     "raised": [{"app": "up", "tenant": "acme", "from": {"cpu": 0.5}, "to": {"cpu": 1}}],
+                                     "over": [{"tenant": EVIL, "committed": {"instances": 9}, "limit": {"instances": 1}}], "over_more": 3,
                                      "lowered": [{"app": "shop", "tenant": "acme", "from": {"pids": 90}, "to": {"pids": 70}}],
                                      "above": [{"app": EVIL, "tenant": "other", "limits": {"memory_bytes": 83886080}, "quota": {"memory_bytes": 67108864}}]})
         if key == "GET /v1/apps":
@@ -402,6 +405,8 @@ def main():
     r = run("plans", "set", "hobby", "pids=70")
     check("plans set names whose apps fell, and whose", r[0] == 0 and re.search(r"^shop +pids +90 +70 +acme$", r[1], re.M) and "and 7 more" in r[1]
           and re.search(r"memory +80 MiB +64 MiB +other$", r[1], re.M) and "start no new instance" in r[1] and "\x1b" not in r[1], *r)
+    check("plans set names whose apps rose, what is above the plan's own total, and tenants over one", re.search(r"^RAISED +LIMIT", r[1], re.M) and re.search(r"^up +cpu +0.5 cores +1 core +acme$", r[1], re.M)
+          and "app.memory=1 GiB is above the plan's memory=64 MiB: an instance gets 64 MiB." in r[1] and re.search(r"instances +9 +1$", r[1], re.M) and "and 3 more tenants" in r[1], *r)
     r = run("logs", "-n", "0")
     check("logs -n 0 is refused with the limits", r[0] == 2 and "1" in r[2] and "10000" in r[2], *r)
     r = run("run", "sh", "-c", "echo 'a b'; exit 7")

@@ -237,6 +237,53 @@ Test(api_plans, a_plan_says_which_apps_it_lowered)
 	fix_stop(f);
 }
 
+/* Totals that are below what is committed already, limits above the plan's own total, and limits that rose. */
+Test(api_plans, what_is_over_a_new_total_is_said)
+{
+	struct fix *f = fix_start(false);
+	json_t *j, *list;
+
+	j = ask(f, "POST", "/v1/plans", f->operator,
+		"{\"name\":\"tiny\",\"quota\":{\"memory_bytes\":\"64MiB\"},\"limits\":{\"memory_bytes\":\"1GiB\"}}",
+		201);
+	cr_assert_eq(number(json_object_get(j, "clamped"), "limits", "memory_bytes"), 1024 * MIB);
+	cr_assert_eq(number(json_object_get(j, "clamped"), "quota", "memory_bytes"), 64 * MIB);
+	cr_assert_eq(json_object_size(json_object_get(json_object_get(j, "clamped"), "limits")), 1);
+	json_decref(j);
+	json_decref(ask(f, "POST", "/v1/apps", f->admin, "{\"name\":\"follower\"}", 201));
+	/* 192 MiB, 77 files and two apps are committed (fake_tenant_used). */
+	j = ask(f, "PATCH", "/v1/tenants/acme", f->operator, "{\"plan\":\"tiny\",\"quota\":{\"inodes\":77,\"apps\":1}}",
+		200);
+	list = json_object_get(j, "over");
+	cr_assert_eq(json_array_size(list), 1);
+	cr_assert_str_eq(text(json_array_get(list, 0), "tenant"), "acme");
+	cr_assert_eq(number(json_array_get(list, 0), "committed", "memory_bytes"), 192 * MIB);
+	cr_assert_eq(number(json_array_get(list, 0), "limit", "memory_bytes"), 64 * MIB);
+	cr_assert_eq(number(json_array_get(list, 0), "committed", "apps"), 2);
+	cr_assert_eq(json_object_size(json_object_get(json_array_get(list, 0), "limit")), 2,
+		     "what is just full is not over");
+	json_decref(j);
+	/* Of the plan: enough again, and its apps rise with it. */
+	j = ask(f, "PATCH", "/v1/plans/tiny", f->operator, "{\"quota\":{\"memory_bytes\":\"512MiB\"}}", 200);
+	list = json_object_get(j, "raised");
+	cr_assert_eq(json_array_size(list), 1, "the other app has limits of its own");
+	cr_assert_str_eq(text(json_array_get(list, 0), "app"), "follower");
+	cr_assert_eq(number(json_array_get(list, 0), "from", "memory_bytes"), 64 * MIB);
+	cr_assert_eq(number(json_array_get(list, 0), "to", "memory_bytes"), 512 * MIB);
+	cr_assert_null(json_object_get(j, "lowered"));
+	list = json_array_get(json_object_get(j, "over"), 0);
+	cr_assert_null(json_object_get(json_object_get(list, "limit"), "memory_bytes"));
+	cr_assert_eq(number(list, "limit", "apps"), 1, "still");
+	json_decref(j);
+	j = ask(f, "PATCH", "/v1/plans/tiny", f->operator, "{\"quota\":{\"memory_bytes\":\"1GiB\"}}", 200);
+	cr_assert_null(json_object_get(j, "clamped"));
+	json_decref(j);
+	j = ask(f, "PUT", "/v1/tenants/acme/quota", f->operator, "{\"apps\":2}", 200);
+	cr_assert_null(json_object_get(j, "over"));
+	json_decref(j);
+	fix_stop(f);
+}
+
 Test(api_plans, a_tenant_sets_what_its_app_may)
 {
 	struct fix *f = fix_start(false);

@@ -30,10 +30,11 @@
 #define POLICY                                                                                                         \
 	P("quota", REF("Quota"))                                                                                       \
 	"," P("profile", REF("Profile")) "," P("private_layers", BOOL) "," P("egress", REF("Egress"))
-/* What a new quota or plan did to apps. */
+/* What a new quota or plan did to tenants and apps. */
 #define LOWERED                                                                                                        \
 	P("lowered", REF("Lowered"))                                                                                   \
-	"," P("lowered_more", INT) "," P("above", REF("Above")) "," P("above_more", INT)
+	"," P("lowered_more", INT) "," P("raised", REF("Lowered")) "," P("raised_more", INT) "," P(                    \
+		"above", REF("Above")) "," P("above_more", INT) "," P("over", REF("Over")) "," P("over_more", INT)
 #define MAP(value) "{\"type\":\"object\",\"additionalProperties\":" value "}"
 
 static const struct {
@@ -56,7 +57,7 @@ static const struct {
 		P("allow", ARRAY(STR)) "," P("why", NULLABLE))},
 	{"Profile", "{\"type\":\"string\",\"enum\":[\"default\",\"strict\"]}"},
 	{"Plan", OBJ("", P("name", STR) "," P("created_at", TIME) "," POLICY "," P("limits", REF("Limits")) ","
-		P("tenants", INT) "," LOWERED)},
+		P("tenants", INT) "," P("clamped", REF("Clamped")) "," LOWERED)},
 	{"Plans", LIST(REF("Plan"))},
 	{"PlanNew", OBJ("\"name\"", P("name", STR) "," POLICY "," P("limits", REF("Limits")))},
 	{"PlanChange", OBJ("", POLICY "," P("limits", REF("Limits")))},
@@ -66,6 +67,8 @@ static const struct {
 		P("to", REF("Limits"))))},
 	{"Above", ARRAY(OBJ("\"app\"", P("app", STR) "," P("tenant", STR) "," P("limits", REF("Limits")) ","
 		P("quota", REF("Quota"))))},
+	{"Over", ARRAY(OBJ("\"tenant\"", P("tenant", STR) "," P("committed", REF("Quota")) "," P("limit", REF("Quota"))))},
+	{"Clamped", OBJ("", P("limits", REF("Limits")) "," P("quota", REF("Quota")))},
 	{"QuotaSet", "{\"type\":\"object\",\"properties\":{" LOWERED "}}"},
 	{"Tenants", LIST(REF("Tenant"))},
 	{"TenantNew", OBJ("\"name\"", P("name", STR) "," P("plan", NULLABLE) "," POLICY)},

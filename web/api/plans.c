@@ -19,6 +19,7 @@ static json_t *plan_json(struct exchange *x, const struct model_plan *p)
 			      fields_limits(&p->limits), "profile", quota_profile_name((enum quota_profile)p->profile),
 			      "private_layers", p->private_layers ? 1 : 0, "egress", fields_egress(&p->egress));
 
+	lowered_clamped(&p->limits, &p->quota, j);
 	if (!x->who.tenant && store_plan_tenants(x->api->config.store, p->id, &tenants, NULL) == 0)
 		json_object_set_new(j, "tenants", json_integer(tenants));
 	return j;

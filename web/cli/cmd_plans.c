@@ -55,6 +55,7 @@ static int print_plan(struct cli *c, json_t *plan)
 	cli_numbers_print(QUOTA_OF_TENANT, json_object_get(plan, "quota"));
 	cli_say("\nEach instance of an app without limits of its own:\n");
 	cli_numbers_print(QUOTA_OF_LIMITS, json_object_get(plan, "limits"));
+	cli_numbers_clamped(plan);
 	cli_numbers_lowered(c, plan, true);
 	return CLI_OK;
 }

@@ -145,7 +145,8 @@ int cli_cmd_tenants_delete(struct cli *c)
 
 int cli_cmd_tenants_quota(struct cli *c)
 {
-	static const char *const said[] = {"lowered", "lowered_more", "above", "above_more"};
+	static const char *const said[] = {"lowered", "lowered_more", "raised", "raised_more",
+					   "above",   "above_more",   "over",	"over_more"};
 	OWN_JSON json_t *quota = json_object(), *put = NULL;
 	OWN_ANSWER struct cli_answer a = {0};
 	struct err e = {0};

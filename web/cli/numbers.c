@@ -109,45 +109,92 @@ void cli_numbers_shares(struct cli *c, json_t *tenant)
 	cli_table_print(c, t, "");
 }
 
-/* A row for each number of each app in a list of {"app", "tenant", a: limits, b: limits or quota}. */
-static void print_apps(struct cli *c, json_t *answer, const char *key, bool tenants, const char *title,
-		       const char *const *words)
+/* How a list of {"app", "tenant", a: limits, b: limits or quota} is shown. */
+struct print_pairs {
+	const char *key, *title;
+	const char *heads[4]; /* of app (or tenant), number, a, b */
+	const char *a, *b;
+	bool of_tenants;
+};
+
+/* A row for each number of each item. */
+static void print_pairs(struct cli *c, json_t *answer, bool tenants, const struct print_pairs *p)
 {
-	const char *const heads[] = {words[0], "LIMIT", words[1], words[2], "TENANT"};
+	const char *const heads[] = {p->heads[0], p->heads[1], p->heads[2], p->heads[3], "TENANT"};
 	char one[QUOTA_TEXT], other[QUOTA_TEXT], more_key[24];
-	json_t *list = json_object_get(answer, key), *app;
+	json_t *list = json_object_get(answer, p->key), *item;
 	const struct quota_key *k;
 	struct cli_table *t;
 	size_t i;
 
 	if (json_array_size(list) == 0)
 		return;
-	t = cli_table_new(ARRAY_LEN(heads) - !tenants, heads);
-	json_array_foreach(list, i, app)
+	t = cli_table_new(ARRAY_LEN(heads) - (p->of_tenants || !tenants), heads);
+	json_array_foreach(list, i, item)
 	{
-		json_t *a = json_object_get(app, words[3]), *b = json_object_get(app, words[4]);
+		json_t *a = json_object_get(item, p->a), *b = json_object_get(item, p->b);
 
 		for (unsigned n = 0; (k = quota_key(n)); n++)
 			if (json_object_get(a, k->json))
-				cli_table_add(t, cli_str(app, "app"), k->name, cli_numbers_text(one, k, a),
-					      cli_numbers_text(other, k, b), cli_str(app, "tenant"));
+				cli_table_add(t, cli_str(item, p->of_tenants ? "tenant" : "app"), k->name,
+					      cli_numbers_text(one, k, a), cli_numbers_text(other, k, b),
+					      cli_str(item, "tenant"));
 	}
-	cli_say("\n%s\n", title);
+	cli_say("\n%s\n", p->title);
 	cli_table_print(c, t, "");
-	snprintf(more_key, sizeof more_key, "%s_more", key);
+	snprintf(more_key, sizeof more_key, "%s_more", p->key);
 	if (json_object_get(answer, more_key))
-		cli_say("and %.0f more apps\n", cli_num(answer, more_key));
+		cli_say("and %.0f more %s\n", cli_num(answer, more_key), p->of_tenants ? "tenants" : "apps");
 }
 
 void cli_numbers_lowered(struct cli *c, json_t *answer, bool tenants)
 {
-	static const char *const fell[] = {"LOWERED", ">WAS", ">IS", "from", "to"};
-	static const char *const above[] = {"ABOVE", ">HAS", ">QUOTA", "limits", "quota"};
+	static const struct print_pairs lists[] = {
+		{"lowered",
+		 "These apps' limits follow the tenant's, and fell with them:",
+		 {"LOWERED", "LIMIT", ">WAS", ">IS"},
+		 "from",
+		 "to",
+		 false},
+		{"raised",
+		 "These apps' limits follow the tenant's, and rose with them:",
+		 {"RAISED", "LIMIT", ">WAS", ">IS"},
+		 "from",
+		 "to",
+		 false},
+		{"above",
+		 "These apps' own limits are above the quota. They start no new instance until one of both is changed: "
+		 "tulou apps limits KEY=VALUE -a APP",
+		 {"ABOVE", "LIMIT", ">HAS", ">QUOTA"},
+		 "limits",
+		 "quota",
+		 false},
+		{"over",
+		 "More is committed than these totals. What runs stays, but nothing more starts, in a restart or "
+		 "deploy "
+		 "neither, until less is:\ntulou scale TYPE=N -a APP, tulou apps limits KEY=VALUE -a APP; or a higher "
+		 "total: tulou tenants quota TENANT KEY=VALUE",
+		 {"OVER", "TOTAL", ">COMMITTED", ">LIMIT"},
+		 "committed",
+		 "limit",
+		 true},
+	};
 
-	print_apps(c, answer, "lowered", tenants, "These apps' limits follow the tenant's, and fell with them:", fell);
-	print_apps(
-		c, answer, "above", tenants,
-		"These apps' own limits are above the quota. They start no new instance until one of both is changed: "
-		"tulou apps limits KEY=VALUE -a APP",
-		above);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		print_pairs(c, answer, tenants, &lists[i]);
+}
+
+void cli_numbers_clamped(json_t *plan)
+{
+	json_t *clamped = json_object_get(plan, "clamped");
+	json_t *limits = json_object_get(clamped, "limits"), *quota = json_object_get(clamped, "quota");
+	char one[QUOTA_TEXT], all[QUOTA_TEXT];
+	const struct quota_key *k;
+
+	for (unsigned i = 0; (k = quota_key(i)); i++)
+		if (json_object_get(limits, k->json))
+			cli_say("\napp.%s=%s is above the plan's %s=%s: an instance gets %s.", k->name,
+				cli_numbers_text(one, k, limits), k->name, cli_numbers_text(all, k, quota), all);
+	if (json_object_size(limits) > 0)
+		cli_say("\n");
 }

@@ -23,8 +23,10 @@ const char *cli_numbers_effective(char out[CLI_EGRESS_TEXT], json_t *app);
 bool cli_numbers_own(json_t *tenant, const char *key);
 /* A tenant's quota beside what counts against it and what is really used, and whether its plan says so. */
 void cli_numbers_shares(struct cli *c, json_t *tenant);
-/* What a new quota or plan did to apps: `lowered` and `above` of the answer (web/api/lowered.h), nothing when there is
- * neither.  tenants: with whose they are. */
+/* What a new quota or plan did to tenants and apps: `lowered`, `raised`, `above` and `over` of the answer
+ * (web/api/lowered.h), nothing when there is none.  tenants: apps with whose they are. */
 void cli_numbers_lowered(struct cli *c, json_t *answer, bool tenants);
+/* A line for each limit of a plan that is above its own quota (`clamped`). */
+void cli_numbers_clamped(json_t *plan);
 
 #endif
