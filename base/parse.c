@@ -162,13 +162,12 @@ static size_t parse_label(const char *s)
 int parse_name(const char *s, size_t max, const char *field, struct err *e)
 {
 	size_t n = parse_label(s);
+	char what[96];
 
-	if (n == 0 || n > max || s[n] != 0)
-		return err_field(
-			e, EINVAL, field,
-			"%s: must be 1 to %zu characters of a-z, 0-9 and '-', not beginning or ending with '-'", field,
-			max);
-	return 0;
+	if (n > 0 && n <= max && s[n] == 0)
+		return 0;
+	snprintf(what, sizeof what, "1 to %zu characters of a-z, 0-9 and '-', not beginning or ending with '-'", max);
+	return parse_must_be(s, what, field, e);
 }
 
 int parse_hostname(const char *s, bool wildcard, const char *field, struct err *e)

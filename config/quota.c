@@ -3,6 +3,7 @@
 
 #include "base/own.h"
 #include "base/parse.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -276,7 +277,7 @@ int quota_egress_rule_parse(const char *s, const char *field, struct quota_egres
 {
 	struct quota_egress_rule r = {.port_max = 65535};
 	size_t n = strcspn(s, ":");
-	char net[24];
+	char net[24], safe[49];
 	unsigned prefix = 32;
 
 	if (n < sizeof net - 4) {
@@ -289,10 +290,11 @@ int quota_egress_rule_parse(const char *s, const char *field, struct quota_egres
 			return 0;
 		}
 	}
+	utf8_escape(safe, sizeof safe, s, strlen(s));
 	return err_field(e, EINVAL, field,
-			 "%s: must be an IPv4 address or network with optional ports, like 203.0.113.0/24:443 or "
+			 "%s: \"%s\" is no IPv4 address or network with optional ports, like 203.0.113.0/24:443 or "
 			 "203.0.113.7:8000-8100",
-			 field);
+			 field, safe);
 }
 
 bool quota_egress_is_closed(const struct quota_egress_rule *r)

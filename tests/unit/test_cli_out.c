@@ -194,6 +194,48 @@ Test(cli, plans_as_people_write_them)
 	json_decref(t);
 }
 
+/* A refused word is named as it was written, with its value; what there is instead is what the command takes. */
+Test(cli, plan_words_that_are_refused)
+{
+	static const char *const bad[][2] = {
+		{"app.cpu=0.00001", "app.cpu: 0.00001 cores is outside 0.01 cores to "},
+		{"app.cpu=many", "app.cpu: 'many' is not a number of cores"},
+		{"app.memory=1KiB", "app.memory: 1 KiB is outside 8 MiB to "},
+		{"app.net_packets=5", "app.net_packets: 5 is outside "},
+		{"app.memry=1GiB",
+		 "there is no limit 'app.memry'; did you mean 'app.memory'; names after app.: memory, "},
+		{"app.apps=1", "there is no limit 'app.apps'"},
+		{"mem=1GiB", "there is no limit 'mem'; did you mean 'memory'; names: memory, "},
+		{"mem=1GiB", "profile, private-layers, egress; app.NAME, like app.memory, is for each instance"},
+		{"profle=strict", "did you mean 'profile'"},
+		{"memory=plan", "memory: \"plan\""},
+		{"egress=foo", "egress: must be none, public or destinations like"},
+		{"egress=foo", "not \"foo\""},
+		{"egress=1.2.3", "egress: \"1.2.3\" is no IPv4 address"},
+	};
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		json_t *j = json_object();
+		struct err e = {0};
+		char word[48], *list[] = {word};
+
+		snprintf(word, sizeof word, "%s", bad[i][0]);
+		cr_assert_eq(cli_fields_policy(j, list, 1, CLI_FIELDS_OF_PLAN, &e), -EINVAL, "%s", word);
+		cr_assert(strstr(e.text, bad[i][1]), "%s: %s", word, e.text);
+		cr_assert_null(strstr(e.text, "NAME=plan"), "%s: %s", word, e.text);
+		cr_assert_lt(strlen(e.text), sizeof e.text - 1, "it is whole");
+		json_decref(j);
+	}
+	json_t *t = json_object();
+	struct err e = {0};
+	char word[] = "mem=1GiB", *list[] = {word};
+
+	cr_assert_eq(cli_fields_policy(t, list, 1, CLI_FIELDS_OF_TENANT, &e), -EINVAL);
+	cr_assert(strstr(e.text, "egress, plan; NAME=plan gives"), "%s", e.text);
+	cr_assert_lt(strlen(e.text), sizeof e.text - 1, "it is whole");
+	json_decref(t);
+}
+
 Test(cli, formations_and_config)
 {
 	char web[] = "web=2", over[] = "web=101", upper[] = "Web=1", none[] = "web";

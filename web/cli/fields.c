@@ -6,6 +6,7 @@
 #include "config/limits.h"
 #include "web/cli/cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -22,28 +23,85 @@ static void names_of(enum quota_of of, char out[300])
 			n += (size_t)snprintf(out + n, 300 - n, "%s%s", n ? ", " : "", k->name);
 }
 
-/* The name that was meant: what a person would call it ("processes" for pids), or one that is spelt nearly so. */
-static const char *name_meant(enum quota_of of, const char *name)
+/* What a list of words is for: whose numbers, what is written before their names, and what else there is. */
+struct fields_of {
+	enum quota_of of;
+	const char *before; /* "app." */
+	const char *more;   /* for the sentence that says there is no such, after the names */
+	bool policy;	    /* profile, private-layers and egress as well */
+};
+
+static const struct fields_of of_limits = {QUOTA_OF_LIMITS, "", "", false};
+static const struct fields_of of_quota = {QUOTA_OF_TENANT, "", "; NAME=plan gives one back to the tenant's plan",
+					  false};
+static const struct fields_of of_tenant = {
+	QUOTA_OF_TENANT, "", ", profile, private-layers, egress, plan; NAME=plan gives one back to the tenant's plan",
+	true};
+static const struct fields_of of_plan = {
+	QUOTA_OF_TENANT, "", ", profile, private-layers, egress; app.NAME, like app.memory, is for each instance",
+	true};
+static const struct fields_of of_plan_app = {QUOTA_OF_LIMITS, "app.", "", false};
+
+/* The name that was meant: what a person would call it ("processes" for pids), its beginning, or one that is spelt
+ * nearly so. */
+static const char *name_meant(const struct fields_of *f, const char *name)
 {
-	const char *names[QUOTA_KEYS_MAX];
+	const char *names[QUOTA_KEYS_MAX + 3];
 	const struct quota_key *k;
 	size_t n = 0;
 
 	for (unsigned i = 0; (k = quota_key(i)); i++) {
-		if (!quota_has(k, of))
+		if (!quota_has(k, f->of))
 			continue;
 		if (strcasecmp(k->text, name) == 0)
 			return k->name;
 		names[n++] = k->name;
 	}
+	if (f->policy) {
+		names[n++] = "profile";
+		names[n++] = "private-layers";
+		names[n++] = "egress";
+	}
+	for (size_t i = 0; strlen(name) >= 3 && i < n; i++)
+		if (strncmp(names[i], name, strlen(name)) == 0)
+			return names[i];
 	return cli_nearest(name, names, n);
 }
 
-int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char *value, struct err *e)
+static int no_limit(const struct fields_of *f, const char *name, struct err *e)
 {
-	char key[32], names[300] = "", *end;
+	const char *meant = name_meant(f, name);
+	char names[300] = "";
+
+	names_of(f->of, names);
+	return err_field(e, EINVAL, name, "there is no limit '%s%.40s'%s%s%s%s; names%s%s: %s%s", f->before, name,
+			 meant ? "; did you mean '" : "", meant ? f->before : "", meant ? meant : "", meant ? "'" : "",
+			 *f->before ? " after " : "", f->before, names, f->more);
+}
+
+static int limit_cpu(json_t *obj, const struct fields_of *f, const struct quota_key *k, const char *shown,
+		     const char *value, struct err *e)
+{
+	char low[QUOTA_TEXT], high[QUOTA_TEXT], *end;
+	double cores = strtod(value, &end);
+
+	if (end == value || *end || !isfinite(cores) || !strchr("0123456789.", value[0]))
+		return err_field(e, EINVAL, shown, "%s: '%.40s' is not a number of cores, like 0.5 or 2", shown, value);
+	/* What was typed is said, not what it is in thousandths. */
+	if (cores * 1000 + 0.5 < (double)k->min || cores * 1000 > (double)k->max[f->of] ||
+	    (k->min > 0 && cores * 1000 + 0.5 < 1)) {
+		quota_text(k, k->min, low);
+		quota_text(k, k->max[f->of], high);
+		return err_field(e, ERANGE, shown, "%s: %.40s cores is outside %s to %s", shown, value, low, high);
+	}
+	json_object_set_new(obj, k->json, json_real(cores));
+	return 0;
+}
+
+static int limit_read(json_t *obj, const struct fields_of *f, const char *name, const char *value, struct err *e)
+{
+	char key[32], shown[48];
 	const struct quota_key *k;
-	bool rate;
 	uint64_t n = 0;
 
 	snprintf(key, sizeof key, "%s", name);
@@ -51,40 +109,30 @@ int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char
 		if (*p == '-')
 			*p = '_';
 	k = quota_key_find(key);
-	if (!k || !quota_has(k, of)) {
-		const char *meant = name_meant(of, name);
-
-		names_of(of, names);
-		return err_field(e, EINVAL, name, "there is no limit '%.40s'%s%s%s; names: %s%s", name,
-				 meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "", names,
-				 of == QUOTA_OF_TENANT ? "; NAME=plan gives one back to the tenant's plan" : "");
-	}
-	if (of == QUOTA_OF_TENANT && strcmp(value, "plan") == 0) {
+	if (!k || !quota_has(k, f->of))
+		return no_limit(f, name, e);
+	snprintf(shown, sizeof shown, "%s%s", f->before, name);
+	if ((f == &of_quota || f == &of_tenant) && strcmp(value, "plan") == 0) {
 		json_object_set_new(obj, k->json, json_null());
 		return 0;
 	}
-	rate = quota_unlimited(k, 0);
-	if (k->unit == QUOTA_CPU) {
-		double cores = strtod(value, &end);
-
-		if (end == value || *end || !isfinite(cores) || !strchr("0123456789.", value[0]))
-			return err_field(e, EINVAL, name, "%s: '%.40s' is not a number of cores, like 0.5 or 2", name,
-					 value);
-		if (cores < 1e6 && quota_range(k, of, (uint64_t)(cores * 1000 + 0.5), name, e))
-			return -EINVAL;
-		json_object_set_new(obj, k->json, json_real(cores));
-		return 0;
-	}
-	if (rate && strcmp(value, "unlimited") == 0)
+	if (k->unit == QUOTA_CPU)
+		return limit_cpu(obj, f, k, shown, value, e) < 0 ? -EINVAL : 0;
+	if (quota_unlimited(k, 0) && strcmp(value, "unlimited") == 0)
 		n = 0;
 	else if (k->unit == QUOTA_BYTES || k->unit == QUOTA_RATE
-			 ? parse_bytes(value, 0, INT64_MAX, name, &n, e)
-			 : parse_u64(value, strlen(value), k->min, k->max[of], name, &n, e))
+			 ? parse_bytes(value, 0, INT64_MAX, shown, &n, e)
+			 : parse_u64(value, strlen(value), k->min, k->max[f->of], shown, &n, e))
 		return -EINVAL;
-	if (quota_range(k, of, n, name, e))
+	if (quota_range(k, f->of, n, shown, e))
 		return -EINVAL;
 	json_object_set_new(obj, k->json, json_integer((json_int_t)n));
 	return 0;
+}
+
+int cli_fields_limit(json_t *obj, enum quota_of of, const char *name, const char *value, struct err *e)
+{
+	return limit_read(obj, of == QUOTA_OF_TENANT ? &of_quota : &of_limits, name, value, e);
 }
 
 /* Splits "NAME=VALUE"; the value, or NULL with e set. */
@@ -131,6 +179,12 @@ json_t *cli_fields_egress(const char *value, struct err *e)
 
 	if (strcmp(value, "none") == 0 || strcmp(value, "public") == 0)
 		return json_pack("{s:s}", "mode", value);
+	/* No destination begins with a letter: a name was meant. */
+	if (!isdigit((unsigned char)value[0])) {
+		parse_must_be(value, "none, public or destinations like 203.0.113.0/24:443, separated by commas",
+			      "egress", e);
+		return NULL;
+	}
 	allow = json_array();
 	for (const char *p = value; *p;) {
 		size_t n = strcspn(p, ",");
@@ -171,7 +225,7 @@ int cli_fields_policy(json_t *body, char **words, int n, enum cli_fields_of of, 
 
 	for (int i = 0; i < n; i++) {
 		const char *value = word_split(words[i], name, e), *in = "quota", *key = name;
-		enum quota_of numbers = QUOTA_OF_TENANT;
+		const struct fields_of *numbers = of == CLI_FIELDS_OF_PLAN ? &of_plan : &of_tenant;
 		json_t *obj;
 
 		if (!value)
@@ -204,14 +258,14 @@ int cli_fields_policy(json_t *body, char **words, int n, enum cli_fields_of of, 
 		if (of == CLI_FIELDS_OF_PLAN && strncmp(name, "app.", 4) == 0) {
 			in = "limits";
 			key = name + 4;
-			numbers = QUOTA_OF_LIMITS;
+			numbers = &of_plan_app;
 		}
 		obj = json_object_get(body, in);
 		if (!obj) {
 			json_object_set_new(body, in, json_object());
 			obj = json_object_get(body, in);
 		}
-		if (cli_fields_limit(obj, numbers, key, value, e))
+		if (limit_read(obj, numbers, key, value, e))
 			return -EINVAL;
 	}
 	return 0;
