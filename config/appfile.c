@@ -171,9 +171,10 @@ static int appfile_health_set(struct appfile *a, const char *path, const char *f
 
 static int appfile_procfile_line(const char *s, size_t n, unsigned line, struct appfile *a, struct err *e)
 {
-	char name[LIMIT_TYPE_NAME + 2], where[40];
+	char name[LIMIT_TYPE_NAME + 2], where[40], type[80];
 	const char *colon;
 	size_t k;
+	int r;
 
 	snprintf(where, sizeof where, "line %u", line);
 	while (n && (*s == ' ' || *s == '\t'))
@@ -189,6 +190,10 @@ static int appfile_procfile_line(const char *s, size_t n, unsigned line, struct 
 		k--;
 	/* One byte too many is kept, so that parse_name refuses the name rather than a cut one being taken. */
 	snprintf(name, sizeof name, "%.*s", (int)(k < sizeof name ? k : sizeof name - 1), s);
+	snprintf(type, sizeof type, "%s: the name of a process type", where);
+	r = parse_name(name, LIMIT_TYPE_NAME, type, e);
+	if (r < 0)
+		return r;
 	return appfile_type_set(a, name, colon + 1, n - (size_t)(colon + 1 - s), true, where, e);
 }
 

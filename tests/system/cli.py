@@ -185,7 +185,11 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.stream("text/event-stream", lines[:3] if Api.drops == 1 else lines)
         if key == "GET /logs":
             return self.answer(200, f"{NOW} web.17 hello{EVIL}\n".encode(), "text/plain")
+        if key == "DELETE /certificates/77":
+            return self.problem(404, 'this app has no certificate "77"')
         if key == "POST /runs":
+            if b"nowhere" in body:
+                return self.problem(409, "this app has no live release to run a command of")
             command = json.loads(body)["command"]
             return self.stream("application/x-ndjson", [json.dumps({"output": command + "\n"}) + "\n", '{"exit_code":7}\n'])
         if key == "POST /rollback":
@@ -330,6 +334,8 @@ def main():
     check("apps serving names the keys there are", r[0] == 2 and "foo=1: write concurrency=" in r[2] and len(Api.seen) == n, r)
     r = run("front", "set", "time=0s")
     check("a range of times is said in their units", r[0] == 2 and "time: 0s is outside 1s to 24h" in r[2] and len(Api.seen) == n, r)
+    r = run("front", "set", "body=10")
+    check("a body of some bytes is asked after: MiB were meant", r[0] == 2 and "body: 10 is so many bytes: say 10KiB or 10MiB" in r[2] and len(Api.seen) == n, r)
     r = run("node", "fsck", "extra")
     check("a command without words is suggested without a blank", r[0] == 2 and "`tulou node fsck`" in r[2] and len(Api.seen) == n, r)
     r = run("tenants", "quota", "acme", "memory=plan")
@@ -480,6 +486,10 @@ def main():
     check("run: says that it passes no input on", r[0] == 7 and "standard input was not passed on" in r[2], *r)
     r = run("run", "cat", stdin=b"")
     check("run: no word without input", r[0] == 7 and r[2] == "", *r)
+    r = run("run", "nowhere")
+    check("run without a release: the next step", r[0] == 1 and "`tulou deploy` makes one" in r[2], *r)
+    r = run("certs", "remove", "77")
+    check("a certificate that is not there: which, and the next step", r[0] == 1 and 'no certificate "77"' in r[2] and "`tulou certs` lists them" in r[2], *r)
     r = run("rollback", "two")
     check("rollback two is wrong usage", r[0] == 2, *r)
 

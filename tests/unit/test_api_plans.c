@@ -311,7 +311,9 @@ Test(api_plans, a_tenant_sets_what_its_app_may)
 	cr_assert_str_eq(text(json_object_get(j, "egress_effective"), "why"), "the tenant's strict profile");
 	json_decref(j);
 	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->deployer, "{\"profile\":\"strict\"}", 200));
-	json_decref(ask(f, "PATCH", "/v1/apps/shop", f->reader, "{\"profile\":\"default\"}", 403));
+	j = ask(f, "PATCH", "/v1/apps/shop", f->reader, "{\"profile\":\"default\"}", 403);
+	cr_assert_str_eq(text(j, "detail"), "the role reader may not do this: deployer, admin or operator may");
+	json_decref(j);
 	/* No token of the tenant opens what only an operator may, and that is said. */
 	j = ask(f, "PATCH", "/v1/tenants/acme", f->deployer, "{\"profile\":\"default\"}", 403);
 	cr_assert_str_eq(text(j, "detail"),

@@ -18,6 +18,15 @@ static bool has(const char *net, const char *address)
 	return front_net_has(&n, 1, a.address);
 }
 
+Test(front, a_path_that_is_refused_is_shown)
+{
+	struct err e = {0};
+
+	cr_assert_eq(front_path_check("/api/v1", "path", &e), 0);
+	cr_assert_eq(front_path_check("api\033", "path", &e), -EINVAL);
+	cr_assert(strstr(e.text, "like /api or /v1/files") && strstr(e.text, "not \"api\\x1b\""), "%s", e.text);
+}
+
 Test(front, networks)
 {
 	static const char *const bad[] = {

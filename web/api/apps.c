@@ -261,6 +261,7 @@ void api_app_get(struct exchange *x)
 
 static int app_health_path(json_t *obj, char out[256], struct err *e)
 {
+	char safe[FIELDS_UNKNOWN];
 	const char *s = NULL;
 
 	if (json_is_null(json_object_get(obj, "health_path")))
@@ -269,8 +270,9 @@ static int app_health_path(json_t *obj, char out[256], struct err *e)
 		return -e->code;
 	if (!s)
 		return 0;
+	fields_unknown(s, safe);
 	if (*s && *s != '/')
-		return err_field(e, EINVAL, "health_path", "health_path: must begin with '/'");
+		return err_field(e, EINVAL, "health_path", "health_path: \"%s\" must begin with '/'", safe);
 	for (const char *p = s; *p; p++)
 		if (*p <= ' ' || *p > '~' || *p == '#')
 			return err_field(e, EINVAL, "health_path", "health_path: must be visible ASCII without '#'");
@@ -337,12 +339,12 @@ static json_t *app_https_note(const struct model_app *app)
 		snprintf(
 			text, sizeof text,
 			"hsts is %u s, and is not sent without https: browsers that were told find nothing until it is "
-			"over; set https on and hsts 0 first, for so long",
+			"over; switch it on with hsts 0 first, for so long: tulou apps https on 0",
 			(unsigned)app->hsts_s);
 	else
 		snprintf(text, sizeof text,
 			 "hsts is %u s: browsers that came over https once come over https alone, without a redirect; "
-			 "hsts 0 takes it back",
+			 "hsts 0 takes it back: tulou apps https on 0",
 			 (unsigned)app->hsts_s);
 	return json_string(text);
 }

@@ -42,12 +42,14 @@ void api_builds_list(struct exchange *x)
 /* The build of the path, which must be this app's. */
 static bool build_find(struct exchange *x, struct model_build *b)
 {
+	char safe[FIELDS_UNKNOWN];
 	uint64_t id;
 
 	if (parse_u64(x->arg[0], strlen(x->arg[0]), 1, INT64_MAX, "id", &id, NULL) == 0 &&
 	    store_build_get(x->api->config.store, (int64_t)id, b, NULL) == 0 && b->app == x->app.id)
 		return true;
-	api_answer_problem(x, 404, NULL, "this app has no such build");
+	fields_unknown(x->arg[0], safe);
+	api_answer_problem(x, 404, NULL, "this app has no build \"%s\"", safe);
 	return false;
 }
 

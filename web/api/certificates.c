@@ -334,11 +334,16 @@ void api_node_certificates_renew(struct exchange *x)
 void api_certificate_delete(struct exchange *x)
 {
 	struct err e = {0};
+	char safe[FIELDS_UNKNOWN];
 	uint64_t id = 0;
 
 	if (parse_u64(x->arg[0], strlen(x->arg[0]), 1, INT64_MAX, "id", &id, NULL) < 0 ||
 	    store_cert_del(x->api->config.store, x->app.id, (int64_t)id, &e) < 0) {
-		api_answer_problem(x, e.code && e.code != ENOENT ? 503 : 404, NULL, "no such certificate");
+		fields_unknown(x->arg[0], safe);
+		if (e.code && e.code != ENOENT)
+			api_answer_err(x, &e);
+		else
+			api_answer_problem(x, 404, NULL, "this app has no certificate \"%s\"", safe);
 		return;
 	}
 	certs_event(x, "certificate.removed", "Certificate removed");

@@ -49,6 +49,22 @@ static json_t *formation_types(struct store *s, const struct model_app *app)
 	return types;
 }
 
+static int formation_no_type(json_t *types, const char *field, const char *safe, struct err *e)
+{
+	char names[220] = "";
+	const char *type;
+	json_t *v;
+	size_t n = 0;
+
+	json_object_foreach(types, type, v)
+	{
+		if (n + LIMIT_TYPE_NAME + 3 < sizeof names)
+			n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", type);
+	}
+	return err_field(e, EINVAL, safe, "%s: the live release has no such process type; it has %s", field,
+			 n ? names : "none");
+}
+
 static int formation_check(json_t *counts, json_t *types, json_t *all, struct err *e)
 {
 	const char *type;
@@ -70,7 +86,7 @@ static int formation_check(json_t *counts, json_t *types, json_t *all, struct er
 			return err_field(e, ERANGE, safe, "%s: %" JSON_INTEGER_FORMAT " is outside 0..%d", field,
 					 json_integer_value(v), LIMIT_INSTANCES_PER_TYPE);
 		if (types && json_integer_value(v) > 0 && !json_object_get(types, type))
-			return err_field(e, EINVAL, safe, "%s: the live release has no such process type", field);
+			return formation_no_type(types, field, safe, e);
 		json_object_set(all, type, v);
 	}
 	if (json_object_size(all) > LIMIT_TYPES)

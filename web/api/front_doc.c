@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/own.h"
 #include "base/parse.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -118,14 +119,15 @@ static int doc_nets(json_t *to, json_t *from, const char *field, struct err *e)
 	{
 		const char *s = json_string_value(v);
 		struct front_net n;
-		char text[FRONT_NET_TEXT], at[48];
+		char text[FRONT_NET_TEXT], at[48], safe[49];
 		snprintf(at, sizeof at, "%s[%zu]", field, i);
 		if (!s || front_net_parse(s, &n) < 0) {
 			json_decref(list);
+			utf8_escape(safe, sizeof safe, s ? s : "", s ? strlen(s) : 0);
 			return err_field(e, EINVAL, at,
 					 "%s: must be an address or a network like 203.0.113.0/24, with no bits set "
-					 "below its prefix",
-					 at);
+					 "below its prefix, not \"%s\"",
+					 at, safe);
 		}
 		front_net_text(&n, text);
 		json_array_append_new(list, json_string(text));

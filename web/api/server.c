@@ -205,6 +205,26 @@ static struct exchange *exchange_new(struct api *a, struct MHD_Connection *conn,
 	return x;
 }
 
+/* Says who may instead.  What only the operator may, no other token of the tenant opens. */
+static void api_role_refused(struct exchange *x)
+{
+	char who[80] = "";
+	size_t n = 0;
+
+	for (int role = MODEL_ROLE_READER; role < MODEL_ROLE_COUNT; role++)
+		if (x->route->roles & API_ROLE(role))
+			n += (size_t)snprintf(who + n, sizeof who - n, "%s%s",
+					      n == 0			      ? ""
+					      : x->route->roles >> (role + 1) ? ", "
+									      : " or ",
+					      model_role_name((enum model_role)role));
+	if (x->route->roles == API_OPERATOR || x->route->roles == API_NODE)
+		snprintf(who, sizeof who, "only an operator may; ask the operator of this node");
+	else
+		snprintf(who + n, sizeof who - n, " may");
+	api_answer_problem(x, 403, NULL, "the role %s may not do this: %s", model_role_name(x->who.role), who);
+}
+
 /* Looks up what the path names; other tenants' things do not exist for the asking tenant. */
 static bool exchange_scope(struct exchange *x, const char *tenant, const char *app)
 {
@@ -237,11 +257,7 @@ static bool exchange_scope(struct exchange *x, const char *tenant, const char *a
 		return false;
 	}
 	if (x->route->roles != API_ANY && !(API_ROLE(x->who.role) & x->route->roles)) {
-		/* What only the operator may, no other token of the tenant opens. */
-		api_answer_problem(x, 403, NULL, "the role %s may not do this%s", model_role_name(x->who.role),
-				   x->route->roles == API_OPERATOR || x->route->roles == API_NODE
-					   ? ": only an operator may; ask the operator of this node"
-					   : "");
+		api_role_refused(x);
 		return false;
 	}
 	return true;

@@ -83,13 +83,17 @@ void api_tokens_post(struct exchange *x)
 void api_tokens_delete(struct exchange *x)
 {
 	struct err e = {0};
+	char safe[FIELDS_UNKNOWN];
 	uint64_t id;
 
+	fields_unknown(x->arg[0], safe);
 	if (parse_u64(x->arg[0], strlen(x->arg[0]), 1, INT64_MAX, "id", &id, NULL) < 0)
-		api_answer_problem(x, 404, NULL, "there is no such token");
+		api_answer_problem(x, 404, NULL, "there is no token \"%s\" here", safe);
 	else if (x->tenant.id == 0 && (int64_t)id == x->who.token) /* so that one operator always remains */
 		api_answer_problem(x, 409, NULL, "a token cannot revoke itself; use another operator's");
-	else if (store_token_del(x->api->config.store, x->tenant.id, (int64_t)id, &e) < 0)
+	else if (store_token_del(x->api->config.store, x->tenant.id, (int64_t)id, &e) == -ENOENT)
+		api_answer_problem(x, 404, NULL, "there is no token \"%s\" here", safe);
+	else if (e.code)
 		api_answer_err(x, &e);
 	else
 		api_answer_empty(x, 204);

@@ -64,11 +64,15 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 				 : "\nThere is no token: `tulou login URL --token TOKEN`, or set TULOU_TOKEN.";
 	case 403:
 		/* A quota answers 403 too, and no other token would help. */
-		return strstr(detail, "role") && !strstr(detail, "operator")
+		return strstr(detail, "role") && !strstr(detail, "only an operator")
 			       ? "\nThe token's role is too weak for that; an admin of the tenant makes "
 				 "others with `tulou tokens create`."
 			       : "";
 	case 409:
+		if (strstr(detail, "no live release"))
+			return "\n`tulou deploy` makes one; what became of earlier ones: tulou releases, tulou events.";
+		if (strstr(detail, "is under way"))
+			return "\nHow far it is: tulou ps, tulou events -f.  Try again when it has ended.";
 		return strstr(detail, "plan ") && strstr(detail, "still has")
 			       ? "\nMove each to another first: tulou tenants set NAME plan=OTHER"
 			       : "";
@@ -78,6 +82,12 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 			       "NAME`.";
 		if (strstr(detail, "no plan"))
 			return "\n`tulou plans` lists them.";
+		if (strstr(detail, "no token"))
+			return "\n`tulou tokens` lists them with their ids.";
+		if (strstr(detail, "no certificate"))
+			return "\n`tulou certs` lists them with their ids.";
+		if (strstr(detail, "no build"))
+			return "\n`tulou builds` lists them with their ids.";
 		return strstr(detail, "no app") ? "\n`tulou apps` lists the apps that this token may see." : "";
 	case 429:
 		return "\nWait a little, then try again.";

@@ -267,7 +267,7 @@ int cli_cmd_releases(struct cli *c)
 	static const char *const heads[] = {"VERSION", "STATE", "MADE", "NOTE"};
 	OWN_JSON json_t *list = NULL;
 	struct cli_table *t;
-	char path[128];
+	char path[128], none[128];
 	json_t *r;
 	size_t i;
 	int code = cli_app_path(c, path, sizeof path, "/releases");
@@ -289,7 +289,8 @@ int cli_cmd_releases(struct cli *c)
 		cli_table_add(t, version, cli_str(r, "state"), cli_since(ago, cli_str(r, "created_at")),
 			      cli_str(r, "note"));
 	}
-	cli_table_print(c, t, "There are no releases yet. Deploy with: tulou deploy");
+	snprintf(none, sizeof none, "There are no releases yet. Deploy with: tulou deploy -a %s", c->app_name);
+	cli_table_print(c, t, none);
 	return CLI_OK;
 }
 

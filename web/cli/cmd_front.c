@@ -161,9 +161,16 @@ static int front_word(json_t *body, json_t *limits, const char *word, struct err
 	}
 	if (n == 5 && strncmp(word, "allow", n) == 0)
 		return json_object_set_new(body, "allow", front_nets(value));
-	if (n == 4 && strncmp(word, "body", n) == 0)
+	if (n == 4 && strncmp(word, "body", n) == 0) {
+		/* 10 for 10MiB would refuse almost every form. */
+		if (parse_u64(value, strlen(value), 1, 1023, "body", &number, NULL) == 0)
+			return err_field(e, EINVAL, "body",
+					 "body: %s is so many bytes: say %sKiB or %sMiB if that is meant, or none for "
+					 "no limit",
+					 value, value, value);
 		return json_object_set_new(limits, "body_bytes",
 					   strcmp(value, "none") == 0 ? json_null() : json_string(value));
+	}
 	if (n == 4 && strncmp(word, "time", n) == 0) {
 		if (strcmp(value, "none") == 0)
 			return json_object_set_new(limits, "seconds", json_null());

@@ -34,9 +34,10 @@ int cli_cmd_node(struct cli *c)
 		 cli_since(ago, cli_str(a.json, "started_at")));
 	cli_pair("eligible", "%s%s", json_is_true(json_object_get(a.json, "eligible")) ? "yes" : "no",
 		 json_is_true(json_object_get(a.json, "draining")) ? ", draining" : "");
-	cli_pair("cpu", "%.0f cores, %s promised, load %.2f %.2f %.2f", cli_num(a.json, "cpus"),
-		 cli_plain(x, cli_num(capacity, "cpu_committed")), json_number_value(json_array_get(load, 0)),
-		 json_number_value(json_array_get(load, 1)), json_number_value(json_array_get(load, 2)));
+	cli_pair("cpu", "%.0f core%s, %s promised, load %.2f %.2f %.2f", cli_num(a.json, "cpus"),
+		 cli_num(a.json, "cpus") == 1 ? "" : "s", cli_plain(x, cli_num(capacity, "cpu_committed")),
+		 json_number_value(json_array_get(load, 0)), json_number_value(json_array_get(load, 1)),
+		 json_number_value(json_array_get(load, 2)));
 	cli_pair("memory", "%s used of the host's %s", cli_bytes(x, cli_num(a.json, "memory_used_bytes")),
 		 cli_bytes(y, cli_num(a.json, "memory_bytes")));
 	/* Limits are caps, not reservations: their sum says nothing of what is free. */

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/own.h"
 #include "base/parse.h"
+#include "base/utf8.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -189,6 +190,7 @@ int front_path_check(const char *path, const char *field, struct err *e)
 {
 	size_t n = strlen(path);
 	bool good = path[0] == '/' && n > 1 && n <= LIMIT_FRONT_PATH;
+	char safe[49];
 
 	for (const char *p = path; good && *p; p++)
 		good = *p == '/' ? p[1] != '/' && p[1] != '\0'
@@ -196,10 +198,11 @@ int front_path_check(const char *path, const char *field, struct err *e)
 					   NULL;
 	if (good && !front_path_ambiguous(path, n))
 		return 0;
+	utf8_escape(safe, sizeof safe, path, strlen(path));
 	return err_field(e, EINVAL, field,
 			 "%s: must be a path of at most %d bytes like /api or /v1/files: letters, digits, '-', '.', "
-			 "'_' and '~', no empty or dot segment, no '/' at its end",
-			 field, LIMIT_FRONT_PATH);
+			 "'_' and '~', no empty or dot segment, no '/' at its end, not \"%s\"",
+			 field, LIMIT_FRONT_PATH, safe);
 }
 
 uint64_t front_take(_Atomic uint64_t *full_ns, uint64_t now_ns, const struct front_rate *r, bool take)
