@@ -100,7 +100,7 @@ class Api(http.server.BaseHTTPRequestHandler):
                 return self.problem(400, "name: must be 1 to 40 characters", "name")
             if name == "nobodys":
                 return self.problem(400, "tenant: an operator must say whose app it is", "tenant")
-            return self.answer(201, {**APP, "name": name, **json.loads(body)})
+            return self.answer(201, {**APP, "name": name, **({"git_url": "https://tulou.localhost/git/x.git"} if name in ("cert", "plain") else {}), **json.loads(body)})
         if m := re.fullmatch(r"/v1/apps/idle-([a-z]+)(/[a-z]+)?", path):
             return self.idle(m[1], m[2])
         if path.startswith("/v1/apps/shop"):
@@ -237,6 +237,15 @@ class Anything(Api):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
 
+class WrongPort(Api):
+    """What a node says on its port for https to whoever speaks none."""
+
+    def serve(self):
+        self.answer(400, b"400 Bad Request\n", "text/plain")
+
+    do_GET = serve
+
+
 def is_json(text):
     for pieces in ([text], text.splitlines()):
         try:
@@ -299,6 +308,8 @@ def main():
     r = run("apps", "create", "new", "--memory", "64MiB", "--cpu", "0.25")
     sent = json.loads([b for m, p, t, b in Api.seen if m == "POST" and p == "/v1/apps"][-1])
     check("apps create sends limits", r[0] == 0 and sent == {"name": "new", "limits": {"memory_bytes": 67108864, "cpu": 0.25}}, r, sent)
+    r = run("apps", "create", "plain")
+    check("apps create: whoever came without https may push so", r[0] == 0 and f"git push {url.replace('//', '//x:TOKEN@')}/git/plain.git main" in r[1], *r)
     r = run("apps", "create", "shop")
     check("what is there already is exit code 1", r[0] == 1 and "taken" in r[2], *r)
     r = run("apps", "create", "Bad")
@@ -475,11 +486,35 @@ def main():
     there = f"https://localhost:{secure.server_address[1]}"
     r = run("whoami", TULOU_URL=there)
     check("a certificate that is not trusted: says so, and what to do", r[0] == 4 and "not trusted" in r[2] and "TULOU_CA=FILE" in r[2] and f"http.{there}/.sslCAInfo" in r[2], *r)
+    untrusted = r[2]
+    r = run("apps", "create", "cert", TULOU_URL=there, TULOU_CA=pem)
+    check("apps create: how git trusts the certificate", r[0] == 0 and f"git config --global http.https://tulou.localhost/.sslCAInfo {pem}" in r[1], *r)
     r = run("whoami", TULOU_URL=there, TULOU_CA=pem)
     check("TULOU_CA: it is", r[0] == 0 and "acme" in r[1], *r)
     r = run("whoami", TULOU_URL=there.replace("localhost", "127.0.0.1"), TULOU_CA=pem)
     check("a certificate of another name", r[0] == 4 and "a name that the node's certificate is for" in r[2], *r)
+    check("how its certificate is had on the node, without DNS", f"-connect 127.0.0.1:{secure.server_address[1]} -servername localhost <" in untrusted, untrusted)
+    wrong = http.server.ThreadingHTTPServer(("127.0.0.1", 0), WrongPort)
+    threading.Thread(target=wrong.serve_forever, daemon=True).start()
+    r = run("whoami", TULOU_URL=f"http://127.0.0.1:{wrong.server_address[1]}")
+    check("http to the port of https: the next step", r[0] == 2 and "answered 400" in r[2] and "write https://" in r[2], *r)
+    wrong.shutdown()
     secure.shutdown()
+    r = run("whoami", TULOU_URL=url.replace("http:", "https:"))
+    check("https to the port of http: the next step, not OpenSSL's words", r[0] == 4 and "speaks no https" in r[2] and "write http://" in r[2] and "SSL routines" not in r[2], *r)
+    r = run("whoami", TULOU_TOKEN="")
+    check("no token: where the operator's is", r[0] == 3 and "There is no token" in r[2] and "control/operator.token" in r[2], *r)
+    r = run("apps", "info", "other", "--json")
+    check("--json: an error is the API's problem object", r[0] == 1 and r[1] == "" and json.loads(r[2])["status"] == 404 and "no app" in json.loads(r[2])["detail"], *r)
+    r = run("apps", "create", "full", "--json")
+    check("--json: with its field, the exit code stays", r[0] == 3 and json.loads(r[2])["field"] == "name", *r)
+    for words, code in {("apps", "limits", "memry=1", "--json"): 2, ("--json", "deplyo"): 2, ("releases", "infos", "--json"): 2, ("whoami", "--json", "--url", "http://127.0.0.1:1"): 4}.items():
+        r = run(*words)
+        check(f"--json: what is refused here has the same shape: {' '.join(words)}", r[0] == code and r[1] == "" and json.loads(r[2])["detail"] and "status" not in json.loads(r[2]), *r)
+    r = run("deploy", folder(bad_txt="x"), "--json")
+    check("deploy --json: so has what failed", r[0] == 1 and "compile failed" in json.loads(r[2])["detail"], *r)
+    r = run("run", "--json", "--", "nowhere", "--json")
+    check("run --json", r[0] == 1 and json.loads(r[2])["status"] == 409, *r)
     r = run("apps", "profile", "strict")
     check("apps profile: what is so at once, and what later", r[0] == 0 and re.search(r"^at once +egress: ", r[1], re.M) and "from its next start on" in r[1], *r)
     r = run("run", "cat", stdin=b"hello\n")

@@ -61,7 +61,11 @@ static const char *next_step(const struct cli *c, long status, const char *detai
 	case 401:
 		return c->bearer ? "\nThe token is not valid here: `tulou login` takes another, `tulou whoami` shows "
 				   "the one in use."
-				 : "\nThere is no token: `tulou login URL --token TOKEN`, or set TULOU_TOKEN.";
+				 : "\nThere is no token: `tulou login URL --token TOKEN`, or set TULOU_TOKEN.\n"
+				   "The operator's is in the node's data directory: on the node, as root,\n"
+				   "tulou login URL --token \"$(cat /var/lib/tulou/control/operator.token)\"  "
+				   "(node.data: "
+				   "/var/lib/tulou unless its settings say otherwise)";
 	case 403:
 		/* A quota answers 403 too, and no other token would help. */
 		return strstr(detail, "role") && !strstr(detail, "only an operator")
@@ -149,6 +153,10 @@ static int refused(const struct cli *c, const struct cli_request *r, const struc
 	int code = cli_status_code(a->status);
 	char own[1000];
 
+	if (c->json && (detail || title)) {
+		cli_fail_json(a->json);
+		return code;
+	}
 	if (!detail)
 		detail = title;
 	if (detail && (a->status == 400 || a->status == 403) && in_words(c, detail, field, own, sizeof own))
@@ -161,25 +169,44 @@ static int refused(const struct cli *c, const struct cli_request *r, const struc
 		return cli_fail(code, "%s%s%s%s", field && *field && !strstr(detail, field) ? field : "",
 				field && *field && !strstr(detail, field) ? ": " : "", detail,
 				next_step(c, a->status, detail ? detail : ""));
-	return cli_fail(code, "%s answered %ld to %s %s%s%s", c->base, a->status, r->method, r->path,
-			a->status == 404 ? "; is that the address of a Tulou node?" : "",
-			next_step(c, a->status, detail ? detail : ""));
+	return cli_fail(
+		code, "%s answered %ld to %s %s%s%s", c->base, a->status, r->method, r->path,
+		a->status == 404 ? "; is that the address of a Tulou node?"
+		: a->status == 400 && strncmp(c->base, "http://", 7) == 0
+			? "\nIf that is its port for https, write https://: --url, TULOU_URL or `tulou login URL`."
+			: "",
+		next_step(c, a->status, detail ? detail : ""));
 }
 
 /* It answers, with a certificate that nobody known here vouches for, or of another name. */
 static int untrusted(const struct cli *c, const char *error)
 {
-	const char *host = strstr(c->base, "://") ? strstr(c->base, "://") + 3 : c->base;
+	const char *host = strstr(c->base, "://") ? strstr(c->base, "://") + 3 : c->base, *colon;
+	bool local;
+	int name;
 
 	if (strstr(error, "subject name"))
 		return cli_fail(CLI_UNREACHABLE, "%s: %s\nUse a name that the node's certificate is for.", c->base,
 				error);
+	colon = host[0] == '[' ? NULL : strchr(host, ':');
+	name = (int)(colon ? (size_t)(colon - host) : strlen(host));
+	/* Names below localhost are no DNS names: openssl asks DNS alone. */
+	local = name >= 9 && strncmp(host + name - 9, "localhost", 9) == 0;
 	return cli_fail(
 		CLI_UNREACHABLE,
 		"%s: its certificate is not trusted here: %s\n"
 		"If the node signs its own: copy that from the node, and name the file (PEM) with TULOU_CA=FILE;\n"
-		"for git: git config --global http.https://%s/.sslCAInfo FILE.  See tulou(1), ENVIRONMENT.",
-		c->base, error, host);
+		"for git: git config --global http.https://%s/.sslCAInfo FILE.  See tulou(1), ENVIRONMENT.\n"
+		"On the node: openssl s_client -connect %s:%s -servername %.*s </dev/null | openssl x509 >FILE",
+		c->base, error, host, local ? "127.0.0.1" : "ADDRESS", colon ? colon + 1 : "443", name, host);
+}
+
+/* Something answers there, but no TLS. */
+static bool speaks_no_tls(CURLcode rc, const char *error)
+{
+	return rc == CURLE_SSL_CONNECT_ERROR &&
+	       (strstr(error, "wrong version number") || strstr(error, "packet length") ||
+		strstr(error, "record layer") || strstr(error, "http request"));
 }
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
@@ -330,6 +357,12 @@ int cli_request(struct cli *c, const struct cli_request *r, struct cli_answer *r
 					getenv("TULOU_CA") ? getenv("TULOU_CA") : "the list of authorities");
 		if (rc == CURLE_PEER_FAILED_VERIFICATION)
 			return untrusted(c, error[0] ? error : curl_easy_strerror(rc));
+		if (speaks_no_tls(rc, error))
+			return cli_fail(
+				CLI_UNREACHABLE,
+				"%s: what answers there speaks no https\n"
+				"If that is its port for http, write http://: --url, TULOU_URL or `tulou login URL`.",
+				c->base);
 		return cli_fail(CLI_UNREACHABLE, "%s %s: %s%s", c->base,
 				started ? "broke off the answer" : "does not answer",
 				t.idle	   ? "nothing came for too long"

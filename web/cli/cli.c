@@ -1,5 +1,6 @@
 /* Command line, help, exit codes.  Layer web, program tulou. */
 #include "web/cli/cli.h"
+#include "base/json.h"
 #include "base/own.h"
 #include "base/utf8.h"
 #include "web/cli/account.h"
@@ -11,8 +12,18 @@
 #include <stdarg.h>
 #include <string.h>
 
+static bool fails_as_json;
+
+void cli_fail_json(json_t *problem)
+{
+	fflush(stdout);
+	json_dumpf(problem, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);
+	fputc('\n', stderr);
+}
+
 int cli_fail(int code, const char *fmt, ...)
 {
+	static const char *const titles[] = {"Done", "Failed", "Wrong usage", "Refused", "Unreachable"};
 	char raw[1024], text[4096];
 	va_list ap;
 
@@ -20,6 +31,17 @@ int cli_fail(int code, const char *fmt, ...)
 	vsnprintf(raw, sizeof raw, fmt, ap);
 	va_end(ap);
 	fflush(stdout);
+	if (fails_as_json) {
+		const char *title = (unsigned)code < ARRAY_LEN(titles) ? titles[code] : titles[CLI_FAILED];
+		OWN_JSON json_t *problem = NULL;
+
+		if (!utf8_valid(raw, strlen(raw)))
+			utf8_escape(text, sizeof text, raw, strlen(raw));
+		problem = json_pack("{s:s, s:s, s:s}", "type", "about:blank", "title", title, "detail",
+				    utf8_valid(raw, strlen(raw)) ? raw : text);
+		cli_fail_json(problem);
+		return code;
+	}
 	/* Line by line: a sentence may have its next step on a line of its own, all else is escaped. */
 	for (char *line = raw; line;) {
 		char *end = strchr(line, '\n');
@@ -305,8 +327,12 @@ int cli_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_DFL);
 	c.colour = colours && isatty(STDOUT_FILENO);
 	c.colour_err = colours && isatty(STDERR_FILENO);
+	/* Also what is wrong before the option is read; after "--" it is a word. */
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		fails_as_json = fails_as_json || strcmp(argv[i], "--json") == 0;
 	if (cli_parse(&c, argc - 1, argv + 1, &e))
 		return cli_fail(CLI_USAGE, "%s", e.text);
+	fails_as_json = c.json;
 	if (c.help || !c.command) {
 		cli_help(c.help ? stdout : stderr, c.command);
 		return c.help ? CLI_OK : CLI_USAGE;

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -66,8 +67,12 @@ int cli_parse(struct cli *c, int argc, char **argv, struct err *e);
 /* Value of an option of this command: NULL when not given, "" for a switch that was. */
 const char *cli_value(const struct cli *c, const char *name);
 
-/* Prints "tulou: text" to standard error and returns code. */
+/* Prints "tulou: text" to standard error and returns code; with --json a problem object (RFC 9457) without a status on
+ * one line, the text as its detail. */
 int cli_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Prints the API's problem object to standard error, on one line; borrows it. */
+void cli_fail_json(json_t *problem);
 
 /* Prints usage and options of a command, or the overview when it is NULL. */
 void cli_help(FILE *f, const struct cli_command *command);

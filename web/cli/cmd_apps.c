@@ -72,12 +72,20 @@ static void add_remote(const char *url)
 }
 
 /* "http://host/git/shop.git" to the form git wants, with a place for the token. */
-static void git_hint(const char *url, const char *app)
+static void git_hint(const struct cli *c, const char *url, const char *app)
 {
-	const char *host = strstr(url, "://");
+	const char *host = strstr(url, "://"), *base = strstr(c->base, "://"), *ca = getenv("TULOU_CA");
+	bool secure = strncmp(url, "https://", 8) == 0;
 
 	if (host)
 		cli_pair("push with", "git push %.*s://x:TOKEN@%s main", (int)(host - url), url, host + 3);
+	/* Whoever came without https, or with a certificate named by hand: git may not trust the node's. */
+	if (host && secure && base && strncmp(c->base, "http://", 7) == 0)
+		cli_pair("as here", "git push http://x:TOKEN@%s/git/%s.git main  (without https, as this command)",
+			 base + 3, app);
+	else if (host && secure && ca && *ca)
+		cli_pair("git trusts", "git config --global http.https://%.*s/.sslCAInfo %s",
+			 (int)strcspn(host + 3, "/"), host + 3, ca);
 	cli_pair("or", "tulou deploy -a %s", app);
 }
 
@@ -108,7 +116,7 @@ int cli_cmd_apps_create(struct cli *c)
 	}
 	cli_say("Made the app %s.\n", c->argv[0]);
 	cli_pair("url", "%s", cli_str(a.json, "url"));
-	git_hint(cli_str(a.json, "git_url"), c->argv[0]);
+	git_hint(c, cli_str(a.json, "git_url"), c->argv[0]);
 	if (cli_value(c, "remote"))
 		add_remote(cli_str(a.json, "git_url"));
 	return CLI_OK;
@@ -175,7 +183,7 @@ static void info_print(struct cli *c, json_t *app)
 		cli_pair("release", "v%.0f, %s: %s", cli_num(release, "version"),
 			 cli_since(ago, cli_str(release, "created_at")), cli_str(release, "note"));
 	else
-		git_hint(cli_str(app, "git_url"), cli_str(app, "name"));
+		git_hint(c, cli_str(app, "git_url"), cli_str(app, "name"));
 	if (json_is_object(candidate))
 		cli_pair("rolling out", "v%.0f: %s", cli_num(candidate, "version"), cli_str(candidate, "note"));
 	cli_pair("formation", "%s", *formation ? formation : "-");

@@ -8,7 +8,7 @@
 
 const struct cli_option cli_globals[] = {
 	{"app", 'a', "APP", "the app (else $TULOU_APP, the git remote `tulou`, or the name in app.json)"},
-	{"json", 0, NULL, "print what the API answered, as JSON"},
+	{"json", 0, NULL, "print what the API answered, errors too, as JSON"},
 	{"url", 0, "URL", "the node (else $TULOU_URL, or what `tulou login` saved)"},
 	{"token", 0, "TOKEN", "the token (else $TULOU_TOKEN, or what `tulou login` saved)"},
 	{"help", 'h', NULL, "explain a command"},
