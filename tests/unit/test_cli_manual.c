@@ -85,12 +85,104 @@ Test(cli, manual_has_every_setting)
 	cr_assert_eq(lines_with(text, ".It Cm"), i + 8, "tulou.yaml.5 has a setting that does not exist");
 }
 
-Test(cli, example_settings_are_good)
+/* What is shown is the default, but for the addresses and domains that every node has of its own. */
+Test(cli, example_settings_are_the_defaults)
 {
-	struct settings s;
+	static struct settings s, d;
 	struct err e = {0};
+	const struct quota_key *k;
 
 	free(page("deploy/settings.example.yaml"));
 	cr_assert_eq(settings_load("deploy/settings.example.yaml", &s, &e), 0, "%s", e.text);
 	cr_assert_str_eq(s.domain_control, "tulou.example.com");
+	settings_default(&d);
+	for (unsigned i = 0; (k = quota_key(i)); i++) {
+		if (!quota_has(k, QUOTA_OF_LIMITS))
+			continue;
+		cr_assert_eq(quota_get(k, QUOTA_OF_LIMITS, &s.app), quota_get(k, QUOTA_OF_LIMITS, &d.app), "app.%s",
+			     k->name);
+		cr_assert_eq(quota_get(k, QUOTA_OF_LIMITS, &s.build), quota_get(k, QUOTA_OF_LIMITS, &d.build),
+			     "build.%s", k->name);
+	}
+	cr_assert_eq(s.build_concurrent, d.build_concurrent);
+	cr_assert_eq(s.build_time_ms, d.build_time_ms);
+	cr_assert_eq(s.health_ms, d.health_ms);
+	cr_assert_eq(s.drain_ms, d.drain_ms);
+	cr_assert_eq(s.grace_ms, d.grace_ms);
+	cr_assert_str_eq(s.data, d.data);
+	cr_assert_str_eq(s.runtime, d.runtime);
+	cr_assert_str_eq(s.cgroup, d.cgroup);
+	cr_assert_str_eq(s.link_prefix, d.link_prefix);
+	cr_assert(s.pool_net == d.pool_net && s.pool_prefix == d.pool_prefix, "network.pool");
+	cr_assert_eq(s.proxy_workers, d.proxy_workers);
+	cr_assert(s.throttle == d.throttle && s.confine == d.confine, "scheduler");
+	cr_assert(s.disk_backend == d.disk_backend && s.disk_pool == d.disk_pool &&
+			  s.disk_write_rate == d.disk_write_rate,
+		  "disk");
+	cr_assert(s.https_count == d.https_count && s.proxy_from_count == d.proxy_from_count, "listen");
+	cr_assert_eq(memcmp(&s.acme, &d.acme, sizeof s.acme), 0, "tls.acme");
+}
+
+/* Whether a row of the command takes the option, "--time" or "-f". */
+static bool takes_option(const char *command, const char *word)
+{
+	const struct cli_option *lists[128] = {cli_globals};
+	size_t n = 1;
+
+	for (const struct cli_command *r = cli_commands; r->name && n < 128; r++)
+		if (strcmp(r->name, command) == 0 && r->options)
+			lists[n++] = r->options;
+	for (size_t i = 0; i < n; i++)
+		for (const struct cli_option *o = lists[i]; o->name; o++)
+			if (word[1] == '-' ? strcmp(o->name, word + 2) == 0 : o->letter == word[1])
+				return true;
+	return false;
+}
+
+/* "tulou WORD WORD" in a text: the command is there, and so is its second word or option. */
+static unsigned check_commands(const char *path, const char *text)
+{
+	unsigned found = 0;
+
+	for (const char *p = text; (p = strstr(p, "tulou ")); p += 6) {
+		char word[32] = "", next[32] = "";
+		bool known = false, words = false, sub = false;
+
+		if (p > text && !strchr(" \n`(\"", p[-1]))
+			continue;
+		/* .Xr and .Nm name the program, no command of its. */
+		if (p - text > 4 && (strncmp(p - 4, ".Xr ", 4) == 0 || strncmp(p - 4, ".Nm ", 4) == 0))
+			continue;
+		if (sscanf(p + 6, "%31[a-z]%*[ ]%31[a-z-]", word, next) < 1)
+			continue;
+		found++;
+		for (const struct cli_command *r = cli_commands; r->name; r++) {
+			if (strcmp(r->name, word) != 0)
+				continue;
+			known = true;
+			words = words || (!r->sub && r->max > 0);
+			sub = sub || (r->sub && strcmp(r->sub, next) == 0);
+		}
+		cr_assert(known, "%s: there is no command: tulou %s %s", path, word, next);
+		if (next[0] == '-' && strcmp(next, "--") != 0)
+			cr_assert(takes_option(word, next), "%s: there is no option: tulou %s %s", path, word, next);
+		else if (next[0] && next[0] != '-')
+			cr_assert(sub || words, "%s: there is no command: tulou %s %s", path, word, next);
+	}
+	return found;
+}
+
+Test(cli, documents_name_commands_that_exist)
+{
+	static const char *const paths[] = {
+		"deploy/man/tulou.1", "deploy/man/tulou-app.5", "deploy/man/tulou.yaml.5",     "deploy/man/tuloud.8",
+		"README.md",	      "deploy/README.md",	"deploy/settings.example.yaml"};
+	unsigned found = 0;
+
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		OWN_FREE char *text = page(paths[i]);
+
+		found += check_commands(paths[i], text);
+	}
+	cr_assert_geq(found, 30, "only %u are found", found);
 }
