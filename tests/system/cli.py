@@ -81,6 +81,10 @@ class Api(http.server.BaseHTTPRequestHandler):
                                      "over": [{"tenant": EVIL, "committed": {"instances": 9}, "limit": {"instances": 1}}], "over_more": 3,
                                      "lowered": [{"app": "shop", "tenant": "acme", "from": {"pids": 90}, "to": {"pids": 70}}],
                                      "above": [{"app": EVIL, "tenant": "other", "limits": {"memory_bytes": 83886080}, "quota": {"memory_bytes": 67108864}}]})
+        if key == "GET /v1/plans":
+            return self.answer(200, {"items": [{"name": "hobby"}], "next": None})
+        if key == "GET /v1/tenants":
+            return self.answer(200, {"items": [{"name": "acme"}], "next": None})
         if key == "GET /v1/apps":
             if "after=two%20words" in query:
                 return self.answer(200, {"items": [{**APP, "name": "last"}], "next": None})
@@ -171,6 +175,8 @@ class Api(http.server.BaseHTTPRequestHandler):
         if key == "GET /latency":
             some = {"seconds": 340, "requests": 10, "status": {"2xx": 10}, "duration": {"count": 10, "p50_ms": 1.5, "p95_ms": 2, "p99_ms": 20}, "upstream": None, "queue": None}
             return self.answer(200, {"recent": some, "total": some, "refused": {}})
+        if key == "GET /releases":
+            return self.answer(200, {"items": [{"version": 3, "state": "live", "created_at": NOW, "note": "Deploy"}], "next": None})
         if key == "GET /releases/3":
             return self.answer(200, {"version": 3, "state": "live", "created_at": NOW, "note": "Deploy", "types": {"web": "node a.js"}})
         if key == "GET /front":
@@ -541,9 +547,21 @@ def main():
     check("logout forgets", r[0] == 0 and not os.path.exists(saved), *r)
     r = run("deplyo")
     check("did you mean", r[0] == 2 and "'deploy'" in r[2], *r)
-    p = subprocess.run(["bash", "-c", f"source <('{TULOU}' completion bash) && COMP_WORDS=(tulou apps cr) COMP_CWORD=2 && _tulou && echo ${{COMPREPLY[*]}}"],
-                       capture_output=True, env=env)
-    check("completion works in bash", p.stdout.decode().strip() == "create", p)
+    def complete(*words):
+        line = " ".join(f"'{w}'" for w in ("tulou", *words))
+        p = subprocess.run(["bash", "-c", f"compopt() {{ :; }}; source <(tulou completion bash) && COMP_WORDS=({line}) COMP_CWORD={len(words)} && _tulou && echo ${{COMPREPLY[*]}}"],
+                           capture_output=True, env={**env, "PATH": os.path.dirname(TULOU) + ":" + env["PATH"]})
+        return p.stdout.decode().split() + p.stderr.decode().split()
+
+    for words, all_of in {("apps", "cr"): ["create"], ("apps", "https", "o"): ["on", "off"], ("apps", "profile", "s"): ["strict"], ("apps", "egress", "p"): ["public"],
+                          ("plans", "set", ""): ["hobby"], ("plans", "info", ""): ["hobby"], ("tenants", "set", "ac"): ["acme"], ("plans", "set", "hobby", "app.mem"): ["app.memory="],
+                          ("tenants", "set", "acme", "plan", "="): ["none", "hobby"], ("tenants", "set", "acme", "plan", "=", "h"): ["hobby"], ("tenants", "set", "acme", "eg"): ["egress="],
+                          ("tenants", "quota", "acme", "pr"): [], ("tenants", "set", "acme", "profile", "=", ""): ["default", "strict"], ("config", "set", "A", "=", "u"): [], ("apps", "limits", "net_in", "=", "u"): ["unlimited"], ("front", "set", "cl"): ["client-rate=", "client-burst="],
+                          ("apps", "serving", "ro"): ["rollout="], ("apps", "limits", "re"): ["reset"], ("scale", ""): ["web=", "worker="], ("rollback", "v"): ["v3"],
+                          ("apps", "info", "sh"): ["shop"], ("open", "sh"): ["shop"], ("logs", "-a", "sh"): ["shop"], ("maintenance", "o"): ["on", "off"], ("node", "eligible", "y"): ["yes"],
+                          ("tokens", "create", "de"): ["deployer"], ("top", "--by", "b"): ["bytes"], ("help", "roll"): ["rollback"], ("depl",): ["deploy"]}.items():
+        r = complete(*words)
+        check(f"completion: tulou {' '.join(words)}", sorted(r) == sorted(all_of), words, r)
 
     # What a program reads is JSON, whole or a line each, whatever the command shows.
     other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Anything)

@@ -1,6 +1,5 @@
-/* tulou login, logout, whoami, version, help, completion.  Layer web, program tulou. */
+/* tulou login, logout, whoami, version, help.  Layer web, program tulou. */
 #include "base/own.h"
-#include "config/quota.h"
 #include "web/cli/account.h"
 #include "web/cli/call.h"
 #include "web/cli/cli.h"
@@ -136,86 +135,5 @@ int cli_cmd_help(struct cli *c)
 		return cli_fail(CLI_USAGE, "there is no command '%s%s%s'; `tulou help` lists them", c->argv[0],
 				c->argc > 1 ? " " : "", c->argc > 1 ? c->argv[1] : "");
 	cli_help(stdout, found);
-	return CLI_OK;
-}
-
-static void options_words(const struct cli_option *o)
-{
-	for (; o && o->name; o++)
-		printf(" --%s", o->name);
-}
-
-/* "memory=" … for commands that take the numbers of config/quota.h. */
-static bool takes_numbers(const struct cli_command *r)
-{
-	return strstr(r->args, "KEY=VALUE") && strcmp(r->name, "config") != 0;
-}
-
-static void numbers_words(const struct cli_command *r)
-{
-	bool app = strcmp(r->name, "apps") == 0, plan = strcmp(r->name, "plans") == 0;
-	const struct quota_key *k;
-
-	for (unsigned i = 0; (k = quota_key(i)); i++) {
-		if (quota_has(k, app ? QUOTA_OF_LIMITS : QUOTA_OF_TENANT))
-			printf(" %s=", k->name);
-		if (plan && quota_has(k, QUOTA_OF_LIMITS))
-			printf(" app.%s=", k->name);
-	}
-	if (!app && strcmp(r->sub, "quota") != 0)
-		printf(" profile= private-layers= egress=%s", plan ? "" : " plan=");
-}
-
-int cli_cmd_completion(struct cli *c)
-{
-	const char *last = "";
-
-	if (strcmp(c->argv[0], "bash") != 0)
-		return cli_fail(CLI_USAGE, "there is completion for bash only: tulou completion bash");
-	printf("# bash completion for tulou; written by `tulou completion bash`\n"
-	       "_tulou() {\n"
-	       "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
-	       "\tcase $prev in\n"
-	       "\t-a | --app | info | delete | pause | resume | restart | open | top | latency)\n"
-	       "\t\tmapfile -t COMPREPLY < <(compgen -W \"$(tulou apps --names 2>/dev/null)\" -- \"$cur\")\n"
-	       "\t\treturn ;;\n"
-	       "\t--by)\n"
-	       "\t\tmapfile -t COMPREPLY < <(compgen -W 'requests bytes time' -- \"$cur\")\n"
-	       "\t\treturn ;;\n"
-	       "\tesac\n"
-	       "\tcase \"${COMP_WORDS[1]-} ${COMP_WORDS[2]-}\" in\n");
-	for (const struct cli_command *r = cli_commands; r->name; r++)
-		if (r->sub && (r->options || takes_numbers(r))) {
-			printf("\t'%s %s') words='", r->name, r->sub);
-			options_words(r->options);
-			if (takes_numbers(r))
-				numbers_words(r);
-			printf("' ;;\n");
-		}
-	for (const struct cli_command *r = cli_commands; r->name; r++) {
-		if (r->sub)
-			continue;
-		printf("\t'%s '*) words='", r->name);
-		for (const struct cli_command *s = cli_commands; s->name; s++)
-			if (s->sub && strcmp(s->name, r->name) == 0)
-				printf(" %s", s->sub);
-		options_words(r->options);
-		printf("' ;;\n");
-	}
-	printf("\tesac\n\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n\t\twords='");
-	for (const struct cli_command *r = cli_commands; r->name; r++) {
-		if (strcmp(r->name, last) != 0)
-			printf(" %s", r->name);
-		last = r->name;
-	}
-	printf("'\n\telse\n\t\twords+='");
-	options_words(cli_globals);
-	printf("'\n\tfi\n"
-	       "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
-	       "\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac\n"
-	       "\tif [ \"${COMP_WORDS[1]-}\" = deploy ]; then mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f "
-	       "-- \"$cur\"); fi\n"
-	       "}\n"
-	       "complete -F _tulou tulou\n");
 	return CLI_OK;
 }
