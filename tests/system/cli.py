@@ -74,6 +74,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.problem(400, "pids: 9 is outside 10..20", "quota.pids")
         if key == "PATCH /v1/tenants/acme":
             return self.problem(400, "memory_bytes: 1 byte is outside 8 MiB to 4 TiB", "memory_bytes")
+        if key == "PATCH /v1/plans/tight":
+            return self.problem(400, "limits.memory_bytes: 1 KiB is outside 8 MiB to 1 TiB", "limits.memory_bytes")
         if key == "PATCH /v1/plans/hobby":
             return self.answer(200, {"name": "hobby", "created_at": NOW, "tenants": 2, "profile": "default", "lowered_more": 7,
                                      "clamped": {"limits": {"memory_bytes": 1 << 30}, "quota": {"memory_bytes": 1 << 26}},
@@ -430,6 +432,8 @@ def main():
           and re.search(r"memory +80 MiB +64 MiB +other$", r[1], re.M) and "start no new instance" in r[1] and "\x1b" not in r[1], *r)
     check("plans set names whose apps rose, what is above the plan's own total, and tenants over one", re.search(r"^RAISED +LIMIT", r[1], re.M) and re.search(r"^up +cpu +0.5 cores +1 core +acme$", r[1], re.M)
           and "app.memory=1 GiB is above the plan's memory=64 MiB: an instance gets 64 MiB." in r[1] and re.search(r"instances +9 +1$", r[1], re.M) and "and 3 more tenants" in r[1], *r)
+    r = run("plans", "set", "tight", "app.memory=9MiB")
+    check("plans set: a limit that the node refuses keeps its app.", r[0] == 2 and r[2] == "tulou: app.memory: 1 KiB is outside 8 MiB to 1 TiB\n", *r)
     r = run("logs", "-n", "0")
     check("logs -n 0 is refused with the limits", r[0] == 2 and "1" in r[2] and "10000" in r[2], *r)
     r = run("run", "sh", "-c", "echo 'a b'; exit 7")

@@ -57,6 +57,20 @@ void api_plans_list(struct exchange *x)
 	fields_page_answer(x, &w.page, r > 0);
 }
 
+/* A plan has most numbers twice, so an error of an instance's says "limits." before it. */
+static int plan_limits_read(json_t *limits, struct model_plan *p, struct err *e)
+{
+	int r = fields_get_limits(limits, NULL, &p->limits, e);
+	struct err was = *e;
+
+	if (r == 0 || !was.field[0])
+		return r;
+	snprintf(e->field, sizeof e->field, "limits.%.50s", was.field);
+	if (strncmp(was.text, was.field, strlen(was.field)) == 0)
+		snprintf(e->text, sizeof e->text, "limits.%.370s", was.text);
+	return r;
+}
+
 /* Reads what obj has over *p. */
 static int plan_read(json_t *obj, struct model_plan *p, struct err *e)
 {
@@ -69,7 +83,7 @@ static int plan_read(json_t *obj, struct model_plan *p, struct err *e)
 		r = fields_get_quota(quota, &p->quota, e);
 	/* Limits over the quota are lowered to it where they are given out, so that either may be set first. */
 	if (r == 0 && limits)
-		r = fields_get_limits(limits, NULL, &p->limits, e);
+		r = plan_limits_read(limits, p, e);
 	if (r == 0)
 		r = fields_get_profile(obj, "profile", &p->profile, e);
 	if (r == 0)

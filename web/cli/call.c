@@ -139,6 +139,11 @@ static bool in_words(const struct cli *c, const char *detail, const char *field,
 		snprintf(out, cap, "%s%s", c->words[i][1], detail + end);
 		return true;
 	}
+	/* Of a plan: each instance's, beside the tenant's of the same name. */
+	if (k && strncmp(detail, "limits.", 7) == 0 && in_words_at(detail + 7, k->json) == detail + 7) {
+		snprintf(out, cap, "app.%s%s", k->name, detail + 7 + strlen(k->json));
+		return true;
+	}
 	at = k ? in_words_at(detail, k->json) : NULL;
 	if (at)
 		snprintf(out, cap, "%.*s%s%s", (int)(at - detail), detail, k->name, at + strlen(k->json));
