@@ -128,6 +128,8 @@ class Api(http.server.BaseHTTPRequestHandler):
         state = {"building": "empty", "failed": "empty", "refused": "empty"}.get(why, why)
         if rest == "/instances":
             return self.answer(200, {"items": [], "next": None, "waiting": None})
+        if rest == "/releases":
+            return self.answer(200, {"items": [], "next": None})
         if rest == "/builds":
             builds = {"building": [{"id": 1, "state": "running"}], "failed": [{"id": 1, "state": "failed", "error": "npm ended with 1" + EVIL}]}
             return self.answer(200, {"items": builds.get(why, []), "next": None})
@@ -480,6 +482,8 @@ def main():
     check("ps names a hold and what lifts it", r[0] == 0 and "Let them in with: tulou apps resume idle-held" in r[1], *r)
     r = run("apps", "info", "idle-held")
     check("apps info too", re.search(r"^held +its requests wait, .*: tulou apps resume held$", r[1], re.M), *r)
+    r = run("releases", "-a", "idle-empty")
+    check("releases, none: the next step names the app that was named", r[0] == 0 and r[1].strip().endswith("tulou deploy -a idle-empty"), *r)
     r = run("ps", "-a", "idle-empty", "--json")
     check("ps --json without instances", json.loads(r[1])["items"] == [], *r)
     r = run("front")

@@ -182,6 +182,7 @@ Test(api_certs, https_is_a_setting_of_an_app)
 	/* What browsers were told outlives the setting. */
 	r = fix_request(f, "PATCH", "/v1/apps/shop", f->deployer, NULL, "{\"https\":\"off\"}");
 	cr_assert(strstr(r.body, "\"note\":\"hsts is 31536000 s, and is not sent without https"), "%s", r.body);
+	cr_assert(strstr(r.body, "switch it on with hsts 0 first, for so long: tulou apps https on 0"), "%s", r.body);
 	reply_done(&r);
 	r = fix_request(f, "PATCH", "/v1/apps/shop", f->deployer, NULL, "{\"https\":\"on\"}");
 	cr_assert(strstr(r.body, "browsers that came over https once come over https alone"), "%s", r.body);
