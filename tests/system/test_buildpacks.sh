@@ -91,6 +91,10 @@ for path in /.env /.tulou/lighttpd.conf /tulou.yaml; do
 	check "static: $path is not served" is $path http_code 403
 done
 check "static: .. does not leave the site" bash -c "! curl -s --path-as-is $url/../../../../etc/passwd | grep -q root:"
+fresh static-one
+echo x >"$app/index.html"
+one() { compile static && grep -q ' 1 file, ' "$work/log"; }
+check "static: one file is one" one
 fresh static-none
 echo x >"$app/page.html"
 check "static: without index.html it says so" refused static "no index.html"

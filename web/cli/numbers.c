@@ -144,7 +144,8 @@ static void print_pairs(struct cli *c, json_t *answer, bool tenants, const struc
 	cli_table_print(c, t, "");
 	snprintf(more_key, sizeof more_key, "%s_more", p->key);
 	if (json_object_get(answer, more_key))
-		cli_say("and %.0f more %s\n", cli_num(answer, more_key), p->of_tenants ? "tenants" : "apps");
+		cli_say("and %.0f more %s%s\n", cli_num(answer, more_key), p->of_tenants ? "tenant" : "app",
+			cli_num(answer, more_key) == 1 ? "" : "s");
 }
 
 void cli_numbers_lowered(struct cli *c, json_t *answer, bool tenants)
