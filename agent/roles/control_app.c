@@ -326,7 +326,7 @@ static bool control_tell_refused(struct control_app *ca, const char *limit)
 		struct control_told *t = &ca->refused[i];
 
 		if (strcmp(t->limit, limit) == 0) {
-			if (now - t->told_ms < CONTROL_TOLD_MS)
+			if (now - t->told_ms < (t->settled ? CONTROL_TOLD_MIN_MS : CONTROL_TOLD_MS))
 				return false;
 			row = t;
 			break;
@@ -338,6 +338,7 @@ static bool control_tell_refused(struct control_app *ca, const char *limit)
 		return false;
 	snprintf(row->limit, sizeof row->limit, "%s", limit);
 	row->told_ms = now;
+	row->settled = false;
 	return true;
 }
 
@@ -345,15 +346,12 @@ static bool control_tell_refused(struct control_app *ca, const char *limit)
  * earlier one's place. */
 static void control_settle(struct control_app *ca)
 {
-	int64_t now = control_now_ms();
-
 	if (ca->rec.candidate || control_standing(ca) - control_sick(ca) < control_wanted(ca) ||
 	    !control_canary_whole(ca))
 		return;
 	control_restart_forget(ca);
 	for (unsigned i = 0; i < CONTROL_REFUSED; i++)
-		if (now - ca->refused[i].told_ms >= CONTROL_TOLD_MIN_MS)
-			ca->refused[i].limit[0] = 0;
+		ca->refused[i].settled = true;
 }
 
 /* START: as far as launches in flight, quota and host allow. */

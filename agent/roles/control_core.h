@@ -165,6 +165,7 @@ struct control_app {
 	struct control_told {
 		char limit[64];		  /* "" = free */
 		int64_t told_ms;	  /* monotonic */
+		bool settled;		  /* all that was wanted was there since */
 	} refused[CONTROL_REFUSED];	  /* limits that were told to stop an instance: each again after an hour */
 	struct plan_backoff *backoffs;	  /* owned, PLAN_BACKOFFS rows; NULL until the first crash */
 	char why[200];			  /* why the candidate's last instance ended */
@@ -286,6 +287,7 @@ struct control_host { /* figures of the host, from /proc */
 
 struct control {
 	struct loop *loop;
+	int64_t looked_ms; /* monotonic: when the sockets of a start were looked at last (control_health.c) */
 	struct settings settings;
 	uint64_t boot;
 	struct store *store;   /* owned */
@@ -660,8 +662,9 @@ void control_fetch_free(struct control *c);
 void control_proc_host(struct control_host *h, const char *data_dir);
 /* "it listens on 127.0.0.1:3000 only" or "nothing listens"; "" when it cannot be told. */
 void control_proc_listeners(int32_t pid, char *out, size_t cap);
-/* Does something in its network listen on this port, and on loopback addresses alone?  False when that is not known. */
-bool control_proc_local_only(int32_t pid, uint16_t port);
+/* Does something in its network listen on this port, and on loopback addresses alone?  1 or 0; -1 when that is not
+ * known. */
+int control_proc_local_only(int32_t pid, uint16_t port);
 
 /* control_fsck.c */
 void control_fsck_init(struct control *c); /* its part of c->ops */

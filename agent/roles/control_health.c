@@ -38,7 +38,9 @@
 #define HEALTH_CONNECT_MS 2000
 #define HEALTH_ANSWER_MS 5000
 #define HEALTH_OTHER_MS 2000
-#define HEALTH_LOOK_MS 1000 /* between looks at what a start listens on */
+#define HEALTH_LOOK_MS 1000	  /* between looks at what a start listens on */
+#define HEALTH_LOOK_AFTER_MS 2000 /* most listen by then */
+#define HEALTH_LOOK_ALL_MS 200	  /* between those of all starts: each walks the kernel's whole table of sockets */
 
 enum health_state { HEALTH_WAITING, HEALTH_CONNECTING, HEALTH_SENDING, HEALTH_READING, HEALTH_STATE_COUNT };
 
@@ -158,12 +160,18 @@ static const char *health_where(const struct control_health *h, char out[48])
 static void health_look_local(struct control_health *h)
 {
 	struct control_instance *ci = h->ci;
+	struct control *c = ci->app->control;
 	int64_t now = control_now_ms();
+	int r;
 
-	if (ci->rec.state != MODEL_INSTANCE_STARTING || ci->unreachable || now - h->looked_ms < HEALTH_LOOK_MS)
+	if (ci->rec.state != MODEL_INSTANCE_STARTING || ci->unreachable || now - ci->since_ms < HEALTH_LOOK_AFTER_MS ||
+	    now - h->looked_ms < HEALTH_LOOK_MS || now - c->looked_ms < HEALTH_LOOK_ALL_MS)
 		return;
-	h->looked_ms = now;
-	if (!control_proc_local_only(ci->pid, ci->app->control->app_port)) {
+	h->looked_ms = c->looked_ms = now;
+	r = control_proc_local_only(ci->pid, c->app_port);
+	if (r < 0)
+		return;
+	if (r == 0) {
 		h->local_ms = 0;
 	} else if (!h->local_ms) {
 		h->local_ms = now;

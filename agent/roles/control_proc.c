@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/statvfs.h>
 
 static char *proc_read(const char *path)
@@ -114,16 +115,19 @@ void control_proc_listeners(int32_t pid, char *out, size_t cap)
 		snprintf(out, cap, "it does not listen on any port");
 }
 
-bool control_proc_local_only(int32_t pid, uint16_t port)
+int control_proc_local_only(int32_t pid, uint16_t port)
 {
 	char path[64];
 	OWN_FREE char *v4 = NULL, *v6 = NULL;
 
 	if (pid <= 1)
-		return false;
+		return -1;
 	snprintf(path, sizeof path, "/proc/%d/net/tcp", (int)pid);
 	v4 = proc_read(path);
 	snprintf(path, sizeof path, "/proc/%d/net/tcp6", (int)pid);
 	v6 = proc_read(path);
-	return v4 && v6 && (control_text_port(v4, false, port) | control_text_port(v6, true, port)) == 1;
+	/* Without IPv6 there is no second file. */
+	if (!v4 || (!v6 && access(path, F_OK) == 0))
+		return -1;
+	return (control_text_port(v4, false, port) | (v6 ? control_text_port(v6, true, port) : 0)) == 1;
 }

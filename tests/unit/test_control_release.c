@@ -147,6 +147,12 @@ static void set_canary(struct model_app *a, int64_t value)
 	a->canary = value;
 }
 
+static bool canary_aborted(struct fake *x)
+{
+	(void)x;
+	return *event("canary.aborted") != 0;
+}
+
 /* A second try as the canary, or to promote that, takes nothing from a release that has served. */
 Test(control, a_canary_that_ends_stays_a_release_that_served)
 {
@@ -158,7 +164,7 @@ Test(control, a_canary_that_ends_stays_a_release_that_served)
 	cr_assert_eq(state_of(1), MODEL_RELEASE_RETIRED);
 	f.next_app = FAKE_APP_EXITS;
 	change(set_canary, 1);
-	fake_run(&f, 300);
+	cr_assert(fake_until(&f, canary_aborted, 5000));
 	cr_assert(strstr(event("canary.aborted"), "v1 is the canary no more"), "%s", event_text);
 	cr_assert_eq(state_of(1), MODEL_RELEASE_RETIRED);
 
@@ -208,7 +214,7 @@ Test(control, a_canary_of_a_paused_app_does_not_serve)
 	cr_assert_str_eq(event("canary.serving"), "");
 	f.next_app = FAKE_APP_EXITS;
 	change(set_paused, false);
-	fake_run(&f, 300);
+	cr_assert(fake_until(&f, canary_aborted, 5000));
 	cr_assert(strstr(event("canary.aborted"), "v2 is the canary no more"), "%s", event_text);
 	cr_assert_eq(state_of(2), MODEL_RELEASE_FAILED);
 	fake_stop(&f);

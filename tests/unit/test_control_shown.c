@@ -25,8 +25,10 @@ static int see(void *arg, const struct model_event *ev)
 {
 	struct seen *s = arg;
 
-	if (strcmp(ev->kind, s->kind) == 0 && s->n++ == 0)
-		memcpy(s->text, ev->text, sizeof s->text); /* the newest comes first */
+	if (strcmp(ev->kind, s->kind) == 0) {
+		s->n++;
+		memcpy(s->text, ev->text, sizeof s->text); /* the newest comes last */
+	}
 	return 0;
 }
 
@@ -91,6 +93,21 @@ static const char *stat_text(const char *key)
 	return text;
 }
 
+static bool two_well(struct fake *x)
+{
+	(void)x;
+	return strcmp(stat_text("state"), "running") == 0 && strcmp(stat_text("instances_healthy"), "2") == 0;
+}
+
+static int64_t before_id;
+
+static bool one_newer(struct fake *x)
+{
+	struct control_instance *ci = newest();
+
+	return x->up == 2 && ci && ci->rec.id > before_id && ci->routed && fake_alive(x, app) == 2;
+}
+
 Test(control_shown, a_sick_one_that_cannot_be_replaced_is_not_called_well)
 {
 	begin();
@@ -108,9 +125,7 @@ Test(control_shown, a_sick_one_that_cannot_be_replaced_is_not_called_well)
 	/* With room it is replaced. */
 	set_memory(512 * MIB);
 	cr_assert_str_eq(stat_text("waiting"), "null");
-	fake_run(&f, 3000);
-	cr_assert_str_eq(stat_text("state"), "running");
-	cr_assert_str_eq(stat_text("instances_healthy"), "2");
+	cr_assert(fake_until(&f, two_well, 10000));
 	fake_stop(&f);
 }
 
@@ -170,15 +185,16 @@ Test(control_shown, each_takes_the_place_of_the_one_before_it)
 	begin();
 	sick = newest();
 	control_instance_healthy(sick, false, "nothing accepts connections on port 8080");
-	fake_run(&f, 2000); /* its replacement serves, and it is gone */
+	before_id = sick->rec.id;
+	cr_assert(fake_until(&f, one_newer, 8000)); /* its replacement serves, and it is gone */
 	next = newest();
 	cr_assert_neq(next, sick);
 	cr_assert_str_eq(reason_of_newest(), "the one before was stopped: it no longer answered its health check");
 	cr_assert_eq(next->restarts, 1);
 	/* Not that one again: the owner stopped the one before the next. */
 	cr_assert_eq(f.control->ops.instance_stop(f.control, app, next->rec.id, &e), 0);
-	fake_run(&f, 1000);
-	cr_assert_neq(newest(), next);
+	before_id = next->rec.id;
+	cr_assert(fake_until(&f, one_newer, 8000));
 	cr_assert_str_eq(reason_of_newest(), "the one before was stopped: its owner stopped it");
 	cr_assert_eq(newest()->restarts, 1);
 	/* One more has none before it. */

@@ -96,7 +96,9 @@ static const struct {
 	{"AppStats", OBJ("", P("state", STR) "," P("instances_running", INT) "," P("instances_healthy", INT) ","
 		P("instances_wanted", INT) "," P("waiting", NULLABLE) "," P("memory_bytes", INT) ","
 		P("cpu_cores", NUM) "," P("cpu_seconds", NUM) "," P("requests_total", INT) ","
-		P("requests_per_second", NUM) "," P("p50_ms", NUM) "," P("p99_ms", NUM))},
+		P("requests_per_second", NUM) "," P("p50_ms", NUM) "," P("p99_ms", NUM) ","
+		P("bytes_in", INT) "," P("bytes_out", INT) "," P("upstream_errors", INT) "," P("waited", INT) ","
+		P("status", MAP(INT)) "," P("refused", MAP(INT)))},
 	{"Serving", OBJ("", P("concurrency", INT) "," P("drain_seconds", INT) "," P("rollout", STR) ","
 		P("access_log", STR) "," P("hold", BOOL))},
 	{"Apps", LIST(REF("App"))},

@@ -24,7 +24,7 @@ static const char script_head[] =
 	"\tprivate-layers | sticky) words='yes no' ;;\n"
 	"\thold) words='on off' ;;\n"
 	"\trollout) words='auto start-first hold' ;;\n"
-	"\taccess_log) words='on off' ;;\n"
+	"\taccess_log) words='off all' ;;\n"
 	"\tio_read | io_write | net_in | net_out | log_rate | app.io_read | app.io_write | app.net_in | app.net_out | "
 	"app.log_rate)\n"
 	"\t\twords=unlimited ;;\n"
@@ -46,6 +46,8 @@ static const char script_tail[] =
 	"\t\t*) words=$(tulou \"$first\" --names 2>/dev/null) ;;\n"
 	"\t\tesac\n"
 	"\tfi\n"
+	/* compgen expands what it is given, and names come from a node. */
+	"\twords=${words//[^A-Za-z0-9._=\\/:$' \\n'-]/}\n"
 	"\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
 	"\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac\n"
 	"\tif [ \"${COMP_WORDS[1]-}\" = deploy ]; then mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f "

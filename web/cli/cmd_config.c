@@ -81,7 +81,7 @@ static int config_follow(struct cli *c, long version, json_t *body)
 	if (code)
 		return code;
 	code = c->json ? cli_follow_quiet(c, a.json) : cli_follow(c, a.json);
-	if (code != CLI_FAILED)
+	if (code != CLI_FAILED || c->json)
 		return code;
 	buf_init(&names, 4096);
 	json_object_foreach(body, key, value)
@@ -91,8 +91,8 @@ static int config_follow(struct cli *c, long version, json_t *body)
 	}
 	return names.len > 0
 		       ? cli_fail(code,
-				  "The next release has the config as it is set now; to take it back: tulou config "
-				  "unset%s -a %s",
+				  "The next release has the config as it is set now: set the earlier values again, or, "
+				  "of vars that are new: tulou config unset%s -a %s",
 				  names.data, c->app_name)
 		       : cli_fail(code, "The next release has the config as it is set now.");
 }
