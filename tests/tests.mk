@@ -20,8 +20,8 @@ test: ## install what tests need, build, run every suite; the last line counts t
 	$(Q)deploy/bootstrap build run test
 	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/unit $(O)/worker $(O)/supervise_shell $(O)/probe $(FUZZERS:%=$(O)/fuzz/%)
 	$(Q)TULOU_BUILD=$(O) tests/run $(TEST_OUT) \
-		beside:proxy='tests/proxy/run $(O)' \
 		unit='$(O)/unit --tap --jobs 2 --timeout 120' \
+		beside:proxy='tests/proxy/run $(O)' \
 		lint='tests/lint $(O)' \
 		cli='python3 tests/system/cli.py $(O)/tulou' \
 		buildpacks='tests/system/test_buildpacks.sh' \
